@@ -1,0 +1,186 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is everything that an operator can set on an agent. Each field is a
+// flag, an environment variable and a key of the YAML file (package main
+// reads them); here they are plain values.
+type Config struct {
+	// KafkaListen is the host:port of the Kafka listener.
+	KafkaListen string
+	// HTTPListen is the host:port of /livez, /readyz and /metrics.
+	HTTPListen string
+	// DataDir holds the embedded stores: DataDir/metadata.db and DataDir/objects.
+	DataDir string
+	// Metadata is the metadata store's URL: sqlite:PATH or postgres://...; empty
+	// means SQLite in DataDir.
+	Metadata string
+	// Objects is the object store's URL: file:PATH, s3://bucket/prefix,
+	// minio://host:port/bucket/prefix or mem:; empty means a folder in DataDir.
+	Objects string
+	// ObjectsAccessKey and ObjectsSecretKey are the keys for minio:// (and
+	// override the AWS credential chain for s3://). Never logged.
+	ObjectsAccessKey string
+	ObjectsSecretKey string
+	// Advertise is the host:port that clients are told to connect to; empty
+	// means KafkaListen (with localhost in place of a wildcard address).
+	Advertise string
+	// Zone names the agent's availability zone; empty is no zone.
+	Zone string
+	// NodeID is the broker ID on the wire; 0 takes a free one.
+	NodeID int32
+
+	// FlushInterval bounds how long a record waits for its data file to be
+	// shipped while others are in flight; 0 chooses by the object store
+	// (250 ms on s3://, 5 ms elsewhere).
+	FlushInterval time.Duration
+	// FlushBytes ships a data file as soon as it holds this many bytes.
+	FlushBytes int64
+	// PutRate is the number of files a second that may ship before they are
+	// full, -1 for no limit; 0 chooses by the object store (4 on s3://, no limit elsewhere).
+	PutRate float64
+	// FileCompression of uncompressed batches inside data files: auto, zstd, s2 or none.
+	FileCompression string
+
+	// MemoryBytes bounds produce requests in memory; at the limit, sockets are
+	// no longer read until data files are committed.
+	MemoryBytes int64
+	// CacheBytes bounds the block cache.
+	CacheBytes int64
+	// MaxConnections bounds open client connections.
+	MaxConnections int
+
+	// KafkaConfigs are broker configs by Kafka's names, e.g. num.partitions or
+	// auto.create.topics.enable; unknown names are refused.
+	KafkaConfigs map[string]string
+
+	LogLevel  string // debug, info, warn, error
+	LogFormat string // text, json
+	// DrainTimeout bounds how long a stopping agent waits for requests under way.
+	DrainTimeout time.Duration
+}
+
+// DefaultConfig returns the embedded default: everything under ./wadi-data, on loopback.
+func DefaultConfig() Config {
+	return Config{
+		KafkaListen:     "localhost:9092",
+		HTTPListen:      "localhost:8080",
+		DataDir:         "wadi-data",
+		FlushBytes:      8 << 20,
+		FileCompression: "auto",
+		MemoryBytes:     256 << 20,
+		CacheBytes:      256 << 20,
+		MaxConnections:  10_000,
+		KafkaConfigs:    map[string]string{},
+		LogLevel:        "info",
+		LogFormat:       "text",
+		DrainTimeout:    30 * time.Second,
+	}
+}
+
+// Validate returns all that is wrong with the config, each with the setting's
+// name as on the command line and what to do.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(setting, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("--%s: %s", setting, fmt.Sprintf(format, args...)))
+	}
+	listen := func(setting, addr string) {
+		if _, _, err := splitHostPort(addr); err != nil {
+			bad(setting, "%v; want host:port, as in localhost:9092", err)
+		}
+	}
+	listen("kafka-listen", c.KafkaListen)
+	listen("http-listen", c.HTTPListen)
+	if c.Advertise != "" {
+		host, port, err := splitHostPort(c.Advertise)
+		switch {
+		case err != nil:
+			bad("advertise", "%v; want host:port, as in wadi.example.org:9092", err)
+		case host == "" || net.ParseIP(host).IsUnspecified() && net.ParseIP(host) != nil || port == 0:
+			bad("advertise", "%q is no address that a client can connect to; name a host and a port", c.Advertise)
+		}
+	}
+	if c.DataDir == "" && (c.Metadata == "" || c.Objects == "") {
+		bad("data-dir", "is empty, and --metadata or --objects is not set; name a folder")
+	}
+	checkURL := func(setting, value string, schemes ...string) {
+		scheme, _, ok := strings.Cut(value, ":")
+		if value == "" {
+			return
+		}
+		for _, s := range schemes {
+			if ok && scheme == s {
+				if _, err := url.Parse(value); err != nil {
+					// url.Error repeats the URL, which may hold a password.
+					bad(setting, "is not a valid URL; check its escapes and port")
+				}
+				return
+			}
+		}
+		bad(setting, "want a URL that starts with one of %s", strings.Join(schemes, ":, ")+":")
+	}
+	checkURL("metadata", c.Metadata, "sqlite", "postgres", "postgresql")
+	checkURL("objects", c.Objects, "file", "s3", "minio", "mem")
+	if c.NodeID < 0 {
+		bad("node-id", "%d is negative; want 1 or more, or 0 to take a free one", c.NodeID)
+	}
+	if c.FlushInterval < 0 || c.FlushInterval > time.Minute {
+		bad("flush-interval", "%v is out of range; want 0 (automatic) to 1m", c.FlushInterval)
+	}
+	if c.FlushBytes < 64<<10 || c.FlushBytes > 256<<20 {
+		bad("flush-bytes", "%d is out of range; want 65536 to 268435456", c.FlushBytes)
+	}
+	if c.PutRate < 0 && c.PutRate != -1 {
+		bad("put-rate", "%v is out of range; want -1 (no limit), 0 (automatic) or files a second", c.PutRate)
+	}
+	switch c.FileCompression {
+	case "auto", "zstd", "s2", "none":
+	default:
+		bad("file-compression", "%q is unknown; want auto, zstd, s2 or none", c.FileCompression)
+	}
+	if c.MemoryBytes < 4*c.FlushBytes {
+		bad("memory-bytes", "%d is below four times --flush-bytes (%d); raise it or lower --flush-bytes", c.MemoryBytes, c.FlushBytes)
+	}
+	if c.CacheBytes < 16<<20 {
+		bad("cache-bytes", "%d is too small; want 16777216 or more", c.CacheBytes)
+	}
+	if c.MaxConnections < 1 {
+		bad("max-connections", "%d allows no client; want 1 or more", c.MaxConnections)
+	}
+	switch c.LogLevel {
+	case "debug", "info", "warn", "error":
+	default:
+		bad("log-level", "%q is unknown; want debug, info, warn or error", c.LogLevel)
+	}
+	switch c.LogFormat {
+	case "text", "json":
+	default:
+		bad("log-format", "%q is unknown; want text or json", c.LogFormat)
+	}
+	if c.DrainTimeout <= 0 {
+		bad("drain-timeout", "%v leaves no time to flush; want more than 0", c.DrainTimeout)
+	}
+	return errors.Join(errs...)
+}
+
+// splitHostPort parses host:port with a numeric port in 0..65535.
+func splitHostPort(addr string) (host string, port int32, err error) {
+	host, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	n, err := strconv.ParseUint(p, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("port %q of %q is no number from 0 to 65535", p, addr)
+	}
+	return host, int32(n), nil
+}
