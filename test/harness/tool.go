@@ -1,0 +1,115 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Tool returns the path of a program such as kcat that a test runs: from the
+// project's cache, where `make setup` builds, or from PATH. Where there is
+// none the test is skipped, or fails in CI.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := findTool(name)
+	require(t, err)
+	return path
+}
+
+// missingError: a program is not installed.
+type missingError struct {
+	program string
+	looked  string
+}
+
+func (e *missingError) Error() string {
+	return fmt.Sprintf("%s is not installed (looked in %s); run `make setup`, which installs it or says how", e.program, e.looked)
+}
+
+// require skips the test when err says that a program is missing, unless
+// skipping is forbidden; any other error fails it.
+func require(t testing.TB, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	if missing := (*missingError)(nil); errors.As(err, &missing) && !mustRun() {
+		t.Skip(err)
+	}
+	t.Fatal(err)
+}
+
+// mustRun tells whether a test may not skip: in CI and in `make test`.
+func mustRun() bool {
+	return os.Getenv("CI") == "true" || os.Getenv("WADI_TEST_REQUIRE") == "1"
+}
+
+func findTool(name string) (string, error) {
+	built := filepath.Join(cacheFolder(), "bin", name)
+	if path, err := exec.LookPath(built); err == nil {
+		return path, nil
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", &missingError{name, filepath.Dir(built) + " and PATH"}
+	}
+	return path, nil
+}
+
+// cacheFolder is where the Makefile puts what it builds for the tests:
+// ${XDG_CACHE_HOME:-~/.cache}/wadi, on every system.
+func cacheFolder() string {
+	cache := os.Getenv("XDG_CACHE_HOME")
+	if cache == "" {
+		cache = filepath.Join(os.Getenv("HOME"), ".cache")
+	}
+	return filepath.Join(cache, "wadi")
+}
+
+// findPostgres returns the folder of Postgres' programs, the newest version of
+// several. Distributions keep the server's programs out of PATH.
+func findPostgres() (string, error) {
+	if path, err := exec.LookPath("initdb"); err == nil {
+		path, err = filepath.EvalSymlinks(path) // the postgres program lies beside the real one
+		return filepath.Dir(path), err
+	}
+	newest, best := "", -1
+	for _, pattern := range []string{
+		"/usr/lib/postgresql/*/bin/initdb",          // Debian, Ubuntu
+		"/usr/pgsql-*/bin/initdb",                   // Fedora, RHEL
+		"/opt/homebrew/opt/postgresql@*/bin/initdb", // macOS
+		"/usr/local/opt/postgresql@*/bin/initdb",
+	} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return "", err
+		}
+		for _, path := range found {
+			if v := versionIn(path); v > best {
+				newest, best = filepath.Dir(path), v
+			}
+		}
+	}
+	if newest == "" {
+		return "", &missingError{"Postgres", "PATH, /usr/lib/postgresql, /usr/pgsql-* and Homebrew's folders"}
+	}
+	return newest, nil
+}
+
+// versionIn returns the first number of a path, 0 where there is none.
+func versionIn(path string) int {
+	v, digits := 0, false
+	for _, c := range path {
+		if c < '0' || c > '9' {
+			if digits {
+				break
+			}
+			continue
+		}
+		v, digits = v*10+int(c-'0'), true
+	}
+	return v
+}
