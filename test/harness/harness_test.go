@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(killedFile); path != "" {
 		panic(dieWithServersRunning(path))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "agent" {
+		os.Exit(standInAgent(os.Args[2:]))
+	}
 	os.Exit(Main(m))
 }
 
@@ -252,6 +255,10 @@ func (r *recorder) note(verdict string, args []any) {
 func (r *recorder) Helper()           {}
 func (r *recorder) Skip(args ...any)  { r.note("skip", args) }
 func (r *recorder) Fatal(args ...any) { r.note("fail", args) }
+func (r *recorder) Error(args ...any) { r.note("error", args) }
+func (r *recorder) Errorf(format string, args ...any) {
+	r.note("error", []any{fmt.Sprintf(format, args...)})
+}
 
 func connect(t *testing.T, url string) *pgx.Conn {
 	t.Helper()
