@@ -1,0 +1,138 @@
+package rowcodec
+
+import (
+	"encoding/binary"
+
+	"github.com/google/uuid"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// minRun is the fewest bytes that a run takes.
+const minRun = 7
+
+// EncodeCommit encodes the runs and topics of a feed entry (the sequence
+// number is the row's key):
+//
+//	version  byte
+//	topics   count, then 16 bytes each
+//	files    count, then 16 bytes each
+//	runs     count, then each:
+//	           index of the file, only if there are several
+//	           partition - previous partition     signed
+//	           base offset
+//	           records
+//	           encoding
+//	           position - end of previous run     signed
+//	           stored size
+//	           skip, size                         only if not raw
+//	           max timestamp - previous           signed
+func EncodeCommit(c metadata.Commit) []byte {
+	files := fileTable(c.Runs)
+	b := make([]byte, 0, 8+16*(len(c.Topics)+len(files))+20*len(c.Runs))
+	b = append(b, version)
+	b = binary.AppendUvarint(b, uint64(len(c.Topics)))
+	for _, id := range c.Topics {
+		b = append(b, id[:]...)
+	}
+	b = binary.AppendUvarint(b, uint64(len(files)))
+	for _, id := range files {
+		b = append(b, id[:]...)
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.Runs)))
+	var previous metadata.Run
+	file := 0
+	for _, r := range c.Runs {
+		if len(files) > 1 {
+			for files[file] != r.FileID {
+				file = (file + 1) % len(files)
+			}
+			b = binary.AppendUvarint(b, uint64(file))
+		}
+		b = binary.AppendVarint(b, int64(r.Partition)-int64(previous.Partition))
+		b = binary.AppendUvarint(b, uint64(r.BaseOffset))
+		b = binary.AppendUvarint(b, uint64(r.Records))
+		b = binary.AppendUvarint(b, uint64(r.Encoding))
+		b = binary.AppendVarint(b, r.Position-previous.Position-int64(previous.StoredSize))
+		b = binary.AppendUvarint(b, uint64(r.StoredSize))
+		if r.Encoding != metadata.EncodingRaw {
+			b = binary.AppendUvarint(b, uint64(r.Skip))
+			b = binary.AppendUvarint(b, uint64(r.Size))
+		}
+		b = binary.AppendVarint(b, r.MaxTimestamp-previous.MaxTimestamp)
+		previous = r
+	}
+	return b
+}
+
+// DecodeCommit is the reverse of EncodeCommit; Seq is left 0.
+func DecodeCommit(b []byte) (metadata.Commit, error) {
+	var c metadata.Commit
+	r := newReader(b)
+	for range r.count(16) {
+		c.Topics = append(c.Topics, r.uuid())
+	}
+	files := make([]uuid.UUID, r.count(16))
+	for i := range files {
+		files[i] = r.uuid()
+	}
+	n := r.count(minRun)
+	if n > 0 && len(files) == 0 {
+		r.fail("runs without a file")
+		n = 0
+	}
+	if n > 0 {
+		c.Runs = make([]metadata.Run, 0, n)
+	}
+	var previous metadata.Run
+	for range n {
+		previous = r.run(files, previous)
+		c.Runs = append(c.Runs, previous)
+	}
+	if err := r.done(); err != nil {
+		return metadata.Commit{}, err
+	}
+	return c, nil
+}
+
+func (r *reader) run(files []uuid.UUID, previous metadata.Run) metadata.Run {
+	file := uint64(0)
+	if len(files) > 1 {
+		if file = r.uvarint(); file >= uint64(len(files)) {
+			r.fail("no file %d", file)
+			return metadata.Run{}
+		}
+	}
+	run := metadata.Run{FileID: files[file]}
+	partition := r.varint() + int64(previous.Partition)
+	run.Partition = metadata.PartitionID(partition)
+	run.BaseOffset = int64(r.uvarint())
+	run.Records = r.int32()
+	run.Encoding = metadata.Encoding(r.byte())
+	run.Position = r.varint() + previous.Position + int64(previous.StoredSize)
+	run.StoredSize = r.int32()
+	run.Size = run.StoredSize
+	if run.Encoding != metadata.EncodingRaw {
+		run.Skip = r.int32()
+		run.Size = r.int32()
+	}
+	run.MaxTimestamp = r.varint() + previous.MaxTimestamp
+	if int64(run.Partition) != partition || run.BaseOffset < 0 || run.Position < 0 || run.Encoding > metadata.EncodingFramed {
+		r.fail("impossible run")
+	}
+	return run
+}
+
+// fileTable lists the runs' files, each once, in order of appearance.
+func fileTable(runs []metadata.Run) []uuid.UUID {
+	var files []uuid.UUID
+	seen := map[uuid.UUID]bool{}
+	for i, r := range runs {
+		if i > 0 && runs[i-1].FileID == r.FileID || seen[r.FileID] {
+			continue
+		}
+		seen[r.FileID] = true
+		files = append(files, r.FileID)
+	}
+	return files
+}
