@@ -1,0 +1,209 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+)
+
+// Decompress undoes Compress, and what other Kafka clients write: snappy with
+// or without Java's framing, lz4 frames of any block size, concatenated gzip members and
+// zstd frames. The result is the caller's, except that CodecNone returns src.
+//
+// It never returns more than limit bytes, and the memory it takes follows what was
+// really decoded, not what headers announce. Errors: ErrTooLarge, ErrCorruptBatch,
+// ErrUnsupportedCodec.
+func Decompress(codec Codec, src []byte, limit int) ([]byte, error) {
+	limit = max(limit, 0)
+	var out []byte
+	var err error
+	switch codec {
+	case CodecNone:
+		if len(src) > limit {
+			return nil, tooLarge(codec, limit)
+		}
+		return src, nil
+	case CodecGzip:
+		out, err = gunzip(src, limit)
+	case CodecSnappy:
+		out, err = unsnappy(src, limit)
+	case CodecLZ4:
+		out, err = unlz4(src, limit)
+	case CodecZstd:
+		out, err = unzstd(src, limit)
+	default:
+		return nil, fmt.Errorf("%w: %d", ErrUnsupportedCodec, codec)
+	}
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		return nil, tooLarge(codec, limit)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorruptBatch, codec, err)
+	}
+	return out, nil
+}
+
+func tooLarge(codec Codec, limit int) error {
+	return fmt.Errorf("%w: %s, %d bytes", ErrTooLarge, codec, limit)
+}
+
+// readAll reads r to its end, from a buffer that starts near the size of what
+// is compressed and grows as bytes arrive. ErrTooLarge after limit bytes.
+func readAll(r io.Reader, compressed, limit int) ([]byte, error) {
+	// One byte above the limit tells its end from too much.
+	out := make([]byte, 0, min(2*compressed+512, limit+1))
+	for {
+		if len(out) == cap(out) {
+			out = append(out, 0)[:len(out)]
+		}
+		n, err := r.Read(out[len(out):cap(out)])
+		out = out[:len(out)+n]
+		switch {
+		case len(out) > limit:
+			return nil, ErrTooLarge
+		case err == io.EOF:
+			return out, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// A reader is put back in its pool without its source, which may be large.
+var nothing = bytes.NewReader(nil)
+
+var gzipReaders sync.Pool
+
+func gunzip(src []byte, limit int) ([]byte, error) {
+	r, _ := gzipReaders.Get().(*gzip.Reader)
+	if r == nil {
+		r = new(gzip.Reader)
+	}
+	defer gzipReaders.Put(r)
+	if err := r.Reset(bytes.NewReader(src)); err != nil {
+		return nil, err
+	}
+	return readAll(r, len(src), limit)
+}
+
+var lz4Readers sync.Pool
+
+// unlz4 holds a block of up to 4 MiB besides the output: the format's largest.
+func unlz4(src []byte, limit int) ([]byte, error) {
+	r, _ := lz4Readers.Get().(*lz4.Reader)
+	if r == nil {
+		r = lz4.NewReader(nil)
+	}
+	r.Reset(bytes.NewReader(src))
+	defer func() {
+		r.Reset(nothing)
+		lz4Readers.Put(r)
+	}()
+	return readAll(r, len(src), limit)
+}
+
+// xerialMagic starts the stream of Java's SnappyOutputStream; 4 bytes of version and
+// 4 of the lowest compatible version follow, then blocks, each after 4 bytes of length.
+var xerialMagic = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
+
+const xerialHeaderSize = 16
+
+func unsnappy(src []byte, limit int) ([]byte, error) {
+	if len(src) < xerialHeaderSize || !bytes.HasPrefix(src, xerialMagic) {
+		return appendUnsnappy(nil, src, limit)
+	}
+	var out []byte
+	for rest := src[xerialHeaderSize:]; len(rest) > 0; {
+		if len(rest) < 4 {
+			return nil, errors.New("block without length")
+		}
+		size := int64(binary.BigEndian.Uint32(rest))
+		rest = rest[4:]
+		if size > int64(len(rest)) {
+			return nil, fmt.Errorf("block announces %d bytes of %d", size, len(rest))
+		}
+		var err error
+		if out, err = appendUnsnappy(out, rest[:size], limit); err != nil {
+			return nil, err
+		}
+		rest = rest[size:]
+	}
+	return out, nil
+}
+
+// maxSnappyRatio is above what the format can do: its densest element makes 64
+// bytes of 3.
+const maxSnappyRatio = 22
+
+// appendUnsnappy decodes one block to the end of out.
+func appendUnsnappy(out, block []byte, limit int) ([]byte, error) {
+	size, err := snappy.DecodedLen(block)
+	switch {
+	case err != nil:
+		return nil, err
+	case size > limit-len(out):
+		return nil, ErrTooLarge
+	case size > maxSnappyRatio*len(block):
+		return nil, fmt.Errorf("%d bytes announce %d", len(block), size)
+	}
+	start := len(out)
+	out = append(out, make([]byte, size)...)
+	if _, err := snappy.Decode(out[start:], block); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// maxZstdWindow is the window of zstd's highest level, which a Java producer
+// announces for records of any size. It is not allocated here.
+const maxZstdWindow = 128 << 20
+
+// zstdDecoder serves all; it holds a decoder per processor.
+var zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxWindow(maxZstdWindow),
+		// Without this DecodeAll trusts the announced content size.
+		zstd.WithDecodeAllCapLimit(true))
+})
+
+func unzstd(src []byte, limit int) ([]byte, error) {
+	decoder, err := zstdDecoder()
+	if err != nil {
+		return nil, err
+	}
+	announced, possible, err := zstdSizes(src)
+	if err != nil {
+		return nil, err
+	}
+	if announced > uint64(limit) {
+		return nil, ErrTooLarge
+	}
+	most := int(min(possible, uint64(limit)))
+	size := min(int(announced), most)
+	if size == 0 {
+		size = min(4*len(src)+512, most)
+	}
+	for {
+		out, err := decoder.DecodeAll(src, make([]byte, 0, size))
+		switch {
+		case err == nil:
+			return out, nil
+		case !errors.Is(err, zstd.ErrDecoderSizeExceeded):
+			return nil, err
+		case size == most && possible > uint64(limit):
+			return nil, ErrTooLarge
+		case size == most:
+			return nil, err
+		}
+		// Java streams, so its frames don't say their size. Starting over costs
+		// at most as much again as the last pass.
+		size = min(4*size, most)
+	}
+}

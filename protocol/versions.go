@@ -1,0 +1,113 @@
+package protocol
+
+import (
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// keyApiVersions is the one key that headers treat differently.
+const keyApiVersions = 18
+
+// VersionRange is one API of the broker and the versions that it is served in.
+type VersionRange struct {
+	Key int16
+	// Min and Max are served, both inclusive.
+	Min, Max int16
+	// Advertised is the minimum that ApiVersions tells clients. It differs from
+	// Min for Produce alone: librdkafka before 2.11 takes a Produce that is not
+	// served from version 0 for a broker without message compression (Kafka 4
+	// does the same, KAFKA-18659). Whoever really asks below Min gets
+	// UNSUPPORTED_VERSION.
+	Advertised int16
+	Name       string
+}
+
+// api is a row of the table: the range and the body's shape, by which requests
+// are checked before they are decoded.
+type api struct {
+	VersionRange
+	body shape
+}
+
+// table holds the APIs served, by key: the only place with their versions. A
+// new API is a row here, its shape in shapes.go, and a handler.
+var table = []api{
+	{VersionRange{Key: 0, Min: 3, Max: 13, Advertised: 0, Name: "Produce"}, produceShape},
+	{VersionRange{Key: 1, Min: 4, Max: 18, Advertised: 4, Name: "Fetch"}, fetchShape},
+	{VersionRange{Key: 2, Min: 1, Max: 11, Advertised: 1, Name: "ListOffsets"}, listOffsetsShape},
+	{VersionRange{Key: 3, Min: 0, Max: 13, Advertised: 0, Name: "Metadata"}, metadataShape},
+	{VersionRange{Key: 10, Min: 0, Max: 6, Advertised: 0, Name: "FindCoordinator"}, findCoordinatorShape},
+	{VersionRange{Key: keyApiVersions, Min: 0, Max: 4, Advertised: 0, Name: "ApiVersions"}, apiVersionsShape},
+	{VersionRange{Key: 19, Min: 2, Max: 7, Advertised: 2, Name: "CreateTopics"}, createTopicsShape},
+	{VersionRange{Key: 20, Min: 1, Max: 6, Advertised: 1, Name: "DeleteTopics"}, deleteTopicsShape},
+	{VersionRange{Key: 22, Min: 0, Max: 5, Advertised: 0, Name: "InitProducerId"}, initProducerIDShape},
+	{VersionRange{Key: 23, Min: 2, Max: 4, Advertised: 2, Name: "OffsetForLeaderEpoch"}, offsetForLeaderEpochShape},
+	{VersionRange{Key: 32, Min: 1, Max: 4, Advertised: 1, Name: "DescribeConfigs"}, describeConfigsShape},
+	{VersionRange{Key: 33, Min: 0, Max: 2, Advertised: 0, Name: "AlterConfigs"}, alterConfigsShape},
+	{VersionRange{Key: 37, Min: 0, Max: 3, Advertised: 0, Name: "CreatePartitions"}, createPartitionsShape},
+	{VersionRange{Key: 44, Min: 0, Max: 1, Advertised: 0, Name: "IncrementalAlterConfigs"}, incrementalAlterConfigsShape},
+	{VersionRange{Key: 60, Min: 0, Max: 2, Advertised: 0, Name: "DescribeCluster"}, describeClusterShape},
+	{VersionRange{Key: 75, Min: 0, Max: 0, Advertised: 0, Name: "DescribeTopicPartitions"}, describeTopicPartitionsShape},
+}
+
+// Versions returns the APIs that are served, sorted by key. The slice is the caller's.
+func Versions() []VersionRange {
+	ranges := make([]VersionRange, len(table))
+	for i, a := range table {
+		ranges[i] = a.VersionRange
+	}
+	return ranges
+}
+
+// Supports reports whether the version of the API is served.
+func Supports(key, version int16) bool {
+	a := lookup(key)
+	return a != nil && version >= a.Min && version <= a.Max
+}
+
+// lookup returns the row of a key, nil when the API is not served.
+func lookup(key int16) *api {
+	i, found := slices.BinarySearchFunc(table, key, func(a api, key int16) int { return int(a.Key) - int(key) })
+	if !found {
+		return nil
+	}
+	return &table[i]
+}
+
+// headerForm is what the header of an API's requests depends on.
+type headerForm struct {
+	known bool
+	// flexibleFrom is the first version with header version 2, last the newest
+	// version that is known at all.
+	flexibleFrom, last int16
+}
+
+// headerForms holds the form of every API that kmsg knows, served or not, by
+// key: the header of a request that is refused is read as well.
+var headerForms = func() (forms [kmsg.MaxKey + 1]headerForm) {
+	for key := range forms {
+		req := kmsg.RequestForKey(int16(key))
+		if req == nil {
+			continue
+		}
+		form := headerForm{known: true, last: req.MaxVersion()}
+		for form.flexibleFrom <= form.last {
+			req.SetVersion(form.flexibleFrom)
+			if req.IsFlexible() {
+				break
+			}
+			form.flexibleFrom++
+		}
+		forms[key] = form
+	}
+	return forms
+}()
+
+// formOf returns the header form of any key that a peer may send.
+func formOf(key int16) headerForm {
+	if key < 0 || int(key) >= len(headerForms) {
+		return headerForm{}
+	}
+	return headerForms[key]
+}
