@@ -1,0 +1,313 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/wadi-log/wadi/protocol"
+)
+
+const (
+	// freeFrameBytes is the size up to which a frame isn't charged to the
+	// budget, so that heartbeats and metadata get through while producers wait.
+	freeFrameBytes = 64 << 10
+	// readChunk is how much of a frame must come within the stall timeout.
+	readChunk = 1 << 20
+)
+
+// conn is one client connection. The reader goroutine owns client and the
+// reading side; the writer goroutine owns the writing side.
+type conn struct {
+	server *Server
+	nc     net.Conn
+	log    *slog.Logger
+	client protocol.Client
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	queue  chan answer
+
+	// stopped is set before the read deadline that ends the reader, so that
+	// the reader does not move the deadline again.
+	stopped atomic.Bool
+}
+
+// answer is what the writer waits for and writes.
+type answer struct {
+	header  protocol.RequestHeader
+	wait    Pending
+	done    func() // gives the frame back to the budget; nil when the handler kept it
+	started time.Time
+}
+
+func newConn(s *Server, nc net.Conn) *conn {
+	ctx, cancel := context.WithCancel(s.base)
+	host, _, err := net.SplitHostPort(nc.RemoteAddr().String())
+	if err != nil {
+		host = nc.RemoteAddr().String()
+	}
+	return &conn{
+		server: s, nc: nc, log: s.log.With("client", nc.RemoteAddr().String()),
+		client: protocol.Client{Host: host},
+		ctx:    ctx, cancel: cancel,
+		queue: make(chan answer, s.config.MaxInFlight),
+	}
+}
+
+// serve runs the connection to its end. Whatever ends it (the peer, an error,
+// a drain), answers that are queued are still written if the socket takes them.
+func (c *conn) serve() {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		c.write()
+	}()
+	err := c.read()
+	close(c.queue)
+	c.logEnd(err)
+	<-written
+	c.cancel()
+	closeQuietly(c.nc)
+}
+
+func (c *conn) logEnd(err error) {
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), c.stopped.Load():
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.log.Debug("connection closed: idle or stalled")
+	case errors.Is(err, protocol.ErrFrameSize), errors.Is(err, protocol.ErrMalformed),
+		errors.Is(err, protocol.ErrUnknownKey), errors.Is(err, errRefused):
+		c.server.metrics.malformed.Inc()
+		c.log.Warn("connection closed: not a request that a Kafka client sends", "error", err)
+	default:
+		c.log.Debug("connection closed", "error", err)
+	}
+}
+
+// errRefused marks requests that no answer exists for: the connection ends.
+var errRefused = errors.New("request refused")
+
+func (c *conn) read() error {
+	r := bufio.NewReaderSize(c.nc, 32<<10)
+	for {
+		if err := c.deadline(c.server.config.IdleTimeout); err != nil {
+			return err
+		}
+		size, err := protocol.ReadFrameSize(r, c.server.config.MaxFrameBytes)
+		if err != nil {
+			return err
+		}
+		if err := c.readRequest(r, size); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *conn) deadline(d time.Duration) error {
+	if err := c.nc.SetReadDeadline(time.Now().Add(d)); err != nil {
+		return err
+	}
+	if c.stopped.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// stopReading ends the reader at its next read.
+func (c *conn) stopReading() {
+	c.stopped.Store(true)
+	// An error means that the connection is closed already.
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// readRequest reads one frame of the size and starts its handler.
+func (c *conn) readRequest(r io.Reader, size int32) error {
+	giveBack := func() {}
+	if size > freeFrameBytes {
+		var err error
+		if giveBack, err = c.server.budget.Take(c.ctx, int64(size)); err != nil {
+			return err
+		}
+	}
+	frame, err := c.readFrame(r, size)
+	if err != nil {
+		giveBack()
+		return err
+	}
+	c.server.metrics.bytesIn.Add(float64(size) + 4)
+	if err := c.start(frame, giveBack); err != nil {
+		giveBack()
+		return err
+	}
+	return nil
+}
+
+func (c *conn) readFrame(r io.Reader, size int32) ([]byte, error) {
+	frame := make([]byte, size)
+	for at := 0; at < len(frame); at += readChunk {
+		if err := c.deadline(c.server.config.StallTimeout); err != nil {
+			return nil, err
+		}
+		if _, err := io.ReadFull(r, frame[at:min(at+readChunk, len(frame))]); err != nil {
+			return nil, fmt.Errorf("frame of %d bytes cut off after %d: %w", size, at, err)
+		}
+	}
+	return frame, nil
+}
+
+// start parses the frame and starts its handler.
+func (c *conn) start(frame []byte, giveBack func()) error {
+	header, body, err := protocol.ParseRequestHeader(frame)
+	if err != nil {
+		return err
+	}
+	c.client.ID = header.ClientID
+	a := answer{header: header, started: time.Now(), done: giveBack}
+	req, err := protocol.ParseRequest(header, body)
+	switch {
+	case errors.Is(err, protocol.ErrUnsupportedVersion):
+		if a.wait, err = c.unsupported(header, req, err); err != nil {
+			return err
+		}
+	case err != nil:
+		return fmt.Errorf("request with key %d, version %d: %w", header.Key, header.Version, err)
+	default:
+		if a.wait, err = c.handle(&a, req); err != nil {
+			return err
+		}
+	}
+	select {
+	case c.queue <- a:
+		return nil
+	case <-c.ctx.Done():
+		return c.ctx.Err()
+	}
+}
+
+// handle calls the handler. A panic of it is a bug of ours, which must not
+// cost the other connections: this one ends.
+func (c *conn) handle(a *answer, body kmsg.Request) (wait Pending, err error) {
+	handler, ok := c.server.handlers[body.Key()]
+	if !ok {
+		return nil, fmt.Errorf("%w: API key %d is not served", errRefused, body.Key())
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = c.panicked(body.Key(), p)
+		}
+	}()
+	if v, ok := body.(*kmsg.ApiVersionsRequest); ok {
+		// KIP-511: the client names its software once, for the connection.
+		c.client.SoftwareName, c.client.SoftwareVersion = v.ClientSoftwareName, v.ClientSoftwareVersion
+	}
+	req := &Request{Client: c.client, Body: body, done: a.done}
+	wait = handler(c.ctx, req)
+	if req.kept {
+		a.done = nil
+	}
+	return wait, nil
+}
+
+func (c *conn) panicked(key int16, p any) error {
+	c.server.metrics.panics.Inc()
+	c.log.Error("a handler panicked; its connection is closed, please report this",
+		"api", kmsg.NameForKey(key), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	return fmt.Errorf("%w: internal error", errRefused)
+}
+
+// unsupported answers a request whose version we don't serve, in the form of
+// that version as long as we can read it. ApiVersions is answered in version 0
+// with the error and the full table whatever its version (KIP-511).
+func (c *conn) unsupported(h protocol.RequestHeader, req kmsg.Request, why error) (Pending, error) {
+	if h.Key == int16(kmsg.ApiVersions) {
+		wait, err := c.handle(&answer{}, kmsg.NewPtrApiVersionsRequest())
+		if err != nil {
+			return nil, err
+		}
+		return func() kmsg.Response {
+			resp := wait().(*kmsg.ApiVersionsResponse)
+			resp.ErrorCode = kerr.UnsupportedVersion.Code
+			return resp
+		}, nil
+	}
+	if req == nil {
+		return nil, fmt.Errorf("%w: %w", errRefused, why)
+	}
+	if p, ok := req.(*kmsg.ProduceRequest); ok && p.Acks == 0 {
+		return func() kmsg.Response { return nil }, nil
+	}
+	resp := refuse(req, kerr.UnsupportedVersion.Code)
+	return func() kmsg.Response { return resp }, nil
+}
+
+// write writes the answers in order. After an error it goes on to wait for
+// the rest, so that every frame goes back to the budget.
+func (c *conn) write() {
+	var buf []byte
+	broken := false
+	for a := range c.queue {
+		resp, err := c.await(a)
+		if a.done != nil {
+			a.done()
+		}
+		switch {
+		case err != nil:
+			broken = true
+			c.giveUp()
+		case broken || resp == nil:
+		default:
+			buf = protocol.AppendResponse(buf[:0], a.header, resp)
+			if err := c.send(buf); err != nil {
+				broken = true
+				c.giveUp()
+			}
+			if cap(buf) > readChunk {
+				buf = nil // keep no large buffer on an idle connection
+			}
+		}
+		c.server.metrics.answered(a.header.Key, time.Since(a.started))
+	}
+}
+
+func (c *conn) await(a answer) (resp kmsg.Response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = c.panicked(a.header.Key, p)
+		}
+	}()
+	return a.wait(), nil
+}
+
+// giveUp ends the connection from the writer's side: the reader fails at its
+// next read, and a handler that it waits for is cancelled.
+func (c *conn) giveUp() {
+	c.cancel()
+	closeQuietly(c.nc)
+}
+
+func (c *conn) send(b []byte) error {
+	c.server.metrics.bytesOut.Add(float64(len(b)))
+	for len(b) > 0 {
+		n := min(len(b), readChunk)
+		if err := c.nc.SetWriteDeadline(time.Now().Add(c.server.config.StallTimeout)); err != nil {
+			return err
+		}
+		if _, err := c.nc.Write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+package server
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Metrics counts what happens on the sockets.
+type Metrics struct {
+	connections       prometheus.Gauge
+	refused           prometheus.Counter
+	malformed, panics prometheus.Counter
+	bytesIn, bytesOut prometheus.Counter
+	requests          *prometheus.HistogramVec
+}
+
+// NewMetrics registers the metrics, and the gauge of the budget, with reg.
+func NewMetrics(reg prometheus.Registerer, budget *Budget) *Metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	m := &Metrics{
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "wadi_connections", Help: "Open client connections."}),
+		refused:   counter("wadi_connections_refused_total", "Connections closed because --max-connections were open."),
+		malformed: counter("wadi_connections_malformed_total", "Connections closed because their bytes were no Kafka request."),
+		panics:    counter("wadi_handler_panics_total", "Requests that hit a bug of Wadi; their connections were closed."),
+		bytesIn:   counter("wadi_kafka_received_bytes_total", "Bytes of requests received from Kafka clients."),
+		bytesOut:  counter("wadi_kafka_sent_bytes_total", "Bytes of answers sent to Kafka clients."),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "wadi_request_duration_seconds",
+			Help:    "Time from a request's last byte to its answer, by API; long polls included.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 12),
+		}, []string{"api"}),
+	}
+	reg.MustRegister(m.connections, m.refused, m.malformed, m.panics, m.bytesIn, m.bytesOut, m.requests,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wadi_request_memory_bytes", Help: "Bytes of requests held in memory, against --memory-bytes.",
+		}, func() float64 { return float64(budget.Used()) }))
+	return m
+}
+
+// answered counts a request of an API that has a name (others end their connection).
+func (m *Metrics) answered(key int16, took time.Duration) {
+	m.requests.WithLabelValues(kmsg.NameForKey(key)).Observe(took.Seconds())
+}

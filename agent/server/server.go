@@ -1,0 +1,151 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// Config bounds what clients can make the server do.
+type Config struct {
+	// MaxFrameBytes is the largest request (Kafka's socket.request.max.bytes).
+	MaxFrameBytes int32
+	// MaxConnections is the number of open connections; more are closed at once.
+	MaxConnections int
+	// MaxInFlight is the number of requests of one connection whose answers
+	// are not written yet; at the limit the connection is not read.
+	MaxInFlight int
+	// IdleTimeout closes connections without a request (Kafka's
+	// connections.max.idle.ms).
+	IdleTimeout time.Duration
+	// StallTimeout closes connections that stop in the middle of a frame, in
+	// either direction.
+	StallTimeout time.Duration
+}
+
+// DefaultConfig returns Kafka's bounds.
+func DefaultConfig() Config {
+	return Config{
+		MaxFrameBytes:  100 << 20,
+		MaxConnections: 10_000,
+		MaxInFlight:    64,
+		IdleTimeout:    10 * time.Minute,
+		StallTimeout:   30 * time.Second,
+	}
+}
+
+// Server serves the Kafka protocol on listeners.
+type Server struct {
+	config   Config
+	handlers map[int16]Handler
+	budget   *Budget
+	metrics  *Metrics
+	log      *slog.Logger
+
+	// base is the parent of every connection's context; hardStop ends it.
+	base     context.Context
+	hardStop context.CancelFunc
+
+	mu       sync.Mutex
+	draining bool
+	conns    map[*conn]struct{}
+	running  sync.WaitGroup
+}
+
+// New makes a server of the handlers, by API key.
+func New(config Config, handlers map[int16]Handler, budget *Budget, metrics *Metrics, log *slog.Logger) *Server {
+	base, stop := context.WithCancel(context.Background())
+	return &Server{
+		config: config, handlers: handlers, budget: budget, metrics: metrics, log: log,
+		base: base, hardStop: stop, conns: map[*conn]struct{}{},
+	}
+}
+
+// Serve accepts connections until the listener is closed, which is how it is stopped.
+func (s *Server) Serve(ln net.Listener) error {
+	for {
+		nc, err := ln.Accept()
+		var temporary interface{ Temporary() bool }
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case errors.As(err, &temporary) && temporary.Temporary():
+			// Out of file descriptors, or the peer left while it waited. Accept
+			// again a little later: a tight loop would take the CPU that is
+			// needed to close connections.
+			s.log.Warn("accepting a connection failed", "error", err)
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-s.base.Done():
+				return nil
+			}
+			continue
+		case err != nil:
+			return err
+		}
+		s.start(nc)
+	}
+}
+
+func (s *Server) start(nc net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining || len(s.conns) >= s.config.MaxConnections {
+		if !s.draining {
+			s.metrics.refused.Inc()
+			s.log.Warn("connection refused: too many are open; raise --max-connections",
+				"client", nc.RemoteAddr().String(), "max_connections", s.config.MaxConnections)
+		}
+		closeQuietly(nc)
+		return
+	}
+	c := newConn(s, nc)
+	s.conns[c] = struct{}{}
+	s.metrics.connections.Inc()
+	s.running.Go(func() {
+		c.serve()
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+		s.metrics.connections.Dec()
+	})
+}
+
+// Drain stops reading requests, waits until those under way are answered, and
+// closes the connections. When ctx ends first, it cuts them off and returns
+// ctx's error. The caller has closed the listeners before.
+func (s *Server) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining = true
+	for c := range s.conns {
+		c.stopReading()
+	}
+	s.mu.Unlock()
+
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		s.hardStop()
+		return nil
+	case <-ctx.Done():
+	}
+	s.hardStop()
+	s.mu.Lock()
+	for c := range s.conns {
+		closeQuietly(c.nc)
+	}
+	s.mu.Unlock()
+	<-done
+	return ctx.Err()
+}
+
+// closeQuietly closes a connection that we give up anyway: an error of Close
+// says nothing that anybody could act on.
+func closeQuietly(nc net.Conn) { _ = nc.Close() }

@@ -1,0 +1,353 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
+
+	"github.com/wadi-log/wadi/protocol"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fixture is a server on a free port whose Metadata handler answers at once,
+// and whose Produce handler answers when the test says so.
+type fixture struct {
+	t       *testing.T
+	server  *Server
+	budget  *Budget
+	address string
+	release chan int16 // answers the next produce request with this error code
+	started chan *Request
+}
+
+func start(t *testing.T, change func(*Config)) *fixture {
+	t.Helper()
+	config := DefaultConfig()
+	if change != nil {
+		change(&config)
+	}
+	f := &fixture{t: t, budget: NewBudget(1 << 20), release: make(chan int16), started: make(chan *Request, 100)}
+	handlers := map[int16]Handler{
+		int16(kmsg.Metadata): Inline(func(_ context.Context, client protocol.Client, req *kmsg.MetadataRequest) *kmsg.MetadataResponse {
+			if client.ID == "panic" {
+				panic("a bug")
+			}
+			return req.ResponseKind().(*kmsg.MetadataResponse)
+		}),
+		int16(kmsg.ApiVersions): Inline(func(_ context.Context, _ protocol.Client, req *kmsg.ApiVersionsRequest) *kmsg.ApiVersionsResponse {
+			resp := req.ResponseKind().(*kmsg.ApiVersionsResponse)
+			resp.ApiKeys = []kmsg.ApiVersionsResponseApiKey{{ApiKey: 3, MaxVersion: 13}}
+			return resp
+		}),
+		int16(kmsg.Produce): func(_ context.Context, req *Request) Pending {
+			done := req.Keep()
+			f.started <- req
+			return func() kmsg.Response {
+				code := <-f.release
+				done()
+				if req.Body.(*kmsg.ProduceRequest).Acks == 0 {
+					return nil
+				}
+				return refuse(req.Body, code)
+			}
+		},
+	}
+	f.server = New(config, handlers, f.budget, NewMetrics(prometheus.NewRegistry(), f.budget), slog.New(slog.DiscardHandler))
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.address = ln.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- f.server.Serve(ln) }()
+	t.Cleanup(func() {
+		if err := ln.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := f.server.Drain(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// client is one connection to the fixture.
+type client struct {
+	t *testing.T
+	net.Conn
+}
+
+func (f *fixture) dial() client {
+	f.t.Helper()
+	conn, err := net.Dial("tcp", f.address)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		f.t.Fatal(err)
+	}
+	return client{f.t, conn}
+}
+
+func (c client) send(correlation int32, id string, req kmsg.Request) {
+	c.t.Helper()
+	frame := kmsg.NewRequestFormatter(kmsg.FormatterClientID(id)).AppendRequest(nil, req, correlation)
+	if _, err := c.Write(frame); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// receive returns the next frame's correlation ID and the rest of it.
+func (c client) receive() (correlation int32, body []byte, err error) {
+	var size [4]byte
+	if _, err := io.ReadFull(c, size[:]); err != nil {
+		return 0, nil, err
+	}
+	frame := make([]byte, binary.BigEndian.Uint32(size[:]))
+	if _, err := io.ReadFull(c, frame); err != nil {
+		return 0, nil, err
+	}
+	return int32(binary.BigEndian.Uint32(frame)), frame[4:], nil
+}
+
+func (c client) expect(correlation int32) []byte {
+	c.t.Helper()
+	got, body, err := c.receive()
+	if err != nil {
+		c.t.Fatalf("waiting for answer %d: %v", correlation, err)
+	}
+	if got != correlation {
+		c.t.Fatalf("got answer %d, want %d", got, correlation)
+	}
+	return body
+}
+
+func (c client) expectClosed() {
+	c.t.Helper()
+	correlation, _, err := c.receive()
+	if err == nil {
+		c.t.Fatalf("got answer %d, want the connection closed", correlation)
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		c.t.Fatal("the connection was left open")
+	}
+}
+
+func metadata(version int16) *kmsg.MetadataRequest {
+	req := kmsg.NewPtrMetadataRequest()
+	req.SetVersion(version)
+	return req
+}
+
+func produce(version, acks int16, size int) *kmsg.ProduceRequest {
+	req := kmsg.NewPtrProduceRequest()
+	req.SetVersion(version)
+	req.Acks = acks
+	topic := kmsg.NewProduceRequestTopic()
+	topic.Topic = "t"
+	part := kmsg.NewProduceRequestTopicPartition()
+	part.Partition, part.Records = 5, bytes.Repeat([]byte{1}, size)
+	topic.Partitions = append(topic.Partitions, part)
+	req.Topics = append(req.Topics, topic)
+	return req
+}
+
+func TestAnswersKeepTheOrderOfRequests(t *testing.T) {
+	f := start(t, nil)
+	c := f.dial()
+	c.send(1, "", produce(9, -1, 10))
+	c.send(2, "", produce(9, -1, 10))
+	c.send(3, "", metadata(12))
+	// All three are started before the first is answered: produce pipelines.
+	<-f.started
+	<-f.started
+	f.release <- 0
+	c.expect(1)
+	f.release <- 0
+	c.expect(2)
+	c.expect(3)
+}
+
+func TestAcksZeroIsAnsweredWithNothing(t *testing.T) {
+	f := start(t, nil)
+	c := f.dial()
+	c.send(1, "", produce(9, 0, 10))
+	c.send(2, "", metadata(0))
+	f.release <- 0
+	c.expect(2)
+}
+
+func TestVersionsBelowOursAreRefusedInTheirOwnForm(t *testing.T) {
+	f := start(t, nil)
+	c := f.dial()
+	c.send(1, "", produce(2, -1, 10))
+	resp := kmsg.NewPtrProduceResponse()
+	resp.SetVersion(2)
+	if err := resp.ReadFrom(c.expect(1)); err != nil {
+		t.Fatal(err)
+	}
+	p := resp.Topics[0].Partitions[0]
+	if resp.Topics[0].Topic != "t" || p.Partition != 5 || p.ErrorCode != kerr.UnsupportedVersion.Code {
+		t.Errorf("got topic %q, partition %d, error %d", resp.Topics[0].Topic, p.Partition, p.ErrorCode)
+	}
+	c.send(2, "", metadata(1))
+	c.expect(2)
+}
+
+func TestApiVersionsOfTheFutureIsAnsweredInVersionZero(t *testing.T) {
+	f := start(t, nil)
+	c := f.dial()
+	frame := binary.BigEndian.AppendUint32(nil, 8)
+	frame = binary.BigEndian.AppendUint16(frame, uint16(kmsg.ApiVersions))
+	frame = binary.BigEndian.AppendUint16(frame, 99)
+	frame = binary.BigEndian.AppendUint32(frame, 1)
+	if _, err := c.Write(frame); err != nil {
+		t.Fatal(err)
+	}
+	resp := kmsg.NewPtrApiVersionsResponse()
+	if err := resp.ReadFrom(c.expect(1)); err != nil {
+		t.Fatal(err)
+	}
+	if resp.ErrorCode != kerr.UnsupportedVersion.Code || len(resp.ApiKeys) != 1 {
+		t.Errorf("got error %d and %d APIs, want UNSUPPORTED_VERSION and the table", resp.ErrorCode, len(resp.ApiKeys))
+	}
+}
+
+func TestFrameThatIsTooLargeEndsItsConnectionUnread(t *testing.T) {
+	f := start(t, func(c *Config) { c.MaxFrameBytes = 1000 })
+	for _, size := range []uint32{1001, 1 << 30, 1<<32 - 1, 0} {
+		c := f.dial()
+		if _, err := c.Write(binary.BigEndian.AppendUint32(nil, size)); err != nil {
+			t.Fatal(err)
+		}
+		c.expectClosed()
+	}
+}
+
+func TestPanicOfAHandlerEndsItsConnectionOnly(t *testing.T) {
+	f := start(t, nil)
+	healthy, sick := f.dial(), f.dial()
+	sick.send(1, "panic", metadata(9))
+	sick.expectClosed()
+	healthy.send(1, "", metadata(9))
+	healthy.expect(1)
+}
+
+func TestSpentBudgetStopsReadingProduceButNotSmallRequests(t *testing.T) {
+	f := start(t, nil)
+	first, second, third := f.dial(), f.dial(), f.dial()
+	first.send(1, "", produce(9, -1, 900<<10))
+	<-f.started
+	second.send(1, "", produce(9, -1, 900<<10))
+	third.send(1, "", metadata(9))
+	third.expect(1)
+	select {
+	case <-f.started:
+		t.Fatal("a request was read although the memory budget is spent")
+	default:
+	}
+	f.release <- 0
+	first.expect(1)
+	<-f.started // now there is room
+	f.release <- 0
+	second.expect(1)
+	if used := f.budget.Used(); used != 0 {
+		t.Errorf("%d bytes are still charged", used)
+	}
+}
+
+func TestConnectionThatStallsInAFrameIsClosed(t *testing.T) {
+	f := start(t, func(c *Config) { c.StallTimeout = 50 * time.Millisecond })
+	c := f.dial()
+	if _, err := c.Write(binary.BigEndian.AppendUint32(nil, 200<<10)); err != nil {
+		t.Fatal(err)
+	}
+	c.expectClosed()
+	if used := f.budget.Used(); used != 0 {
+		t.Errorf("%d bytes are still charged", used)
+	}
+}
+
+func TestConnectionsAboveTheLimitAreClosed(t *testing.T) {
+	f := start(t, func(c *Config) { c.MaxConnections = 1 })
+	first := f.dial()
+	first.send(1, "", metadata(9))
+	first.expect(1)
+	f.dial().expectClosed()
+	first.send(2, "", metadata(9))
+	first.expect(2)
+}
+
+func TestDrainAnswersWhatWasStarted(t *testing.T) {
+	f := start(t, nil)
+	c, idle := f.dial(), f.dial()
+	c.send(1, "", produce(9, -1, 10))
+	<-f.started
+	drained := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		drained <- f.server.Drain(ctx)
+	}()
+	idle.expectClosed()
+	f.release <- 0
+	c.expect(1)
+	c.expectClosed()
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDrainCutsOffAtTheEndOfItsTime(t *testing.T) {
+	f := start(t, nil)
+	c := f.dial()
+	c.send(1, "", produce(9, -1, 10))
+	<-f.started
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- f.server.Drain(ctx) }()
+	c.expectClosed()
+	f.release <- 0
+	if err := <-drained; !errors.Is(err, context.Canceled) {
+		t.Errorf("Drain returned %v, want that its time was over", err)
+	}
+}
+
+// TestRefuseFillsEveryServedRequest makes sure that no request's form trips
+// the reflection.
+func TestRefuseFillsEveryServedRequest(t *testing.T) {
+	for key := range int16(kmsg.MaxKey) {
+		req := kmsg.RequestForKey(key)
+		if req == nil {
+			continue
+		}
+		for version := range req.MaxVersion() + 1 {
+			req.SetVersion(version)
+			resp := refuse(req, kerr.UnsupportedVersion.Code)
+			if resp.GetVersion() != version {
+				t.Errorf("%s version %d is refused in version %d", kmsg.NameForKey(key), version, resp.GetVersion())
+			}
+			resp.AppendTo(nil)
+		}
+	}
+}
