@@ -166,6 +166,15 @@ func (a *AgentProcess) Restart() {
 	a.ended = false
 }
 
+// Ready returns when the agent serves, which one that hung or lost its stores
+// for a while may need time for.
+func (a *AgentProcess) Ready() {
+	a.t.Helper()
+	if err := poll(time.Minute, a.process, a.ready); err != nil {
+		a.t.Fatalf("the agent is not ready: %v", err)
+	}
+}
+
 // Logs returns what the agent has printed so far, over all its restarts.
 func (a *AgentProcess) Logs() string {
 	b, err := os.ReadFile(a.logPath())

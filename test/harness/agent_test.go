@@ -75,6 +75,7 @@ func TestAgentStopsKillsAndRestarts(t *testing.T) {
 		t.Fatalf("process %d at %s after the restart, want another one at %s", a.PID(), a.Bootstrap(), bootstrap)
 	}
 	a.Restart() // while it runs
+	a.Ready()
 	if err := dial(bootstrap); err != nil {
 		t.Fatal(err)
 	}

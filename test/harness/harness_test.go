@@ -134,11 +134,10 @@ func TestServersDieWithTheTestProcess(t *testing.T) {
 	}
 	for address := range strings.FieldsSeq(string(addresses)) {
 		Eventually(t, time.Minute, func() error {
-			conn, err := net.Dial("tcp", address)
-			if err != nil {
-				return nil
+			if conn, err := net.Dial("tcp", address); err == nil {
+				return errors.Join(fmt.Errorf("%s still listens", address), conn.Close())
 			}
-			return errors.Join(fmt.Errorf("%s still listens", address), conn.Close())
+			return nil
 		})
 	}
 	pattern := filepath.Join(temp, folderPrefix+"*")
@@ -148,10 +147,11 @@ func TestServersDieWithTheTestProcess(t *testing.T) {
 	// Postgres may still write a last line into a folder being removed.
 	Eventually(t, time.Minute, func() error {
 		removeAbandoned(temp)
-		if left, err := filepath.Glob(pattern); err != nil || len(left) != 0 {
-			return fmt.Errorf("the folders %v are still there (%v)", left, err)
+		left, err := filepath.Glob(pattern)
+		if err == nil && len(left) != 0 {
+			err = fmt.Errorf("the folders %v are still there", left)
 		}
-		return nil
+		return err
 	})
 }
 
@@ -200,7 +200,7 @@ func TestFolderInUseIsNotRemoved(t *testing.T) {
 }
 
 func TestMissingProgramSkipsUnlessRequired(t *testing.T) {
-	missing := func() error { _, err := findTool("wadi-no-such-program"); return err }()
+	_, missing := findTool("wadi-no-such-program")
 	for _, test := range []struct{ name, ci, require, want string }{
 		{"on a developer's machine", "", "", "skip"},
 		{"in CI", "true", "", "fail"},
@@ -220,6 +220,9 @@ func TestMissingProgramSkipsUnlessRequired(t *testing.T) {
 				}
 			}
 		})
+	}
+	if _, err := Dataset("wadi-no-such-data"); err == nil || !errors.As(err, new(*missingError)) {
+		t.Errorf("a data set that was never fetched: %v", err)
 	}
 	r := &recorder{TB: t}
 	require(r, errors.New("initdb failed"))

@@ -149,7 +149,10 @@ func newMinio() (*MinioServer, error) {
 			break
 		}
 	}
-	return s, err
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, logTail(s.logPath()))
+	}
+	return s, nil
 }
 
 func (s *MinioServer) logPath() string { return filepath.Join(s.folder, "log") }
@@ -176,7 +179,7 @@ func (s *MinioServer) start() error {
 	s.process = p
 	err = poll(time.Minute, p, s.ready)
 	if err != nil {
-		return errors.Join(fmt.Errorf("start MinIO: %w\n%s", err, logTail(s.logPath())), p.kill())
+		return errors.Join(fmt.Errorf("start MinIO: %w", err), p.kill())
 	}
 	return nil
 }

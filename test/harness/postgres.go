@@ -134,7 +134,10 @@ func newPostgres() (*PostgresServer, error) {
 			break
 		}
 	}
-	return s, err
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, logTail(s.logPath()))
+	}
+	return s, nil
 }
 
 // postgresOwner returns whom to run Postgres as: nil for ourselves, except
@@ -224,7 +227,7 @@ func (s *PostgresServer) start() error {
 		return s.exec(context.Background(), "SELECT 1")
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("start Postgres: %w\n%s", err, logTail(s.logPath())), p.kill())
+		return errors.Join(fmt.Errorf("start Postgres: %w", err), p.kill())
 	}
 	return nil
 }

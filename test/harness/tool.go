@@ -19,25 +19,44 @@ func Tool(t testing.TB, name string) string {
 	return path
 }
 
-// missingError: a program is not installed.
+// Dataset returns the path of a file of real data that `make setup` fetched.
+// The error is for [Missing].
+func Dataset(name string) (string, error) {
+	path := filepath.Join(cacheFolder(), "data", name)
+	if _, err := os.Stat(path); err != nil {
+		return "", &missingError{name, filepath.Dir(path)}
+	}
+	return path, nil
+}
+
+// Missing ends a test that lacks what it needs: it is skipped, or fails in CI.
+func Missing(t testing.TB, what string, err error) {
+	t.Helper()
+	message := fmt.Sprintf("%s is missing: %v; run `make setup`, which installs it or says how", what, err)
+	if mustRun() {
+		t.Fatal(message)
+	}
+	t.Skip(message)
+}
+
+// missingError: something is not installed.
 type missingError struct {
-	program string
-	looked  string
+	what   string
+	looked string
 }
 
-func (e *missingError) Error() string {
-	return fmt.Sprintf("%s is not installed (looked in %s); run `make setup`, which installs it or says how", e.program, e.looked)
-}
+func (e *missingError) Error() string { return fmt.Sprintf("no %s in %s", e.what, e.looked) }
 
-// require skips the test when err says that a program is missing, unless
+// require skips the test when err says that something is missing, unless
 // skipping is forbidden; any other error fails it.
 func require(t testing.TB, err error) {
 	t.Helper()
 	if err == nil {
 		return
 	}
-	if missing := (*missingError)(nil); errors.As(err, &missing) && !mustRun() {
-		t.Skip(err)
+	if missing := (*missingError)(nil); errors.As(err, &missing) {
+		Missing(t, missing.what, err)
+		return
 	}
 	t.Fatal(err)
 }
