@@ -1,0 +1,74 @@
+# The pinned Go builds everything: a go.mod of a dependency must not fetch another one.
+export GOTOOLCHAIN := local
+
+CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/wadi
+LINT := $(CACHE)/bin/golangci-lint
+
+FUZZTIME ?= 20s
+BENCH ?= .
+# For go test, as in: make test TESTFLAGS='-run Flush ./agent/produce'
+TESTFLAGS ?= ./...
+TIMEOUT ?= 30m
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Run an agent with everything under ./wadi-data (Kafka on localhost:9092)
+	go run ./cmd/wadi agent
+
+.PHONY: build
+build: ## Build bin/wadi
+	go build -o bin/wadi ./cmd/wadi
+
+.PHONY: setup
+setup: ## Install or build what the tests need: Postgres, kcat, MinIO, data
+	@test/setup/setup.sh test
+
+# With WADI_TEST_REQUIRE a missing program fails a test instead of skipping it.
+.PHONY: test
+test: setup ## Run all tests (narrow down with TESTFLAGS='-run Name ./dir')
+	go build ./...
+	WADI_TEST_REQUIRE=1 go test -timeout $(TIMEOUT) $(TESTFLAGS)
+
+.PHONY: lint
+lint: ## Run vet and the linters of .golangci.yml
+	@test/setup/setup.sh lint
+	go vet ./...
+	$(LINT) run
+
+.PHONY: check
+check: setup ## Check modules, build, lint and run all tests with the race detector
+	go mod verify
+	go mod tidy -diff
+	go build ./...
+	@$(MAKE) --no-print-directory lint
+	WADI_TEST_REQUIRE=1 go test -race -timeout $(TIMEOUT) ./...
+
+# One package after the other (-p 1): benchmarks that share the cores measure each other.
+.PHONY: bench
+bench: setup ## Run the benchmarks (narrow down with BENCH=regexp)
+	WADI_TEST_REQUIRE=1 go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 -timeout 2h ./...
+
+.PHONY: fuzz-list
+fuzz-list: ## List the fuzz tests
+	@test/setup/fuzz-targets.sh
+
+# What a fuzz test finds lands in its package's testdata/fuzz: commit it with the fix.
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZTIME (20s)
+	@targets=$$(test/setup/fuzz-targets.sh) || exit 1; \
+	echo "$$targets" | while read -r package name; do \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+	done
+
+.PHONY: clean
+clean: ## Remove what was built here (not ./wadi-data, nor the cached programs)
+	rm -rf bin coverage.out
+
+.PHONY: clean-cache
+clean-cache: ## Remove the programs and data that setup got
+	rm -rf $(CACHE)

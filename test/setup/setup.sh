@@ -1,0 +1,127 @@
+#!/bin/sh
+# Gets the programs that the tests need and says what it does, with nothing to
+# do in well under a second. Called by make: setup.sh test | setup.sh lint.
+#
+# Postgres and kcat come from the system's packages. MinIO and golangci-lint are
+# built from their Go modules, once, into ${XDG_CACHE_HOME:-~/.cache}/wadi/bin:
+# neither is wanted in go.mod, where it would bring in hundreds of modules. Real
+# input for the end-to-end tests is the npm package vega-datasets, in .../wadi/data.
+set -eu
+
+minio=github.com/minio/minio
+minio_version=v0.0.0-20250907161309-07c3a429bfed
+lint=github.com/golangci/golangci-lint/v2
+lint_version=v2.15.0
+
+flights=vega-datasets
+flights_version=3.2.1
+flights_sha256=6f72fda460a9863fae5fcb32f85bcd49e1761fdea6dc6cf9f4962472881cc5a3
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/wadi
+bin=$cache/bin
+data=$cache/data
+
+say() { printf 'setup: %s\n' "$*"; }
+
+fail() {
+	printf 'setup: %s\n' "$@" >&2
+	exit 1
+}
+
+# The same places as in test/harness/tool.go.
+have_postgres() {
+	command -v initdb >/dev/null && return
+	for initdb in /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb \
+		/opt/homebrew/opt/postgresql@*/bin/initdb /usr/local/opt/postgresql@*/bin/initdb; do
+		[ -x "$initdb" ] && return
+	done
+	return 1
+}
+
+have_flights() { [ -f "$data/$flights-$flights_version.tgz" ]; }
+
+packages() {
+	missing=
+	have_postgres || missing="$missing postgresql"
+	command -v kcat >/dev/null || missing="$missing kcat"
+	# Only to fetch the data.
+	have_flights || command -v npm >/dev/null || missing="$missing npm"
+	[ -n "$missing" ] || return 0
+	[ "$(id -u)" = 0 ] && sudo= || sudo=sudo
+	if ! command -v apt-get >/dev/null; then
+		reason="this system has no apt-get"
+	elif [ -n "$sudo" ] && ! command -v sudo >/dev/null; then
+		reason="this needs root, and there is no sudo"
+	elif [ -n "$sudo" ] && ! [ -t 0 ] && ! sudo -n true 2>/dev/null; then
+		reason="this needs root, and sudo wants a password that nobody is here to type"
+	else
+		reason=
+	fi
+	if [ -n "$reason" ]; then
+		fail "the tests need:$missing. Can't install: $reason. Please run one of" \
+			"  Debian, Ubuntu  sudo apt-get install$missing" \
+			"  Fedora          sudo dnf install$(echo "$missing" | sed 's/postgresql/postgresql-server/')" \
+			"  macOS           brew install$(echo "$missing" | sed 's/postgresql/postgresql@17/')"
+	fi
+	say "installing the packages$missing"
+	set -- -o DPkg::Lock::Timeout=300 -q
+	$sudo apt-get "$@" update
+	# shellcheck disable=SC2086 # the names are words
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get "$@" install -y --no-install-recommends $missing
+	have_postgres || fail "apt-get installed postgresql, but initdb is in none of the places the tests look in"
+}
+
+# build NAME PACKAGE MODULE VERSION ABOUT: the program, unless that version is there.
+build() {
+	if go version -m "$bin/$1" 2>/dev/null | grep -qF "$(printf 'mod\t%s\t%s\t' "$3" "$4")"; then
+		return
+	fi
+	say "building $1 $4 into $bin, once; about $5 on 2 cores"
+	mkdir -p "$bin"
+	log=$(mktemp)
+	if ! { GOBIN=$bin go install -v "$2@$4" 2>&1 || echo "setup: go install failed"; } | tee "$log" |
+		awk -v name="$1" '{ n++ } n % 200 == 0 { print "setup: " name ": " n " modules and packages"; fflush() }
+			/^setup: go install failed/ { failed = 1 } END { exit failed }'; then
+		tail -n 30 "$log" >&2
+		rm -f "$log"
+		fail "could not build $1 $4; what go said stands above"
+	fi
+	rm -f "$log"
+}
+
+fetch_flights() {
+	have_flights && return
+	say "fetching the npm package $flights $flights_version (17 MB) into $data, once"
+	mkdir -p "$data"
+	temp=$(mktemp -d "$data/fetch.XXXXXX")
+	file=$flights-$flights_version.tgz
+	if ! npm pack "$flights@$flights_version" --silent --pack-destination "$temp" >/dev/null; then
+		rm -rf "$temp"
+		fail "npm could not fetch $flights@$flights_version; what it said stands above"
+	fi
+	sum=$({ sha256sum "$temp/$file" 2>/dev/null || shasum -a 256 "$temp/$file"; } | cut -d ' ' -f 1)
+	if [ "$sum" != "$flights_sha256" ]; then
+		rm -rf "$temp"
+		fail "$file has the SHA-256 $sum, want $flights_sha256"
+	fi
+	mv "$temp/$file" "$data/$file"
+	rmdir "$temp"
+}
+
+case ${1:-} in
+test)
+	packages
+	build minio "$minio" "$minio" "$minio_version" "3 minutes"
+	fetch_flights
+	;;
+lint)
+	# A linter built by an older Go refuses a newer one's code.
+	if [ -x "$bin/golangci-lint" ] && ! go version "$bin/golangci-lint" | grep -qF " $(go env GOVERSION)"; then
+		rm -f "$bin/golangci-lint"
+	fi
+	build golangci-lint "$lint/cmd/golangci-lint" "$lint" "$lint_version" "1 minute"
+	;;
+*)
+	fail "usage: setup.sh test | setup.sh lint"
+	;;
+esac
