@@ -126,7 +126,8 @@ func NextFrame(dst, stored []byte) (decoded, rest []byte, err error) {
 }
 
 // DecodeFrames decodes a whole framed section. More than limit bytes are
-// ErrCorrupt, and not allocated: the caller knows the section's size.
+// ErrCorrupt, and not allocated: the caller knows the section's size. One who
+// knows only a part of it (a run that a duplicate batch cut off) takes DecodeRange.
 func DecodeFrames(stored []byte, limit int) ([]byte, error) {
 	size := 0
 	for rest := stored; len(rest) > 0; {
