@@ -149,7 +149,7 @@ func postgresOwner() (*syscall.Credential, error) {
 	u, err := user.Lookup("postgres")
 	if err != nil {
 		if u, err = user.Lookup("nobody"); err != nil {
-			return nil, fmt.Errorf("Postgres refuses to run as root, and there is no other user for it: %w", err)
+			return nil, fmt.Errorf("find a user to run Postgres as, which refuses root: %w", err)
 		}
 	}
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
@@ -238,7 +238,7 @@ func (s *PostgresServer) stop() error {
 	}
 	code, err := s.process.stop(syscall.SIGINT, 30*time.Second)
 	if err == nil && code != 0 {
-		err = fmt.Errorf("Postgres stopped with code %d:\n%s", code, logTail(s.logPath()))
+		err = fmt.Errorf("stop Postgres: it ended with code %d:\n%s", code, logTail(s.logPath()))
 	}
 	return err
 }
