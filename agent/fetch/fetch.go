@@ -1,0 +1,350 @@
+package fetch
+
+// Fetch, API key 1, versions 4 to 18.
+//
+// Version 4 adds the isolation level and the last stable offset (KIP-98), 5
+// the log start offset (KIP-107), 6 may answer KAFKA_STORAGE_ERROR, 7 adds fetch
+// sessions (KIP-227), 9 the current leader epoch (KIP-320), 10 allows zstd
+// (KIP-110), 11 the rack and the preferred read replica (KIP-392), 12 is flexible and
+// adds the last fetched epoch and divergence (KIP-595), 13 topic IDs instead of
+// names (KIP-516), 15 the replica state (KIP-903), 16 the endpoints of new
+// leaders (KIP-951), 17 directory IDs (KIP-853), 18 the replica's high
+// watermark (KIP-1166).
+//
+// Sessions are not kept: any agent may get the next request, so every request
+// is a full one, and is answered with session 0, which tells the client so. What
+// replicas send is ignored; there are none.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/wadi-log/wadi/agent/errcode"
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/protocol"
+)
+
+// Topics is what the read path asks of the topics. Unknown ones are
+// metadata.ErrUnknownTopic, only after the metadata store confirmed it.
+type Topics interface {
+	TopicByName(ctx context.Context, name string) (metadata.Topic, error)
+	TopicByID(ctx context.Context, id uuid.UUID) (metadata.Topic, error)
+}
+
+// Config bounds the read path.
+type Config struct {
+	// MaxBytes bounds one response, whatever the client allows: Kafka's
+	// fetch.max.bytes. A single larger batch passes.
+	MaxBytes int64
+	// ResponseBytes bounds the responses being read at once. Requests wait
+	// for their turn.
+	ResponseBytes int64
+}
+
+// DefaultConfig has Kafka's fetch.max.bytes.
+func DefaultConfig() Config {
+	return Config{MaxBytes: 55 << 20, ResponseBytes: 256 << 20}
+}
+
+// Store is what the read path asks of the metadata store.
+type Store interface {
+	metadata.Log
+	metadata.Offsets
+}
+
+// Fetcher answers Fetch, ListOffsets and OffsetForLeaderEpoch.
+type Fetcher struct {
+	topics  Topics
+	store   Store
+	tail    *Tail
+	planner planner
+	reader  *reader
+	config  Config
+
+	responses *semaphore.Weighted
+	draining  chan struct{}
+	drainOnce sync.Once
+}
+
+// New makes the handlers over the collaborators, which the caller runs and closes.
+func New(topics Topics, store Store, tail *Tail, blocks *Blocks, metrics *Metrics, config Config, logger *slog.Logger) *Fetcher {
+	return &Fetcher{
+		topics: topics, store: store, tail: tail, config: config,
+		planner:   planner{tail: tail, log: store, metrics: metrics},
+		reader:    newReader(blocks, metrics, logger),
+		responses: semaphore.NewWeighted(config.ResponseBytes),
+		draining:  make(chan struct{}),
+	}
+}
+
+// Drain ends all long polls, now and from now on: they are answered with what
+// there is, so that a stopping agent doesn't wait for them.
+func (f *Fetcher) Drain() { f.drainOnce.Do(func() { close(f.draining) }) }
+
+// Fetch answers with the batches from the offsets asked on. It waits until
+// there are min_bytes of them, or an error, or max_wait is over.
+func (f *Fetcher) Fetch(ctx context.Context, _ protocol.Client, req *kmsg.FetchRequest) *kmsg.FetchResponse {
+	resp := req.ResponseKind().(*kmsg.FetchResponse)
+	const newSession, noSession = 0, -1
+	if req.SessionEpoch != newSession && req.SessionEpoch != noSession {
+		resp.ErrorCode = kerr.FetchSessionIDNotFound.Code
+		return resp
+	}
+	r := &fetching{
+		req: req, resp: resp,
+		maxBytes: min(max(0, int64(req.MaxBytes)), f.config.MaxBytes),
+	}
+	r.minBytes = min(int64(req.MinBytes), r.maxBytes)
+	f.await(ctx, r)
+	if ctx.Err() == nil {
+		f.read(ctx, r)
+	}
+	f.finish(r)
+	return resp
+}
+
+// fetching is a Fetch request being answered.
+type fetching struct {
+	req                *kmsg.FetchRequest
+	resp               *kmsg.FetchResponse
+	maxBytes, minBytes int64
+
+	// failed: a partition is answered with an error, so nothing waits.
+	failed bool
+	// parts are the partitions without an error so far; slots[i] is where
+	// parts[i] is answered, and plans[i] what to read of it.
+	parts []asked
+	slots []*kmsg.FetchResponseTopicPartition
+	plans []plan
+	// bytes is what the plans will return, about.
+	bytes int64
+}
+
+// replanPause is the time between two plans of a request that woke without
+// having enough.
+const replanPause = 5 * time.Millisecond
+
+// await plans the request until it is worth answering.
+func (f *Fetcher) await(ctx context.Context, r *fetching) {
+	over := time.NewTimer(time.Duration(max(0, r.req.MaxWaitMillis)) * time.Millisecond)
+	defer over.Stop()
+	for {
+		f.resolve(ctx, r)
+		f.plan(ctx, r)
+		if r.failed || len(r.parts) == 0 || r.bytes >= r.minBytes || r.req.MaxWaitMillis <= 0 {
+			return
+		}
+		w := f.tail.wait(r.positions(), r.minBytes-r.bytes)
+		last := false
+		select {
+		case <-w.woken:
+		case <-over.C:
+			last = true
+		case <-f.draining:
+			last = true
+		case <-ctx.Done():
+			last = true
+		}
+		came := f.tail.stop(w)
+		switch {
+		case last && !came:
+			return // the plan is still right
+		case last || w.enough():
+			f.resolve(ctx, r)
+			f.plan(ctx, r)
+			return
+		}
+		// Something else happened than enough commits. Should it go on
+		// happening, don't ask the store as fast as it answers.
+		pause(ctx, replanPause)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// resolve finds the partitions asked for, and answers those that are not there.
+func (f *Fetcher) resolve(ctx context.Context, r *fetching) {
+	r.failed = false
+	r.parts, r.slots = r.parts[:0], r.slots[:0]
+	r.resp.Topics = make([]kmsg.FetchResponseTopic, len(r.req.Topics))
+	for i := range r.req.Topics {
+		rt, out := &r.req.Topics[i], &r.resp.Topics[i]
+		*out = kmsg.NewFetchResponseTopic()
+		out.Topic, out.TopicID = rt.Topic, rt.TopicID
+		out.Partitions = make([]kmsg.FetchResponseTopicPartition, len(rt.Partitions))
+		var topic metadata.Topic
+		var err error
+		if r.req.Version >= 13 {
+			topic, err = f.topics.TopicByID(ctx, rt.TopicID)
+		} else {
+			topic, err = f.topics.TopicByName(ctx, rt.Topic)
+		}
+		for k := range rt.Partitions {
+			rp, slot := &rt.Partitions[k], &out.Partitions[k]
+			*slot = kmsg.NewFetchResponseTopicPartition()
+			slot.Partition = rp.Partition
+			slot.RecordBatches = []byte{} // librdkafka refuses null
+			id, code := f.partition(topic, err, rp.Partition, rp.CurrentLeaderEpoch)
+			if errors.Is(err, metadata.ErrUnknownTopic) {
+				code = r.unknownTopic()
+			}
+			if code != 0 {
+				r.fail(slot, code)
+				continue
+			}
+			r.parts = append(r.parts, asked{id, rp.FetchOffset, max(0, int64(rp.PartitionMaxBytes))})
+			r.slots = append(r.slots, slot)
+		}
+	}
+}
+
+// partition returns the store's ID of a topic's partition, or the error that
+// all APIs of this package answer with. lookup is the error of finding the topic.
+func (f *Fetcher) partition(topic metadata.Topic, lookup error, index, leaderEpoch int32) (metadata.PartitionID, int16) {
+	switch {
+	case lookup != nil:
+		return 0, f.code("find topic", lookup)
+	case index < 0 || int(index) >= len(topic.Partitions):
+		return 0, kerr.UnknownTopicOrPartition.Code
+	case leaderEpoch == -1 || leaderEpoch == protocol.LeaderEpoch:
+		return topic.Partitions[index], 0
+	case leaderEpoch < protocol.LeaderEpoch:
+		return 0, kerr.FencedLeaderEpoch.Code
+	}
+	return 0, kerr.UnknownLeaderEpoch.Code
+}
+
+// plan plans what resolve found.
+func (f *Fetcher) plan(ctx context.Context, r *fetching) {
+	if cap(r.plans) < len(r.parts) {
+		r.plans = make([]plan, len(r.parts))
+	}
+	r.plans = r.plans[:len(r.parts)]
+	f.planner.plan(ctx, r.parts, r.maxBytes, r.plans)
+	r.bytes = 0
+	for i := range r.plans {
+		r.bytes += r.plans[i].bytes
+		r.failed = r.failed || r.plans[i].err != nil
+	}
+}
+
+// positions are where the request stands with its plans.
+func (r *fetching) positions() []position {
+	at := make([]position, len(r.parts))
+	for i := range r.parts {
+		at[i] = position{r.parts[i].partition, r.plans[i].NextOffset, max(0, r.parts[i].maxBytes-r.plans[i].bytes)}
+	}
+	return at
+}
+
+// read reads what is planned, and then ahead for a consumer that catches up.
+func (f *Fetcher) read(ctx context.Context, r *fetching) {
+	weight := r.bytes
+	for i := range r.plans {
+		if r.plans[i].pool == Cold && len(r.plans[i].runs) > 0 {
+			weight += windowBytes
+			break
+		}
+	}
+	weight = min(weight, f.config.ResponseBytes)
+	if err := f.responses.Acquire(ctx, weight); err != nil {
+		return // the client is gone, or nobody waits for answers any more
+	}
+	defer f.responses.Release(weight)
+	lim := limits{maxBytes: r.maxBytes, noZstd: r.req.Version < 10}
+	read := f.reader.read(ctx, r.parts, r.plans, lim, func(i int) plan {
+		f.tail.forget(r.parts[i].partition)
+		anew := make([]plan, 1)
+		f.planner.plan(ctx, r.parts[i:i+1], r.maxBytes, anew)
+		return anew[0]
+	})
+	for i := range read {
+		switch {
+		case r.plans[i].err != nil:
+			// finish answers with it; it is that of a new plan
+		case read[i].err != nil:
+			r.fail(r.slots[i], f.code("fetch", read[i].err))
+		case len(read[i].batches) > 0:
+			r.slots[i].RecordBatches = read[i].batches
+		}
+	}
+	f.reader.readAhead(r.plans)
+}
+
+// finish writes the bounds of the partitions without an error, and the errors
+// of those whose plan failed.
+func (f *Fetcher) finish(r *fetching) {
+	for i := range r.plans {
+		slot, p := r.slots[i], &r.plans[i]
+		switch {
+		case slot.ErrorCode != 0:
+		case errors.Is(p.err, metadata.ErrUnknownPartition):
+			r.fail(slot, r.unknownTopic()) // its topic was deleted just now
+		case p.err != nil:
+			r.fail(slot, f.code("plan fetch", p.err))
+		default:
+			slot.HighWatermark = p.NextOffset
+			slot.LastStableOffset = p.NextOffset // no transactions: all is decided
+			slot.LogStartOffset = p.LogStartOffset
+			if r.req.IsolationLevel == readCommitted {
+				slot.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
+			}
+		}
+	}
+}
+
+// readCommitted is the isolation level that asks for aborted transactions.
+const readCommitted = 1
+
+// unknownTopic is the error of a topic that is not there, by what it was asked for.
+func (r *fetching) unknownTopic() int16 {
+	if r.req.Version >= 13 {
+		return kerr.UnknownTopicID.Code
+	}
+	return kerr.UnknownTopicOrPartition.Code
+}
+
+// fail answers a partition with an error, in the form of Kafka's: no bounds.
+func (r *fetching) fail(slot *kmsg.FetchResponseTopicPartition, code int16) {
+	if code == kerr.KafkaStorageError.Code && r.req.Version < 6 {
+		code = kerr.NotLeaderForPartition.Code
+	}
+	r.failed = true
+	slot.ErrorCode = code
+	slot.HighWatermark, slot.LastStableOffset, slot.LogStartOffset = -1, -1, -1
+}
+
+// code is the code of an error of finding or reading records. It logs errors
+// that no rule covers.
+func (f *Fetcher) code(doing string, err error) int16 {
+	switch {
+	case errors.Is(err, errOffsetOutOfRange):
+		return kerr.OffsetOutOfRange.Code
+	case errors.Is(err, errZstd):
+		return kerr.UnsupportedCompressionType.Code
+	case isDamage(err):
+		return kerr.CorruptMessage.Code
+	case errors.Is(err, errUnread):
+		return kerr.KafkaStorageError.Code
+	}
+	if !errcode.Known(err) {
+		f.reader.complain("a request failed for a reason that no client can act on", fmt.Errorf("%s: %w", doing, err))
+	}
+	return errcode.OfFetch(err)
+}

@@ -1,0 +1,191 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+const (
+	// boundsAge is how old a partition's log start may be before the store is
+	// asked for it again; the feed doesn't tell it.
+	boundsAge = 30 * time.Second
+	// maxRunsPerQuery bounds what one query returns of all its partitions.
+	maxRunsPerQuery = 8192
+	// aheadBytes is how much behind its limit a partition that catches up is
+	// planned, to read it ahead.
+	aheadBytes = 16 << 20
+)
+
+// errOffsetOutOfRange: the offset lies outside of what the store itself says.
+var errOffsetOutOfRange = errors.New("offset out of range")
+
+// asked is one partition of a fetch.
+type asked struct {
+	partition metadata.PartitionID
+	offset    int64
+	// maxBytes limits what the partition returns.
+	maxBytes int64
+}
+
+// plan is what to read of one partition.
+type plan struct {
+	metadata.Bounds
+	// runs are contiguous, the first one contains the offset.
+	runs []metadata.Run
+	// ahead are the runs behind them that the next request will likely ask for.
+	ahead []metadata.Run
+	// bytes estimates what the runs will return (the place of the offset within
+	// the first one is not known before it is read), at most the partition's limit.
+	bytes int64
+	pool  Pool
+	// err is errOffsetOutOfRange, metadata.ErrUnknownPartition or an error of the store.
+	err error
+}
+
+// planner finds the runs that a fetch reads.
+type planner struct {
+	tail    *Tail
+	log     metadata.Log
+	metrics *Metrics
+}
+
+// plan plans the partitions in their order: what the client asked for first
+// has the first claim on maxBytes. The store is asked at most once, for all
+// partitions that the tail can't answer. plans has the same length as parts.
+func (p *planner) plan(ctx context.Context, parts []asked, maxBytes int64, plans []plan) {
+	now := time.Now()
+	at := p.tail.snapshot()
+	query, refresh := p.tail.look(parts, maxBytes, now, plans)
+	p.metrics.fromTail.Add(float64(len(parts) - len(query)))
+	if len(query)+len(refresh) > 0 {
+		p.query(ctx, at, now, parts, maxBytes, query, refresh, plans)
+	}
+	share(parts, plans, maxBytes)
+}
+
+// look plans what the tail knows. query are the indexes of partitions that the
+// store must be asked for; refresh those whose log start is to be asked again
+// on the occasion, while the tail's answer stands.
+func (t *Tail) look(parts []asked, maxBytes int64, now time.Time, plans []plan) (query, refresh []int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range parts {
+		a, pl := &parts[i], &plans[i]
+		*pl = plan{}
+		c := t.chains[a.partition]
+		if c == nil || c.logStart < 0 || a.offset < c.start() || a.offset > c.end || a.offset < c.logStart {
+			query = append(query, i)
+			continue
+		}
+		pl.Bounds = metadata.Bounds{Exists: true, LogStartOffset: c.logStart, NextOffset: c.end, MaxTimestamp: -1}
+		pl.pool = Hot
+		if a.offset < c.end {
+			runs := c.from(a.offset)
+			pl.runs = append(pl.runs, runs[:enough(runs, a.offset, min(a.maxBytes, maxBytes))]...)
+		}
+		if now.Sub(c.checked) > boundsAge {
+			c.checked = now // one asks, not everybody at once
+			refresh = append(refresh, i)
+		}
+	}
+	return query, refresh
+}
+
+// query asks the store for the partitions of both lists at once.
+func (p *planner) query(ctx context.Context, at snapshot, now time.Time, parts []asked, maxBytes int64, query, refresh []int, plans []plan) {
+	p.metrics.queried.Add(float64(len(query)))
+	which := append(append(make([]int, 0, len(query)+len(refresh)), query...), refresh...)
+	queries := make([]metadata.RunQuery, len(which))
+	for k, i := range which {
+		q := metadata.RunQuery{Partition: parts[i].partition, Offset: parts[i].offset, MaxRuns: 1}
+		if k < len(query) {
+			q.MaxBytes = min(parts[i].maxBytes, maxBytes) + aheadBytes
+			q.MaxRuns = min(metadata.MaxRuns, max(1, maxRunsPerQuery/len(query)))
+		}
+		queries[k] = q
+	}
+	found, err := p.log.FindRuns(ctx, queries)
+	if err == nil && len(found) != len(queries) {
+		err = fmt.Errorf("metadata store answered %d of %d queries", len(found), len(queries))
+	}
+	for k, i := range which {
+		switch {
+		case k < len(query) && err != nil:
+			plans[i].err = err
+			continue
+		case err != nil:
+			continue // the tail's answer will do
+		}
+		p.tail.learn(at, parts[i].partition, &found[k], now)
+		if k < len(query) || outside(&found[k], parts[i].offset) != nil {
+			plans[i] = plan{Bounds: found[k].Bounds, runs: found[k].Runs, pool: Cold, err: outside(&found[k], parts[i].offset)}
+		} else {
+			plans[i].LogStartOffset = found[k].LogStartOffset
+		}
+	}
+}
+
+// outside returns why the store's answer has nothing at the offset, if so.
+func outside(found *metadata.PartitionRuns, offset int64) error {
+	switch {
+	case !found.Exists:
+		return metadata.ErrUnknownPartition
+	case offset < found.LogStartOffset || offset > found.NextOffset:
+		return errOffsetOutOfRange
+	}
+	return nil
+}
+
+// enough is the number of runs that hold the bytes from the offset on, at least one of any.
+func enough(runs []metadata.Run, offset, bytes int64) int {
+	for i := range runs {
+		if i == metadata.MaxRuns {
+			return i
+		}
+		if bytes -= sizeFrom(&runs[i], offset); bytes <= 0 {
+			return i + 1
+		}
+	}
+	return len(runs)
+}
+
+// sizeFrom estimates the bytes that a run holds from the offset on, at least
+// one: its records taken as equally large.
+func sizeFrom(r *metadata.Run, offset int64) int64 {
+	if offset <= r.BaseOffset || r.Records <= 0 {
+		return int64(r.Size)
+	}
+	return max(1, int64(r.Size)*(r.NextOffset()-offset)/int64(r.Records))
+}
+
+// share hands out maxBytes in the order of the partitions and cuts their runs
+// to it: what is behind goes to ahead. The first partition that has anything
+// keeps its first run whatever the limits (KIP-74: a consumer must get past a batch
+// that is larger than they are).
+func share(parts []asked, plans []plan, maxBytes int64) {
+	left := maxBytes
+	first := true
+	for i := range plans {
+		pl := &plans[i]
+		if pl.err != nil || len(pl.runs) == 0 {
+			continue
+		}
+		room := min(parts[i].maxBytes, left)
+		if room <= 0 && !first {
+			pl.runs, pl.ahead = nil, pl.runs
+			continue
+		}
+		n := enough(pl.runs, parts[i].offset, room)
+		pl.runs, pl.ahead = pl.runs[:n], pl.runs[n:]
+		for k := range pl.runs {
+			pl.bytes += sizeFrom(&pl.runs[k], parts[i].offset)
+		}
+		pl.bytes = min(pl.bytes, max(room, 1))
+		left -= pl.bytes
+		first = false
+	}
+}

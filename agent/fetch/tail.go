@@ -1,0 +1,266 @@
+package fetch
+
+import (
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// DefaultTailRuns bounds a Tail: about 25 MB of memory.
+const DefaultTailRuns = 256 << 10
+
+// Tail is the newest part of every partition's index in memory: for each
+// partition a chain of contiguous runs up to its end. The write path feeds it
+// with this agent's commits, the [Follower] with those of all others, and long
+// polls wait on it.
+//
+// A chain's end is the partition's high watermark as of the last commit
+// applied. It may lag behind the store, never lead. All methods are safe for
+// concurrent use.
+type Tail struct {
+	// arrived has a token when somebody began to wait while nobody did.
+	arrived chan struct{}
+
+	mu     sync.Mutex
+	limit  int
+	seq    int64
+	chains map[metadata.PartitionID]*chain
+	// order holds every run (and every empty chain) in order of arrival. The
+	// oldest run overall is the front of its chain, so eviction is a queue.
+	order arrivals
+	// resets dates what was read from the store: see [snapshot].
+	resets  int64
+	waiters map[*waiter]struct{}
+}
+
+// chain is one partition's part of the tail; t.mu guards it.
+type chain struct {
+	partition metadata.PartitionID
+	// runs[head:] are contiguous and end at end.
+	runs []metadata.Run
+	head int
+	end  int64
+	// logStart is -1 until the store was asked, checked is when it was.
+	logStart int64
+	checked  time.Time
+	// waiting is the ring of long polls on this partition.
+	waiting waitNode
+}
+
+// start is the first offset that the chain can answer for.
+func (c *chain) start() int64 {
+	if c.head < len(c.runs) {
+		return c.runs[c.head].BaseOffset
+	}
+	return c.end
+}
+
+// from returns the runs from the one that contains the offset on, which must
+// not lie before start.
+func (c *chain) from(offset int64) []metadata.Run {
+	runs := c.runs[c.head:]
+	i := sort.Search(len(runs), func(i int) bool { return runs[i].NextOffset() > offset })
+	return runs[i:]
+}
+
+func (c *chain) push(run metadata.Run) {
+	c.runs = append(c.runs, run)
+	c.end = run.NextOffset()
+}
+
+func (c *chain) pop() {
+	c.head++
+	if c.head >= 32 && c.head*2 >= len(c.runs) {
+		c.runs = c.runs[:copy(c.runs, c.runs[c.head:])]
+		c.head = 0
+	}
+}
+
+// NewTail returns a tail of at most limit runs over all partitions. It takes
+// no commits before its first Reset.
+func NewTail(limit int) *Tail {
+	return &Tail{
+		arrived: make(chan struct{}, 1),
+		limit:   max(limit, 1),
+		seq:     -1,
+		chains:  map[metadata.PartitionID]*chain{},
+		waiters: map[*waiter]struct{}{},
+	}
+}
+
+// Reset forgets everything and continues after the commit of the number: at
+// the start, and when entries of the feed are missing. All long polls wake.
+func (t *Tail) Reset(seq int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.seq = seq
+	t.resets++
+	t.wakeAll()
+	t.chains = map[metadata.PartitionID]*chain{}
+	t.order = arrivals{}
+}
+
+// Seq is the number of the last commit applied, -1 before the first Reset.
+func (t *Tail) Seq() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.seq
+}
+
+// Apply extends the chains by commits in ascending order. Commits that were
+// applied before are ignored. It reports a gap when a commit doesn't follow the
+// last one, and takes nothing from there on: the follower will bring it again
+// ([Follower.Kick] makes that soon).
+func (t *Tail) Apply(commits []metadata.Commit) (gap bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range commits {
+		c := &commits[i]
+		if c.Seq <= t.seq {
+			continue
+		}
+		if t.seq < 0 || c.Seq > t.seq+1 {
+			return true
+		}
+		t.seq = c.Seq
+		for j := range c.Runs {
+			t.extend(&c.Runs[j])
+		}
+		if len(c.Topics) > 0 {
+			// A topic that is fetched may be gone, which its waiters must hear.
+			t.wakeAll()
+		}
+	}
+	return false
+}
+
+func (t *Tail) extend(run *metadata.Run) {
+	c := t.chains[run.Partition]
+	switch {
+	case c == nil:
+		c = t.newChain(run.Partition, run.BaseOffset)
+	case run.BaseOffset < c.end:
+		// The chain was learned from the store after this commit.
+		return
+	case run.BaseOffset > c.end:
+		// Runs of a partition come without holes. Should one come nevertheless,
+		// nothing before it is known any more.
+		c.runs, c.head = nil, 0
+		c.wakeAll()
+	}
+	c.push(*run)
+	c.count(run)
+	t.arrive(run.Partition, run.BaseOffset)
+}
+
+func (t *Tail) newChain(p metadata.PartitionID, end int64) *chain {
+	c := &chain{partition: p, end: end, logStart: -1}
+	c.waiting.prev, c.waiting.next = &c.waiting, &c.waiting
+	t.chains[p] = c
+	return c
+}
+
+// arrive enters a run, or an empty chain by its end, into the order of
+// arrival, and evicts the oldest where that is too many.
+func (t *Tail) arrive(p metadata.PartitionID, base int64) {
+	for t.order.len() >= t.limit {
+		t.evict(t.order.pop())
+	}
+	t.order.push(arrival{p, base})
+}
+
+func (t *Tail) evict(a arrival) {
+	c := t.chains[a.partition]
+	if c == nil || c.start() != a.base {
+		return // left over from a chain that was dropped
+	}
+	if c.head < len(c.runs) {
+		c.pop()
+	}
+	if c.head == len(c.runs) {
+		// What waits here learns the partition's end again from the store.
+		c.wakeAll()
+		delete(t.chains, a.partition)
+	}
+}
+
+// snapshot dates a query to the store, so that its answer isn't taken for news
+// after the tail has forgotten what came since.
+type snapshot struct{ resets, arrivals int64 }
+
+func (t *Tail) snapshot() snapshot {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return snapshot{t.resets, t.order.pushed}
+}
+
+// learn enters what the store answered at some time after the snapshot: the
+// partition's bounds, and a chain where there is none, of the answer's runs if they
+// reach the partition's end.
+func (t *Tail) learn(at snapshot, p metadata.PartitionID, found *metadata.PartitionRuns, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	// Had a chain of this partition been made and evicted since the snapshot,
+	// the answer's end would be old, and who waits there would miss commits.
+	// Eviction takes limit arrivals; half of that is a safe distance.
+	if !found.Exists || at.resets != t.resets || t.order.pushed-at.arrivals > int64(t.limit)/2 {
+		return
+	}
+	c := t.chains[p]
+	if c == nil {
+		c = t.newChain(p, found.NextOffset)
+		runs := found.Runs
+		if n := len(runs); n > 0 && n <= t.limit/2 && runs[n-1].NextOffset() == found.NextOffset {
+			c.runs = append(c.runs, runs...)
+			for i := range runs {
+				t.arrive(p, runs[i].BaseOffset)
+			}
+		} else {
+			t.arrive(p, found.NextOffset)
+		}
+	}
+	c.logStart = max(c.logStart, found.LogStartOffset)
+	c.checked = now
+}
+
+// forget drops a partition's chain, when its runs turned out to be outdated.
+func (t *Tail) forget(p metadata.PartitionID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.chains[p]; c != nil {
+		c.wakeAll()
+		delete(t.chains, p)
+	}
+}
+
+// arrival is one entry of the order of arrival.
+type arrival struct {
+	partition metadata.PartitionID
+	base      int64
+}
+
+// arrivals is a queue. pushed counts what was ever entered.
+type arrivals struct {
+	entries []arrival
+	head    int
+	pushed  int64
+}
+
+func (a *arrivals) len() int { return len(a.entries) - a.head }
+
+func (a *arrivals) push(e arrival) {
+	a.entries = append(a.entries, e)
+	a.pushed++
+}
+
+func (a *arrivals) pop() arrival {
+	e := a.entries[a.head]
+	a.head++
+	if a.head >= 1024 && a.head*2 >= len(a.entries) {
+		a.entries = a.entries[:copy(a.entries, a.entries[a.head:])]
+		a.head = 0
+	}
+	return e
+}

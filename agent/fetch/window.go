@@ -1,0 +1,117 @@
+package fetch
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/objstore/datafile"
+)
+
+const (
+	// windowBytes bounds what one request reads from the object store before
+	// it has used what it read before.
+	windowBytes = 16 << 20
+	// walkSlack is loaded beyond the estimate of what a part of a run needs.
+	walkSlack = 64 << 10
+)
+
+// window loads the runs of a plan ahead of the reader, which comes to them in
+// the plan's order.
+type window struct {
+	blocks *Blocks
+	items  []item
+	// first[i] is the first item of the plan's i-th partition.
+	first []int
+	files map[uuid.UUID]*span
+	// items[:read] are used or passed over, items[read:started] are loading:
+	// ahead bytes of them.
+	read, started int
+	ahead         int64
+}
+
+// item is one run of the plan.
+type item struct {
+	run     *metadata.Run
+	pool    Pool
+	length  int64
+	source  *storedSource
+	loading int64
+}
+
+// span is what the plan needs of one file.
+type span struct {
+	from, to int64
+	items    int
+}
+
+func newWindow(b *Blocks, parts []asked, plans []plan) *window {
+	w := &window{blocks: b, first: make([]int, len(plans)), files: map[uuid.UUID]*span{}}
+	for i := range plans {
+		p := &plans[i]
+		w.first[i] = len(w.items)
+		room := p.bytes
+		for k := range p.runs {
+			run := &p.runs[k]
+			length := storedLength(run, parts[i].offset, room)
+			room -= sizeFrom(run, parts[i].offset)
+			w.items = append(w.items, item{run: run, pool: p.pool, length: length})
+			w.span(run, length)
+		}
+	}
+	return w
+}
+
+func (w *window) span(run *metadata.Run, length int64) {
+	from, to := run.Position, run.Position+length
+	s := w.files[run.FileID]
+	if s == nil {
+		w.files[run.FileID] = &span{from, to, 1}
+		return
+	}
+	s.from, s.to = min(s.from, from), max(s.to, to)
+	s.items++
+}
+
+// storedLength estimates how many of the run's stored bytes hold the batches
+// from the offset on, up to room bytes of them. Should it be too few, the reader
+// loads the rest.
+func storedLength(run *metadata.Run, offset, room int64) int64 {
+	need := int64(run.Size) - sizeFrom(run, offset) + max(room, 0) + walkSlack
+	if run.Encoding == metadata.EncodingFramed {
+		decoded := int64(run.Skip) + int64(run.Size)
+		need = (need+int64(run.Skip))*int64(run.StoredSize)/max(decoded, 1) + datafile.MaxFrameSize
+	}
+	return min(need, int64(run.StoredSize))
+}
+
+// source returns the source of the k-th run of a partition, and starts to load
+// what comes after it. Items before it are passed over.
+func (w *window) source(part, k int) *storedSource {
+	at := w.first[part] + k
+	for ; w.read < at; w.read++ {
+		w.ahead -= w.items[w.read].loading
+	}
+	w.started = max(w.started, w.read)
+	if w.started == at {
+		w.start()
+	}
+	for w.started < len(w.items) && w.ahead < windowBytes {
+		w.start()
+	}
+	return w.items[at].source
+}
+
+// start loads the next item. Others of the same file are loaded with it, if
+// that is one read: partitions that are fetched together were often written
+// together.
+func (w *window) start() {
+	it := &w.items[w.started]
+	w.started++
+	if s := w.files[it.run.FileID]; s.items > 1 && s.to-s.from <= w.blocks.config.RangeBytes {
+		it.loading = w.blocks.load(it.run.FileID, s.from, s.to-s.from, it.pool).missing
+		s.items = 0
+	}
+	it.source = newStoredSource(w.blocks, it.run, it.pool, it.length)
+	it.loading += it.source.loaded.missing
+	w.ahead += it.loading
+}
