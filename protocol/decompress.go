@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -62,7 +63,8 @@ func readAll(r io.Reader, compressed, limit int) ([]byte, error) {
 	out := make([]byte, 0, min(2*compressed+512, limit+1))
 	for {
 		if len(out) == cap(out) {
-			out = append(out, 0)[:len(out)]
+			// At least doubled: append's own steps get small when it is large.
+			out = slices.Grow(out, min(len(out), limit+1-len(out)))
 		}
 		n, err := r.Read(out[len(out):cap(out)])
 		out = out[:len(out)+n]
@@ -120,42 +122,75 @@ func unsnappy(src []byte, limit int) ([]byte, error) {
 	if len(src) < xerialHeaderSize || !bytes.HasPrefix(src, xerialMagic) {
 		return appendUnsnappy(nil, src, limit)
 	}
-	var out []byte
-	for rest := src[xerialHeaderSize:]; len(rest) > 0; {
-		if len(rest) < 4 {
-			return nil, errors.New("block without length")
-		}
-		size := int64(binary.BigEndian.Uint32(rest))
-		rest = rest[4:]
-		if size > int64(len(rest)) {
-			return nil, fmt.Errorf("block announces %d bytes of %d", size, len(rest))
-		}
-		var err error
-		if out, err = appendUnsnappy(out, rest[:size], limit); err != nil {
+	blocks := src[xerialHeaderSize:]
+	// The sizes of all blocks first, so that the result is allocated once.
+	total := 0
+	for rest := blocks; len(rest) > 0; {
+		block, next, err := xerialBlock(rest)
+		if err != nil {
 			return nil, err
 		}
-		rest = rest[size:]
+		size, err := snappySize(block, limit-total)
+		if err != nil {
+			return nil, err
+		}
+		total += size
+		rest = next
+	}
+	out := make([]byte, 0, total)
+	for rest := blocks; len(rest) > 0; {
+		block, next, err := xerialBlock(rest)
+		if err != nil {
+			return nil, err
+		}
+		if out, err = appendUnsnappy(out, block, limit); err != nil {
+			return nil, err
+		}
+		rest = next
 	}
 	return out, nil
+}
+
+// xerialBlock splits the next block off.
+func xerialBlock(src []byte) (block, rest []byte, err error) {
+	if len(src) < 4 {
+		return nil, nil, errors.New("block without length")
+	}
+	size := int64(binary.BigEndian.Uint32(src))
+	src = src[4:]
+	if size > int64(len(src)) {
+		return nil, nil, fmt.Errorf("block announces %d bytes of %d", size, len(src))
+	}
+	return src[:size], src[size:], nil
 }
 
 // maxSnappyRatio is above what the format can do: its densest element makes 64
 // bytes of 3.
 const maxSnappyRatio = 22
 
-// appendUnsnappy decodes one block to the end of out.
-func appendUnsnappy(out, block []byte, limit int) ([]byte, error) {
+// snappySize is what the block announces to decode to, if that is possible
+// and at most limit.
+func snappySize(block []byte, limit int) (int, error) {
 	size, err := snappy.DecodedLen(block)
 	switch {
 	case err != nil:
-		return nil, err
-	case size > limit-len(out):
-		return nil, ErrTooLarge
+		return 0, err
+	case size > limit:
+		return 0, ErrTooLarge
 	case size > maxSnappyRatio*len(block):
-		return nil, fmt.Errorf("%d bytes announce %d", len(block), size)
+		return 0, fmt.Errorf("%d bytes announce %d", len(block), size)
+	}
+	return size, nil
+}
+
+// appendUnsnappy decodes one block to the end of out.
+func appendUnsnappy(out, block []byte, limit int) ([]byte, error) {
+	size, err := snappySize(block, limit-len(out))
+	if err != nil {
+		return nil, err
 	}
 	start := len(out)
-	out = append(out, make([]byte, size)...)
+	out = slices.Grow(out, size)[:start+size]
 	if _, err := snappy.Decode(out[start:], block); err != nil {
 		return nil, err
 	}

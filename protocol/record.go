@@ -93,13 +93,13 @@ func (b Batch) walkRecords(payload []byte, visit func(rawRecord) bool) error {
 	base := b.BaseTimestamp()
 	p := payloadReader{src: payload}
 	count := b.NumRecords()
+	var raw rawRecord
 	for i := range count {
 		length := p.varint()
 		if p.bad || length < 0 || length > int64(len(p.src)) {
 			return fmt.Errorf("%w: record %d of %d announces %d bytes, %d are left", ErrInvalidRecord, i, count, length, len(p.src))
 		}
-		raw, problem := parseRecord(p.src[:length:length])
-		switch {
+		switch problem := raw.parse(p.src[:length:length]); {
 		case problem != "":
 			return fmt.Errorf("%w: record %d of %d: %s", ErrInvalidRecord, i, count, problem)
 		case raw.offsetDelta != i:
@@ -126,42 +126,42 @@ func saneTimestamp(base, delta int64) bool {
 	return base+delta >= -1
 }
 
-// parseRecord takes a record apart; problem is "" when it is sound.
-func parseRecord(src []byte) (raw rawRecord, problem string) {
+// parse takes a record apart; it returns "" when it is sound.
+func (r *rawRecord) parse(src []byte) (problem string) {
 	if len(src) == 0 {
-		return raw, "no bytes"
+		return "no bytes"
 	}
 	p := payloadReader{src: src[1:]} // no attribute of a record means anything yet
-	raw.timestampDelta = p.varint()
+	r.timestampDelta = p.varint()
 	offsetDelta := p.varint()
-	raw.key = p.varintBytes()
-	raw.value = p.varintBytes()
+	r.key = p.varintBytes()
+	r.value = p.varintBytes()
 	count := p.varint()
 	switch {
 	case p.bad:
-		return raw, "fields exceed the record"
+		return "fields exceed the record"
 	case offsetDelta < 0 || offsetDelta > math.MaxInt32:
-		return raw, "offset delta out of range"
+		return "offset delta out of range"
 	case count < 0 || count > int64(len(p.src))/2:
 		// A header takes two bytes at least, its two lengths.
-		return raw, "impossible number of headers"
+		return "impossible number of headers"
 	}
-	raw.offsetDelta = int32(offsetDelta)
-	raw.headerCount = int(count)
-	raw.headers = p.src
-	for range raw.headerCount {
+	r.offsetDelta = int32(offsetDelta)
+	r.headerCount = int(count)
+	r.headers = p.src
+	for range count {
 		if p.varintBytes() == nil || p.bad {
-			return raw, "header without key"
+			return "header without key"
 		}
 		p.varintBytes()
 	}
 	switch {
 	case p.bad:
-		return raw, "headers exceed the record"
+		return "headers exceed the record"
 	case len(p.src) > 0:
-		return raw, "bytes after the headers"
+		return "bytes after the headers"
 	}
-	return raw, ""
+	return ""
 }
 
 // payloadReader takes zigzag varints, and bytes with a varint in front.
