@@ -1,0 +1,177 @@
+// Package admin answers the APIs that create, change and describe topics and
+// configs: CreateTopics, DeleteTopics, CreatePartitions, DescribeConfigs,
+// AlterConfigs and IncrementalAlterConfigs.
+//
+// What it guarantees:
+//
+//   - Each item of a request gets its own result, with Kafka's error code
+//     and, where Kafka has them, its words; one item's failure harms no other.
+//   - What is answered with success is in the metadata store, and this
+//     agent's catalog shows it. Other agents follow within a moment.
+//   - Known configs without an effect here are kept and shown, unknown ones refused.
+//
+// There are no replicas: any replication factor of 1 or more and any assignment
+// to known brokers is accepted, and every topic is shown with one replica. So
+// tools that ask for three work, and what is shown is true.
+//
+// Broker configs are settings of the agents and can't be changed over the wire.
+//
+// It refuses to know who may do what, and where topics are stored.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/wadi-log/wadi/agent/errcode"
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/protocol/configs"
+)
+
+// Topics is what these APIs ask of the topic catalog.
+type Topics interface {
+	// TopicByName and TopicByID answer metadata.ErrUnknownTopic only when the
+	// store confirmed it; TopicNow asks the store in any case.
+	TopicByName(ctx context.Context, name string) (metadata.Topic, error)
+	TopicByID(ctx context.Context, id uuid.UUID) (metadata.Topic, error)
+	TopicNow(ctx context.Context, name string) (metadata.Topic, error)
+	// AllTopics returns all topics by name.
+	AllTopics(ctx context.Context) ([]metadata.Topic, error)
+	// Lookup returns those of the topics that exist.
+	Lookup(ctx context.Context, names []string, ids []uuid.UUID) ([]metadata.Topic, error)
+
+	CreateTopic(ctx context.Context, topic metadata.NewTopic) (metadata.Topic, error)
+	DeleteTopic(ctx context.Context, id uuid.UUID) error
+	CreatePartitions(ctx context.Context, id uuid.UUID, count int32) (metadata.Topic, error)
+	AlterTopicConfigs(ctx context.Context, id uuid.UUID, changes map[string]*string) (metadata.Topic, error)
+}
+
+// Agents is the view of the register: which broker IDs there are.
+type Agents interface {
+	Alive() []metadata.Agent
+	Self() metadata.Agent
+}
+
+// Admin answers the APIs.
+type Admin struct {
+	topics Topics
+	agents Agents
+	broker configs.Broker
+	facts  map[string]string
+	level  string
+	log    *slog.Logger
+}
+
+// New makes the handlers. The facts are what the broker configs that can't be set
+// report of this agent (listeners, log.dirs, max.connections ...), besides those that the
+// register tells; the level is that of the log: debug, info, warn or error.
+func New(topics Topics, agents Agents, broker configs.Broker, facts map[string]string, level string, log *slog.Logger) *Admin {
+	return &Admin{topics: topics, agents: agents, broker: broker, facts: facts, level: level, log: log}
+}
+
+const (
+	// defaultTimeout holds for requests that name none, maxTimeout for all.
+	defaultTimeout = 30 * time.Second
+	maxTimeout     = time.Minute
+)
+
+// withTimeout bounds a request's work by the timeout that it names in ms.
+func withTimeout(ctx context.Context, ms int32) (context.Context, context.CancelFunc) {
+	timeout := time.Duration(ms) * time.Millisecond
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	return context.WithTimeout(ctx, min(timeout, maxTimeout))
+}
+
+// refusal is why an item of a request was not done: Kafka's code, and a message for the user.
+type refusal struct {
+	code    int16
+	message string
+}
+
+func refuse(e *kerr.Error, format string, args ...any) *refusal {
+	return &refusal{code: e.Code, message: fmt.Sprintf(format, args...)}
+}
+
+// refused turns an error into a refusal. Messages of stores stay here: they
+// may name hosts and users.
+func (a *Admin) refused(doing, item string, err error) *refusal {
+	if errors.Is(err, configs.ErrInvalid) {
+		return refuse(kerr.InvalidConfig, "%v", err)
+	}
+	code := errcode.OfController(err)
+	switch {
+	case !errcode.Known(err):
+		a.log.Error("an admin request failed", "doing", doing, "item", item, "error", err)
+	case errors.Is(err, metadata.ErrUnavailable), errors.Is(err, metadata.ErrOutcomeUnknown):
+		a.log.Warn("the metadata store failed an admin request; its client is told to retry", "doing", doing, "item", item, "error", err)
+	}
+	return &refusal{code: code, message: kerr.TypedErrorForCode(code).Description}
+}
+
+// checkReplicas checks the replicas of manually assigned partitions. They must be
+// brokers that clients can know of; which ones has no effect.
+func (a *Admin) checkReplicas(partitions [][]int32) *refusal {
+	alive := a.agents.Alive()
+	for _, replicas := range partitions {
+		switch {
+		case len(replicas) == 0:
+			return refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
+		case len(replicas) != len(partitions[0]):
+			return refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes a partition with %d replica(s), but this is not consistent with previous partitions, which have %d replica(s).",
+				len(replicas), len(partitions[0]))
+		}
+		sorted := slices.Sorted(slices.Values(replicas))
+		for i, id := range sorted {
+			if i > 0 && id == sorted[i-1] {
+				return refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes the broker %d more than once.", id)
+			}
+			if !slices.ContainsFunc(alive, func(agent metadata.Agent) bool { return agent.NodeID == id }) {
+				return refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes broker %d, but no such broker is registered.", id)
+			}
+		}
+	}
+	return nil
+}
+
+// overLimit refuses more partitions than a topic, or a request, may have.
+func (a *Admin) overLimit(partitions int64) *refusal {
+	if limit := a.broker.MaxPartitionsPerTopic; partitions > int64(limit) {
+		return refuse(kerr.PolicyViolation, "Excessively large number of partitions: %d, while %s is %d for a topic and for a request.",
+			partitions, configs.MaxPartitionsPerTopic, limit)
+	}
+	return nil
+}
+
+// invalidName says in Kafka's words what is wrong with a topic's name.
+func invalidName(err error) *refusal {
+	_, detail, found := strings.Cut(err.Error(), ": ")
+	if !found {
+		detail = err.Error()
+	}
+	return refuse(kerr.InvalidTopicException, "Topic name is invalid: %s", detail)
+}
+
+// duplicates returns the keys that occur more than once.
+func duplicates[T any, K comparable](items []T, key func(T) K) map[K]bool {
+	count := make(map[K]int, len(items))
+	for _, item := range items {
+		count[key(item)]++
+	}
+	twice := map[K]bool{}
+	for k, n := range count {
+		if n > 1 {
+			twice[k] = true
+		}
+	}
+	return twice
+}

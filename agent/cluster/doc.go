@@ -1,0 +1,18 @@
+// Package cluster answers what a Kafka client asks before anything else: which
+// API versions there are, which brokers, which topics, and which broker to
+// talk to for what (ApiVersions, Metadata, DescribeCluster,
+// DescribeTopicPartitions, FindCoordinator). It also keeps this agent in the register of
+// agents, from which those answers come.
+//
+// What it guarantees:
+//
+//   - Any agent may serve any request, so leaders and coordinators are advice.
+//     The advice is the same on every agent that sees the same register, and
+//     moves little when agents come and go (routing.go).
+//   - Leader epochs are one constant, and a topic that exists never answers
+//     LEADER_NOT_AVAILABLE.
+//   - The controller and every leader and coordinator is among the brokers listed.
+//   - A topic is called unknown only after the metadata store said so.
+//
+// It refuses to know who holds which records.
+package cluster

@@ -1,0 +1,168 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+const (
+	// beatEvery is the time between two beats: three may fail before
+	// metadata.AgentTimeout.
+	beatEvery = 3 * time.Second
+	// beatTimeout bounds one call of the register.
+	beatTimeout = 3 * time.Second
+)
+
+// Membership keeps this agent in the register and the list of those that are
+// in it. While the metadata store is away it keeps the last list: agents that
+// can't beat are no less alive.
+type Membership struct {
+	store metadata.Agents
+	log   *slog.Logger
+	// wish is the node ID that the operator set, 0 for any.
+	wish int32
+
+	mu     sync.Mutex
+	self   metadata.Agent
+	others []metadata.Agent // alive, without self, by node ID
+	left   bool
+
+	// Owned by Run.
+	failing bool
+}
+
+// NewMembership makes the keeper for an agent that advertises the host and
+// port; its NodeID is 0 for any. The incarnation is chosen here: one per process.
+func NewMembership(store metadata.Agents, self metadata.Agent, log *slog.Logger) *Membership {
+	self.Incarnation = uuid.New()
+	return &Membership{store: store, log: log, wish: self.NodeID, self: self}
+}
+
+// Register enters the agent, which thereby gets its node ID, and reads the
+// list. It comes before the first request is served. Errors: the store's,
+// metadata.ErrNodeIDInUse.
+func (m *Membership) Register(ctx context.Context) error {
+	if err := m.register(ctx); err != nil {
+		return err
+	}
+	return m.beat(ctx)
+}
+
+// Run beats until ctx ends, then takes the agent out of the register.
+func (m *Membership) Run(ctx context.Context) {
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			m.leave(context.WithoutCancel(ctx))
+			return
+		case <-ticker.C:
+			m.report(ctx, m.beat(ctx))
+		}
+	}
+}
+
+// Self is this agent, with the node ID of its last registration.
+func (m *Membership) Self() metadata.Agent {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.self
+}
+
+// Alive returns the agents that take clients, by node ID: those of the
+// register and this one. After it left, this one is in the list only when there is no other.
+func (m *Membership) Alive() []metadata.Agent {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	alive := slices.Clone(m.others)
+	if m.left && len(alive) > 0 {
+		return alive
+	}
+	alive = append(alive, m.self)
+	slices.SortFunc(alive, func(a, b metadata.Agent) int { return cmp.Compare(a.NodeID, b.NodeID) })
+	return alive
+}
+
+func (m *Membership) register(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	defer cancel()
+	self := m.Self()
+	self.NodeID = m.wish
+	nodeID, err := m.store.RegisterAgent(ctx, self)
+	if err != nil {
+		return fmt.Errorf("register agent %s:%d: %w", self.Host, self.Port, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.self.NodeID = nodeID
+	return nil
+}
+
+// beat renews the registration and takes the list over. An agent whose ID went
+// to another while it could not beat registers anew. Agents behind one
+// advertised address replace each other in the register, under one ID: then
+// nothing changes for clients.
+func (m *Membership) beat(ctx context.Context) error {
+	self := m.Self()
+	alive, err := m.beatOnce(ctx, self)
+	if errors.Is(err, metadata.ErrNodeIDInUse) {
+		if err := m.register(ctx); err != nil {
+			return err
+		}
+		had := self.NodeID
+		if self = m.Self(); self.NodeID != had {
+			m.log.Warn("this agent's node ID went to another while it could not beat; it registered anew", "had", had, "has", self.NodeID)
+		}
+		alive, err = m.beatOnce(ctx, self)
+	}
+	if err != nil {
+		return fmt.Errorf("beat as agent %d: %w", self.NodeID, err)
+	}
+	others := slices.DeleteFunc(slices.Clone(alive), func(a metadata.Agent) bool { return a.NodeID == self.NodeID })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.others = others
+	return nil
+}
+
+func (m *Membership) beatOnce(ctx context.Context, self metadata.Agent) ([]metadata.Agent, error) {
+	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	defer cancel()
+	return m.store.BeatAgent(ctx, self)
+}
+
+// report logs an outage once, at both of its ends.
+func (m *Membership) report(ctx context.Context, err error) {
+	switch {
+	case err != nil && ctx.Err() == nil && !m.failing:
+		m.failing = true
+		m.log.Warn("can't renew this agent's registration; keeping the last list of agents", "error", err)
+	case err == nil && m.failing:
+		m.failing = false
+		m.log.Info("this agent's registration is renewed again", "node_id", m.Self().NodeID)
+	}
+}
+
+func (m *Membership) leave(ctx context.Context) {
+	m.mu.Lock()
+	m.left = true
+	self := m.self
+	m.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	defer cancel()
+	if err := m.store.RemoveAgent(ctx, self.NodeID, self.Incarnation); err != nil {
+		m.log.Warn("can't take this agent out of the register; it times out by itself",
+			"node_id", self.NodeID, "timeout", metadata.AgentTimeout, "error", err)
+	}
+}
