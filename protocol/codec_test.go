@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -165,19 +166,20 @@ func TestDecompressCorruptInput(t *testing.T) {
 	}
 }
 
-// Headers that announce much more than there is must not make us allocate it.
-func TestDecompressDoesNotTrustAnnouncedSizes(t *testing.T) {
-	const limit = 100 << 20
+type lyingPayload struct {
+	name  string
+	codec Codec
+	in    []byte
+	err   error // nil for one that only looks like a lie
+}
+
+// lyingPayloads announce much more than there is in them.
+func lyingPayloads(t testing.TB) []lyingPayload {
 	uvarint := func(n uint64) []byte { return binary.AppendUvarint(nil, n) }
 	block := func(b []byte) []byte { return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...) }
 	xerial := unhex(t, "82 534e41505059 00 00000001 00000001")
 	literal := []byte{0, 'x'}
-	for _, c := range []struct {
-		name  string
-		codec Codec
-		in    []byte
-		err   error
-	}{
+	return []lyingPayload{
 		{"snappy block of 90 MB", CodecSnappy, append(uvarint(90<<20), literal...), ErrCorruptBatch},
 		{"snappy block of 4 GB", CodecSnappy, append(uvarint(1<<32-1), literal...), ErrTooLarge},
 		{"framed snappy block of 90 MB", CodecSnappy, append(bytes.Clone(xerial), block(append(uvarint(90<<20), literal...))...), ErrCorruptBatch},
@@ -190,35 +192,47 @@ func TestDecompressDoesNotTrustAnnouncedSizes(t *testing.T) {
 		{"zstd window of 1 TB", CodecZstd, unhex(t, "28b52ffd 00 f0 090000 78"), ErrCorruptBatch},
 		{"zstd skippable frame beyond the input", CodecZstd, unhex(t, "502a4d18 ffffffff 00"), ErrCorruptBatch},
 		{"zstd without blocks", CodecZstd, unhex(t, "28b52ffd 00 88"), ErrCorruptBatch},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			// The pooled decoders are not what is measured here.
-			if _, err := Decompress(c.codec, nil, 0); err != nil && !errors.Is(err, ErrCorruptBatch) {
-				t.Fatal(err)
-			}
-			if c.codec == CodecZstd {
-				warm, err := Compress(CodecZstd, 3, []byte("x"))
-				if err != nil {
-					t.Fatal(err)
+	}
+}
+
+func TestDecompressDoesNotTrustAnnouncedSizes(t *testing.T) {
+	// The decoder that is made at first use is not what is measured here.
+	if _, err := Decompress(CodecZstd, unhex(t, "28b52ffd 00 88 090000 78"), 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range lyingPayloads(t) {
+		for _, limit := range []int{100 << 20, math.MaxInt} {
+			t.Run(fmt.Sprintf("%s/limit %d", c.name, limit), func(t *testing.T) {
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				out, err := Decompress(c.codec, c.in, limit)
+				runtime.ReadMemStats(&after)
+				if !errors.Is(err, c.err) {
+					t.Errorf("got %v, want %v", err, c.err)
 				}
-				if _, err := Decompress(CodecZstd, warm, 1); err != nil {
-					t.Fatal(err)
+				if c.err == nil && string(out) != "x" {
+					t.Errorf("got %q", out)
 				}
-			}
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			out, err := Decompress(c.codec, c.in, limit)
-			runtime.ReadMemStats(&after)
-			if !errors.Is(err, c.err) {
-				t.Errorf("got %v, want %v", err, c.err)
-			}
-			if c.err == nil && string(out) != "x" {
-				t.Errorf("got %q", out)
-			}
-			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 1<<20 {
-				t.Errorf("allocated %d bytes", allocated)
-			}
-		})
+				if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 1<<20 {
+					t.Errorf("allocated %d bytes", allocated)
+				}
+			})
+		}
+	}
+}
+
+func TestDecompressWithoutALimit(t *testing.T) {
+	for codec := CodecNone; codec.valid(); codec++ {
+		packed, err := Compress(codec, codec.DefaultLevel(), []byte("text"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Decompress(codec, packed, math.MaxInt); err != nil || string(got) != "text" {
+			t.Errorf("%v: %q, %v", codec, got, err)
+		}
+		if _, err := Decompress(codec, packed, -1); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%v with a negative limit: %v", codec, err)
+		}
 	}
 }
 

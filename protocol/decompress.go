@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sync"
 
@@ -23,7 +24,8 @@ import (
 // really decoded, not what headers announce. Errors: ErrTooLarge, ErrCorruptBatch,
 // ErrUnsupportedCodec.
 func Decompress(codec Codec, src []byte, limit int) ([]byte, error) {
-	limit = max(limit, 0)
+	// More than a batch's length can say is no limit, and a sum with it overflows.
+	limit = min(max(limit, 0), math.MaxInt32)
 	var out []byte
 	var err error
 	switch codec {

@@ -19,15 +19,15 @@ const minFrameBytes = 8
 //
 // Errors: io.EOF when the peer closed between two frames, io.ErrUnexpectedEOF
 // within the size, ErrFrameSize for a size that is negative, too small for a
-// header, or above max.
-func ReadFrameSize(r io.Reader, max int32) (int32, error) {
+// header, or above limit.
+func ReadFrameSize(r io.Reader, limit int32) (int32, error) {
 	var prefix [4]byte
 	if _, err := io.ReadFull(r, prefix[:]); err != nil {
 		return 0, err
 	}
 	size := int32(binary.BigEndian.Uint32(prefix[:]))
-	if size < minFrameBytes || size > max {
-		return 0, fmt.Errorf("%w: %d bytes, allowed are %d to %d", ErrFrameSize, size, minFrameBytes, max)
+	if size < minFrameBytes || size > limit {
+		return 0, fmt.Errorf("%w: %d bytes, allowed are %d to %d", ErrFrameSize, size, minFrameBytes, limit)
 	}
 	return size, nil
 }

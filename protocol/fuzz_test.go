@@ -61,6 +61,9 @@ func FuzzParseRequest(f *testing.F) {
 			f.Add(v.Key, version, randomRequest(rng, v.Key, version).AppendTo(nil))
 		}
 	}
+	for _, lie := range lyingBodies(f, 100) {
+		f.Add(lie.key, lie.version, lie.body)
+	}
 	f.Add(int16(1000), int16(0), []byte{})
 	f.Fuzz(func(t *testing.T, key, version int16, body []byte) {
 		h := RequestHeader{Key: key, Version: version}
@@ -203,6 +206,9 @@ func FuzzDecompress(f *testing.F) {
 			}
 			f.Add(int8(codec), packed, uint32(len(src)))
 		}
+	}
+	for _, lie := range lyingPayloads(f) {
+		f.Add(int8(lie.codec), lie.in, uint32(1000))
 	}
 	f.Fuzz(func(t *testing.T, code int8, src []byte, limit32 uint32) {
 		codec, limit := Codec(code), int(limit32%(1<<20))

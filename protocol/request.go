@@ -10,7 +10,7 @@ import (
 // slices alias body (a Produce request's records are not copied), so body must
 // stay as it is for as long as they are used; its strings are copies.
 //
-// Bytes after the last field are ignored, as in Kafka: some clients send them.
+// Bytes after the last field are ignored, as Kafka's broker ignores them.
 //
 // Errors: ErrUnknownKey, ErrUnsupportedVersion, ErrMalformed. Below the lowest
 // version served the request is returned along with ErrUnsupportedVersion where it

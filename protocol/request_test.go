@@ -196,55 +196,64 @@ func TestParseRequestIgnoresTrailingBytes(t *testing.T) {
 	}
 }
 
-// Bodies whose counts lie: refused before anything is allocated for them, and
-// without counting to what they say.
-func TestParseRequestRefusesLyingCounts(t *testing.T) {
-	megabytes := func(n int) []byte { return make([]byte, n<<20) }
-	legacyCount := func(n int32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
+type lyingBody struct {
+	name         string
+	key, version int16
+	body         []byte
+}
+
+// lyingBodies are bodies whose counts lie. zeros is how many bytes they go on with.
+func lyingBodies(t testing.TB, zeros int) []lyingBody {
+	legacyCount := func(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
 	compactCount := func(n uint64) []byte { return binary.AppendUvarint(nil, n+1) }
-	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	join := func(parts ...[]byte) []byte { return bytes.Join(append(parts, make([]byte, zeros)), nil) }
 	produceStart := unhex(t, "ffff 0001 00000000")
 	flexibleProduceStart := unhex(t, "00 0001 00000000")
 	fetchStart := unhex(t, "00000000 00000001 00000000 00 00000000 00000000")
 	fetchPartition := unhex(t, "00000000 00000000 0000000000000000 00000000 0000000000000000 00000000")
 	topicID := make([]byte, 16)
-
-	for _, c := range []struct {
-		name         string
-		key, version int16
-		body         []byte
-	}{
-		{"topics by the bytes left", 0, 3, join(produceStart, legacyCount(16<<20), megabytes(16))},
-		{"topics within the limit by the bytes left", 0, 3, join(produceStart, legacyCount(1<<19), megabytes(1))},
+	return []lyingBody{
+		{"topics by the bytes left", 0, 3, join(produceStart, legacyCount(zeros))},
+		{"topics by half of the bytes left", 0, 3, join(produceStart, legacyCount(zeros/2))},
 		{"topics beyond the bytes left", 0, 3, join(produceStart, legacyCount(1<<31-1))},
-		{"negative topics", 0, 3, join(produceStart, legacyCount(-2), megabytes(1))},
-		{"compact topics by the bytes left", 0, 9, join(flexibleProduceStart, compactCount(16<<20), megabytes(16))},
-		{"compact topics of 32 bits", 0, 9, join(flexibleProduceStart, compactCount(1<<32-2), megabytes(1))},
-		{"compact topics of 64 bits", 0, 9, join(flexibleProduceStart, compactCount(1<<62), megabytes(1))},
-		{"partitions by the bytes left", 0, 9, join(flexibleProduceStart, compactCount(1), []byte{2, 't'}, compactCount(16<<20), megabytes(16))},
+		{"negative topics", 0, 3, join(produceStart, legacyCount(-2))},
+		{"compact topics by the bytes left", 0, 9, join(flexibleProduceStart, compactCount(uint64(zeros)))},
+		{"compact topics of 32 bits", 0, 9, join(flexibleProduceStart, compactCount(1<<32-2))},
+		{"compact topics of 64 bits", 0, 9, join(flexibleProduceStart, compactCount(1<<62))},
+		{"partitions by the bytes left", 0, 9, join(flexibleProduceStart, compactCount(1), []byte{2, 't'}, compactCount(uint64(zeros)))},
 		{"records beyond the bytes left", 0, 3, join(produceStart, legacyCount(1), []byte{0, 1, 't'}, legacyCount(1), legacyCount(0), legacyCount(1<<30))},
 		{"negative records", 0, 3, join(produceStart, legacyCount(1), []byte{0, 1, 't'}, legacyCount(1), legacyCount(0), legacyCount(-2))},
-		{"negative string", 0, 3, join(unhex(t, "8000"), megabytes(1))},
+		{"negative string", 0, 3, join(unhex(t, "8000"))},
 		{"tags of the body", 60, 0, unhex(t, "00 ffffffff0f")},
 		{"tags of an element", 75, 0, unhex(t, "02 01 ffffffff0f 00000000 00 00 00 00")},
+		{"tags of an optional structure", 75, 0, unhex(t, "01 00000000 01 01 00000000 ffffffff0f")},
+		{"tags of one with an odd presence byte", 75, 0, unhex(t, "01 00000000 fe 01 00000000 ffffffff0f")},
 		{"a tag's size", 60, 0, unhex(t, "00 01 63 ffffffffffffffff7f")},
-		{"tags within a known tag", 1, 18, join(fetchStart, unhex(t, "01 01 01 01 01 11 00000000 0000000000000000 ffffffff0f"))},
-		{"a known tag cut short", 1, 18, join(fetchStart, unhex(t, "01 01 01 01 01 04 00000000"))},
+		{"tags within a known tag", 1, 18, append(bytes.Clone(fetchStart), unhex(t, "01 01 01 01 01 11 00000000 0000000000000000 ffffffff0f")...)},
+		{"a known tag cut short", 1, 18, append(bytes.Clone(fetchStart), unhex(t, "01 01 01 01 01 04 00000000")...)},
 		{"a known tag of an element cut short", 1, 18, join(fetchStart, unhex(t, "02"), topicID, unhex(t, "02"), fetchPartition, unhex(t, "01 00 02 0000 00 01 01 00"))},
 		{"endless varint", 60, 0, unhex(t, "00 ffffffffffffffffffffff")},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			req, err := ParseRequest(RequestHeader{Key: c.key, Version: c.version}, c.body)
-			runtime.ReadMemStats(&after)
-			if req != nil || !errors.Is(err, ErrMalformed) {
-				t.Errorf("got %v, %v; want %v", req, err, ErrMalformed)
-			}
-			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 1<<20 {
-				t.Errorf("allocated %d bytes", allocated)
-			}
-		})
+	}
+}
+
+// Refused before anything is allocated for the counts, and without counting to
+// what they say.
+func TestParseRequestRefusesLyingCounts(t *testing.T) {
+	for _, zeros := range []int{1 << 10, 1 << 20, 16 << 20} {
+		for _, c := range lyingBodies(t, zeros) {
+			t.Run(fmt.Sprintf("%s/%d zeros", c.name, zeros), func(t *testing.T) {
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				req, err := ParseRequest(RequestHeader{Key: c.key, Version: c.version}, c.body)
+				runtime.ReadMemStats(&after)
+				if req != nil || !errors.Is(err, ErrMalformed) {
+					t.Errorf("got %v, %v; want %v", req, err, ErrMalformed)
+				}
+				if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 1<<20 {
+					t.Errorf("allocated %d bytes", allocated)
+				}
+			})
+		}
 	}
 }
 

@@ -29,7 +29,7 @@ const (
 	kindBytes                // length and bytes, 32 bit or compact
 	kindArray                // count and elements of one field, without tags
 	kindStructs              // count and structures
-	kindOptional             // one byte, negative for null, and a structure
+	kindOptional             // one byte, -1 for null, and a structure
 	kindStruct               // a structure
 	kindTag                  // a tagged field that kmsg decodes; outside the sequence
 )
@@ -112,7 +112,8 @@ func (r *reader) walkField(f *field, version int16) {
 			r.walk(f.elems, version)
 		}
 	case kindOptional:
-		if presence := r.span(1); r.err == nil && int8(presence[0]) >= 0 {
+		// As kmsg reads it: any other negative number is no null.
+		if presence := r.span(1); r.err == nil && int8(presence[0]) != -1 {
 			r.walk(f.elems, version)
 		}
 	case kindStruct:

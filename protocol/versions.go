@@ -15,10 +15,10 @@ type VersionRange struct {
 	// Min and Max are served, both inclusive.
 	Min, Max int16
 	// Advertised is the minimum that ApiVersions tells clients. It differs from
-	// Min for Produce alone: librdkafka before 2.11 takes a Produce that is not
-	// served from version 0 for a broker without message compression (Kafka 4
-	// does the same, KAFKA-18659). Whoever really asks below Min gets
-	// UNSUPPORTED_VERSION.
+	// Min for Produce alone: librdkafka (2.0, for one) takes a broker that does not
+	// serve Produce from version 0 for one without gzip, snappy and lz4, and sends
+	// uncompressed (KAFKA-18659; Kafka 4 does as we do). Whoever really asks
+	// below Min gets UNSUPPORTED_VERSION.
 	Advertised int16
 	Name       string
 }
