@@ -232,8 +232,8 @@ func testListStops(t *testing.T, b objstore.Bucket) {
 	}
 }
 
-// manyKeys is more than S3 lists and deletes in one request, twice.
-const manyKeys = 2100
+// manyKeys is more than S3 lists and deletes in one request.
+const manyKeys = 1050
 
 func putMany(t *testing.T, b objstore.Bucket) []string {
 	t.Helper()
