@@ -290,15 +290,15 @@ func (c *Catalog) load(ctx context.Context) error {
 	return nil
 }
 
-// query reads topics by name and by ID and enters what it found, and which IDs it didn't find.
+// query reads topics by name and by ID and enters what it found, and what it didn't find.
 func (c *Catalog) query(ctx context.Context, names []string, ids []uuid.UUID) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	for chunk := range slices.Chunk(names, querySize) {
 		t := c.table.begin()
 		topics, err := c.store.TopicsByName(ctx, chunk)
-		for _, topic := range topics {
-			c.table.put(t, topic)
+		if err == nil {
+			c.table.putNames(t, chunk, topics)
 		}
 		c.table.end(t)
 		if err != nil {
@@ -309,7 +309,7 @@ func (c *Catalog) query(ctx context.Context, names []string, ids []uuid.UUID) er
 		t := c.table.begin()
 		topics, err := c.store.TopicsByID(ctx, chunk)
 		if err == nil {
-			c.table.putOrRemove(t, chunk, topics)
+			c.table.putIDs(t, chunk, topics)
 		}
 		c.table.end(t)
 		if err != nil {

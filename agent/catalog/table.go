@@ -114,9 +114,30 @@ func (b *table) putAll(t ticket, topics []metadata.Topic) {
 	b.loaded = true
 }
 
-// putOrRemove enters what a query for the IDs saw: the topics, and that the
-// other IDs have none.
-func (b *table) putOrRemove(t ticket, ids []uuid.UUID, topics []metadata.Topic) {
+// putNames enters what a query for the names saw: the topics, and that the
+// other names have none.
+func (b *table) putNames(t ticket, names []string, topics []metadata.Topic) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	found := make(map[string]struct{}, len(topics))
+	for _, topic := range topics {
+		found[topic.Name] = struct{}{}
+	}
+	for _, name := range names {
+		if _, ok := found[name]; ok {
+			continue
+		}
+		if e := b.names[name]; e != nil {
+			b.removeLocked(t, e.topic.ID)
+		}
+	}
+	for _, topic := range topics {
+		b.putLocked(t, topic)
+	}
+}
+
+// putIDs is putNames for a query by ID.
+func (b *table) putIDs(t ticket, ids []uuid.UUID, topics []metadata.Topic) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	found := make(map[uuid.UUID]struct{}, len(topics))
