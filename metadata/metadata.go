@@ -63,8 +63,14 @@ type Topics interface {
 	// partition. Errors: ErrTopicExists (the message names the topic that collides).
 	CreateTopic(ctx context.Context, topic NewTopic) (Topic, error)
 	// DeleteTopic removes the topic, its partitions, its producer states and
-	// its runs, counting the files' live runs down. Errors: ErrUnknownTopic.
+	// its runs, counting the files' live runs down. The topic is gone at once;
+	// of a very large one, rows may be left to ReclaimDeleted. Errors: ErrUnknownTopic.
 	DeleteTopic(ctx context.Context, id uuid.UUID) error
+	// ReclaimDeleted removes up to limit runs and as many producer states that
+	// deleted topics left behind, counting the files' live runs down, and
+	// returns how many rows it removed: 0 when none are left. Maintenance calls
+	// it; nothing depends on when.
+	ReclaimDeleted(ctx context.Context, limit int) (int, error)
 	// CreatePartitions grows the topic to count partitions. Errors:
 	// ErrUnknownTopic, ErrPartitionCount.
 	CreatePartitions(ctx context.Context, id uuid.UUID, count int32) (Topic, error)
@@ -144,7 +150,8 @@ type Outcome struct {
 // FileResult is what a commit decided on one file: Outcomes[i][j] is that of Appends[i].Batches[j].
 type FileResult struct {
 	Outcomes [][]Outcome
-	// LogStartOffsets[i] is that of Appends[i].Partition, -1 when unknown.
+	// LogStartOffsets[i] is that of Appends[i].Partition at the time of the
+	// call, -1 when unknown.
 	LogStartOffsets []int64
 }
 
@@ -195,12 +202,16 @@ type Log interface {
 	FindRuns(ctx context.Context, queries []RunQuery) ([]PartitionRuns, error)
 }
 
+// MaxRuns is the most runs that [Log.FindRuns] returns of one partition.
+const MaxRuns = 256
+
 // RunQuery asks for the runs of a partition from an offset on.
 type RunQuery struct {
 	Partition PartitionID
 	Offset    int64
-	// MaxBytes bounds the sum of Run.Size after the first run; MaxRuns the
-	// number of runs (at most 256 whatever it says).
+	// MaxBytes bounds the sum of Run.Size, but the first run comes whatever its
+	// size. RunQuery.MaxRuns bounds the number of runs, from 1 to the constant
+	// [MaxRuns] whatever it says.
 	MaxBytes int64
 	MaxRuns  int
 }
@@ -263,11 +274,13 @@ type Feed interface {
 	LastSeq(ctx context.Context) (int64, error)
 	// Commits returns up to limit entries after the number, ascending. The
 	// first may be larger than after+1 where old entries were trimmed: the
-	// caller then drops what it had cached.
+	// caller then drops what it had cached. Fewer than limit don't mean that
+	// there are no more: a call also ends after about 8 MiB.
 	Commits(ctx context.Context, after int64, limit int) ([]Commit, error)
 	// TrimFeed deletes up to limit entries older than the age (at least
 	// MaxFileAge, whatever it says: entries are also the replay records of
-	// files) and returns how many.
+	// files) and returns how many. The newest entry stays, so that every
+	// follower learns of what it missed.
 	TrimFeed(ctx context.Context, olderThan time.Duration, limit int) (int, error)
 }
 
@@ -287,6 +300,10 @@ type Agent struct {
 	NodeID int32
 	// Incarnation tells two processes of one node ID apart.
 	Incarnation uuid.UUID
+	// Name tells agents apart across restarts (the machine and where it
+	// listens): a new incarnation of the same name takes over the old one's
+	// entry. Several agents behind one load balancer share Host and Port, never Name.
+	Name string
 	// Host and Port are what clients are told to connect to.
 	Host string
 	Port int32
@@ -300,7 +317,7 @@ const AgentTimeout = 10 * time.Second
 type Agents interface {
 	// RegisterAgent enters the agent. NodeID 0 takes the lowest free ID (never
 	// given out, or its holder is dead); a set one must be free or dead, else
-	// ErrNodeIDInUse. An agent of the same address that is dead or not gives way: it was us.
+	// ErrNodeIDInUse. An agent of the same Name, dead or not, gives way: it was us.
 	RegisterAgent(ctx context.Context, agent Agent) (nodeID int32, err error)
 	// BeatAgent renews the registration and returns the agents alive now, by
 	// node ID, read in the same round trip. Enters the agent again when it had

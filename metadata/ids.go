@@ -1,0 +1,46 @@
+package metadata
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// NewTopicID makes a random topic ID. Like Kafka's, its base64 form never
+// starts with '-', which command lines would take for a flag.
+func NewTopicID() uuid.UUID {
+	for {
+		var id uuid.UUID
+		rand.Read(id[:]) //nolint:errcheck // never fails: it ends the process instead
+		id[6] = id[6]&0x0f | 0x40
+		id[8] = id[8]&0x3f | 0x80
+		if base64ID(id)[0] != '-' {
+			return id
+		}
+	}
+}
+
+// NewClusterID makes a random cluster ID of 22 characters of URL-safe base64.
+func NewClusterID() string { return base64ID(NewTopicID()) }
+
+func base64ID(id uuid.UUID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
+// ChooseNodeID decides under which node ID an agent registers: the one that it
+// asks for, else the one that its address had before (0 for none), else the
+// lowest from 1 that no live agent holds. Errors: ErrNodeIDInUse.
+func ChooseNodeID(asked, before int32, taken map[int32]bool) (int32, error) {
+	id := asked
+	if id == 0 {
+		id = before
+	}
+	if id == 0 {
+		for id = 1; taken[id]; id++ {
+		}
+	}
+	if taken[id] {
+		return 0, fmt.Errorf("%w: %d", ErrNodeIDInUse, id)
+	}
+	return id, nil
+}

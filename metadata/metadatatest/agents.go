@@ -1,0 +1,139 @@
+package metadatatest
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+var agentTests = []test{
+	{"RegisteredAgentsAreListed", registeredAgentsAreListed},
+	{"DeadAgentGivesWay", deadAgentGivesWay},
+	{"SameAddressGivesWay", sameAddressGivesWay},
+	{"RestartedBeforeTimeout", restartedBeforeTimeout},
+	{"RegisterAtOnce", registerAtOnce},
+	{"RemovedAgentIsGone", removedAgentIsGone},
+	{"ClusterIDIsStable", clusterIDIsStable},
+	{"Ping", ping},
+}
+
+func newAgent(nodeID, port int32) metadata.Agent {
+	return metadata.Agent{NodeID: nodeID, Incarnation: uuid.New(), Name: fmt.Sprint("agent-", port), Host: "wadi.example", Port: port, Zone: "a"}
+}
+
+// register registers the agent and requires the node ID.
+func (f *fixture) register(agent metadata.Agent, want int32) metadata.Agent {
+	f.Helper()
+	id, err := f.store.RegisterAgent(f.ctx, agent)
+	f.must(err)
+	if id != want {
+		f.Fatalf("registered as %d, want %d", id, want)
+	}
+	agent.NodeID = id
+	return agent
+}
+
+// beat renews the agent and requires who is alive.
+func (f *fixture) beat(agent metadata.Agent, want ...metadata.Agent) {
+	f.Helper()
+	got, err := f.store.BeatAgent(f.ctx, agent)
+	f.must(err)
+	if !slices.Equal(got, want) {
+		f.Fatalf("alive: got  %+v\nwant %+v", got, want)
+	}
+}
+
+func registeredAgentsAreListed(f *fixture) {
+	first := f.register(newAgent(0, 1), 1)
+	fifth := f.register(newAgent(5, 5), 5)
+	second := f.register(newAgent(0, 2), 2)
+	f.beat(second, first, second, fifth)
+	_, err := f.store.RegisterAgent(f.ctx, newAgent(5, 9))
+	f.wantErr(err, metadata.ErrNodeIDInUse)
+	first.Zone = "b"
+	f.beat(first, first, second, fifth)
+}
+
+func deadAgentGivesWay(f *fixture) {
+	dead := f.register(newAgent(0, 1), 1)
+	f.db.Age(f, metadata.AgentTimeout+time.Second)
+	second := f.register(newAgent(2, 2), 2)
+	f.beat(second, second)
+	// It was only slow, and its ID is free.
+	f.beat(dead, dead, second)
+	f.db.Age(f, metadata.AgentTimeout+time.Second)
+	successor := f.register(newAgent(0, 3), 1)
+	_, err := f.store.BeatAgent(f.ctx, dead)
+	f.wantErr(err, metadata.ErrNodeIDInUse)
+	f.beat(successor, successor)
+	f.register(newAgent(2, 4), 2)
+}
+
+// sameAddressGivesWay: a restarted agent keeps its ID, and is not listed twice.
+func sameAddressGivesWay(f *fixture) {
+	before, neighbour := f.register(newAgent(0, 1), 1), f.register(newAgent(0, 2), 2)
+	after := f.register(newAgent(0, 1), 1)
+	f.beat(after, after, neighbour)
+	_, err := f.store.BeatAgent(f.ctx, before)
+	f.wantErr(err, metadata.ErrNodeIDInUse)
+	moved := f.register(newAgent(7, 1), 7)
+	f.beat(moved, neighbour, moved)
+	_, err = f.store.RegisterAgent(f.ctx, newAgent(2, 1))
+	f.wantErr(err, metadata.ErrNodeIDInUse)
+}
+
+func restartedBeforeTimeout(f *fixture) {
+	before := f.register(newAgent(4, 1), 4)
+	after := f.register(newAgent(4, 1), 4)
+	f.beat(after, after)
+	_, err := f.store.BeatAgent(f.ctx, before)
+	f.wantErr(err, metadata.ErrNodeIDInUse)
+}
+
+func registerAtOnce(f *fixture) {
+	stores := []metadata.Store{f.store, f.db.Open(f)}
+	const agents = 8
+	ids := make([]int32, agents)
+	var wg sync.WaitGroup
+	for i := range ids {
+		wg.Go(func() {
+			var err error
+			if ids[i], err = stores[i%2].RegisterAgent(f.ctx, newAgent(0, int32(i+1))); err != nil {
+				f.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(ids)
+	if want := []int32{1, 2, 3, 4, 5, 6, 7, 8}; !slices.Equal(ids, want) {
+		f.Fatalf("got %v", ids)
+	}
+}
+
+func removedAgentIsGone(f *fixture) {
+	first, second := f.register(newAgent(0, 1), 1), f.register(newAgent(0, 2), 2)
+	f.must(f.store.RemoveAgent(f.ctx, first.NodeID, uuid.New())) // not its incarnation
+	f.beat(second, first, second)
+	f.must(f.store.RemoveAgent(f.ctx, first.NodeID, first.Incarnation))
+	f.beat(second, second)
+	f.register(newAgent(0, 3), 1)
+}
+
+func clusterIDIsStable(f *fixture) {
+	id, err := f.store.ClusterID(f.ctx)
+	f.must(err)
+	if !regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{21}$`).MatchString(id) {
+		f.Fatalf("cluster ID %q", id)
+	}
+	if again, err := f.db.Open(f).ClusterID(f.ctx); err != nil || again != id {
+		f.Fatalf("got %q, %v; was %q", again, err, id)
+	}
+}
+
+func ping(f *fixture) { f.must(f.store.Ping(f.ctx)) }

@@ -1,0 +1,101 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// RegisterAgent implements metadata.Agents. It takes the sequencer's lock, so
+// that two agents which start at once see each other.
+func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32, error) {
+	var taken map[int32]bool
+	var ours int32
+	err := s.change(ctx, s.pool, "register the agent", func(b *pgx.Batch) {
+		taken, ours = map[int32]bool{}, 0
+		b.Queue(`SELECT node_id, name = $1, beat_at > clock_timestamp() - $2::interval FROM agents`,
+			agent.Name, metadata.AgentTimeout).Query(func(rows pgx.Rows) error {
+			var id int32
+			var same, alive bool
+			_, err := pgx.ForEachRow(rows, []any{&id, &same, &alive}, func() error {
+				if same {
+					ours = id
+				} else if alive {
+					taken[id] = true
+				}
+				return nil
+			})
+			return err
+		})
+	}, func(q *sequencer, b *pgx.Batch) error {
+		id, err := metadata.ChooseNodeID(agent.NodeID, ours, taken)
+		if err != nil {
+			return err
+		}
+		agent := agent
+		agent.NodeID = id
+		ours = id
+		b.Queue(`DELETE FROM agents WHERE name = $1 OR node_id = $2`, agent.Name, id)
+		b.Queue(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, beat_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			id, agent.Incarnation, agent.Name, agent.Host, agent.Port, agent.Zone, q.now)
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return ours, nil
+}
+
+// BeatAgent implements metadata.Agents. Both statements are one transaction and
+// one round trip; the second sees what the first wrote.
+func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) ([]metadata.Agent, error) {
+	var alive []metadata.Agent
+	var entered bool
+	err := s.read(ctx, "renew the agent's registration", func(ctx context.Context) error {
+		b := &pgx.Batch{}
+		b.Queue(`INSERT INTO agents AS a (node_id, incarnation, name, host, port, zone, beat_at) VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
+			ON CONFLICT (node_id) DO UPDATE SET (incarnation, name, host, port, zone, beat_at)
+				= (excluded.incarnation, excluded.name, excluded.host, excluded.port, excluded.zone, excluded.beat_at)
+			WHERE a.incarnation = excluded.incarnation OR a.beat_at <= clock_timestamp() - $7::interval`,
+			agent.NodeID, agent.Incarnation, agent.Name, agent.Host, agent.Port, agent.Zone, metadata.AgentTimeout).Exec(func(tag pgconn.CommandTag) error {
+			entered = tag.RowsAffected() == 1
+			return nil
+		})
+		b.Queue(`SELECT node_id, incarnation, name, host, port, zone FROM agents
+			WHERE beat_at > clock_timestamp() - $1::interval ORDER BY node_id`, metadata.AgentTimeout).Query(func(rows pgx.Rows) error {
+			var err error
+			alive, err = pgx.CollectRows(rows, pgx.RowToStructByPos[metadata.Agent])
+			return err
+		})
+		return s.pool.SendBatch(ctx, b).Close()
+	})
+	if err == nil && !entered {
+		err = fmt.Errorf("%w: %d", metadata.ErrNodeIDInUse, agent.NodeID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return alive, nil
+}
+
+// RemoveAgent implements metadata.Agents.
+func (s *Store) RemoveAgent(ctx context.Context, nodeID int32, incarnation uuid.UUID) error {
+	return s.read(ctx, "remove the agent from the register", func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, `DELETE FROM agents WHERE node_id = $1 AND incarnation = $2`, nodeID, incarnation)
+		return err
+	})
+}
+
+func uuidArray(ids []uuid.UUID) []pgtype.UUID {
+	out := make([]pgtype.UUID, len(ids))
+	for i, id := range ids {
+		out[i] = pgtype.UUID{Bytes: id, Valid: true}
+	}
+	return out
+}

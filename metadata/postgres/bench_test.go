@@ -1,0 +1,12 @@
+package postgres
+
+import (
+	"testing"
+
+	"github.com/wadi-log/wadi/metadata/metadatatest"
+	"github.com/wadi-log/wadi/test/harness"
+)
+
+func BenchmarkStore(b *testing.B) {
+	metadatatest.Benchmark(b, func(t testing.TB) metadatatest.Database { return database{harness.Postgres(t), ""} })
+}

@@ -1,0 +1,131 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/rowcodec"
+	"github.com/wadi-log/wadi/metadata/sequence"
+)
+
+// sequencer is the locked row, and the feed entries that the transaction adds.
+type sequencer struct {
+	lastSeq       int64
+	nextPartition int32
+	// now is the database's clock.
+	now     time.Time
+	entries entryArrays
+}
+
+type entryArrays struct {
+	seq     []int64
+	at      []time.Time
+	fileID  []pgtype.UUID
+	payload [][]byte
+	replay  [][]byte
+}
+
+// add numbers a feed entry, queues it and returns it with its number. With a
+// file it is also the replay record of the file's commit.
+func (q *sequencer) add(c metadata.Commit, file *metadata.File, replay []byte) metadata.Commit {
+	q.lastSeq++
+	c.Seq = q.lastSeq
+	at, fileID := q.now, pgtype.UUID{}
+	if file != nil {
+		fileID = pgtype.UUID{Bytes: file.ID, Valid: true}
+		if made, ok := sequence.FileTime(file.ID); ok && made.After(at) {
+			at = made
+		}
+	}
+	e := &q.entries
+	e.seq, e.at, e.fileID = append(e.seq, c.Seq), append(e.at, at), append(e.fileID, fileID)
+	e.payload, e.replay = append(e.payload, rowcodec.EncodeCommit(c)), append(e.replay, replay)
+	return c
+}
+
+// queue writes the entries and the row itself.
+func (q *sequencer) queue(b *pgx.Batch) {
+	e := &q.entries
+	if len(e.seq) == 0 {
+		return
+	}
+	b.Queue(`INSERT INTO commits (seq, at, file_id, payload, replay)
+		SELECT unnest($1::int8[]), unnest($2::timestamptz[]), unnest($3::uuid[]), unnest($4::bytea[]), unnest($5::bytea[])`,
+		e.seq, e.at, e.fileID, e.payload, e.replay)
+	b.Queue(`UPDATE sequencer SET last_seq = $1, next_partition_id = $2`, q.lastSeq, q.nextPartition)
+}
+
+// change runs one transaction under the sequencer's lock, in two round trips:
+// read queues queries that run after the lock; write looks at their results and
+// queues the changes. When write fails or queues nothing, nothing changes. Both
+// run again from the start when the transaction is repeated.
+func (s *Store) change(ctx context.Context, pool *pgxpool.Pool, doing string, read func(*pgx.Batch), write func(*sequencer, *pgx.Batch) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := s.repeat(ctx, func(ctx context.Context) error {
+		return changeOnce(ctx, pool, read, write)
+	})
+	return describe(doing, err)
+}
+
+func changeOnce(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), write func(*sequencer, *pgx.Batch) error) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return classify(err, false)
+	}
+	// A connection that is still in the transaction is closed, not reused.
+	defer conn.Release()
+
+	var q sequencer
+	first := &pgx.Batch{}
+	first.Queue(begin)
+	first.Queue(limits)
+	first.Queue(`SELECT last_seq, next_partition_id, clock_timestamp() FROM sequencer FOR UPDATE`).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&q.lastSeq, &q.nextPartition, &q.now)
+	})
+	read(first)
+	if err := conn.SendBatch(ctx, first).Close(); err != nil {
+		rollBack(conn)
+		return classify(err, false)
+	}
+	second := &pgx.Batch{}
+	if err := write(&q, second); err != nil {
+		rollBack(conn)
+		return err
+	}
+	if second.Len() == 0 && len(q.entries.seq) == 0 {
+		rollBack(conn)
+		return nil
+	}
+	q.queue(second)
+	second.Queue(`COMMIT`).Exec(func(tag pgconn.CommandTag) error {
+		if tag.String() != "COMMIT" {
+			return errors.New("the transaction was rolled back: " + tag.String())
+		}
+		return nil
+	})
+	if err := conn.SendBatch(ctx, second).Close(); err != nil {
+		rollBack(conn)
+		return classify(err, true)
+	}
+	return nil
+}
+
+// rollBack frees the lock at once, where the connection still works. Where it
+// does not, the server does so when it notices.
+func rollBack(conn *pgxpool.Conn) {
+	if conn.Conn().IsClosed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	// A failure closes the connection, which ends the transaction too.
+	_, _ = conn.Exec(ctx, `ROLLBACK`)
+}

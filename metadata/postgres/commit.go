@@ -1,0 +1,235 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/rowcodec"
+	"github.com/wadi-log/wadi/metadata/sequence"
+)
+
+// CommitFiles implements metadata.Log.
+//
+// If we die before COMMIT reaches the server, nothing happened: the server
+// rolls back when the connection ends or after 3 s of silence. If we die, or
+// lose the reply, after that, all of it happened: the same files find their
+// replay records. A repetition that overtakes its first attempt is harmless
+// too, since the sequencer's lock lets only one of them decide.
+func (s *Store) CommitFiles(ctx context.Context, files []metadata.File) (metadata.CommitResult, error) {
+	if err := sequence.Validate(files); err != nil {
+		return metadata.CommitResult{}, err
+	}
+	var result metadata.CommitResult
+	var state stateReader
+	err := s.change(ctx, s.commits, "commit data files",
+		func(b *pgx.Batch) { state.queue(b, files) },
+		func(q *sequencer, b *pgx.Batch) error {
+			state.Now = q.now
+			decision, err := sequence.Decide(state.State, files)
+			if err != nil {
+				return err
+			}
+			result, err = writeDecision(q, b, files, decision)
+			return err
+		})
+	if err != nil {
+		return metadata.CommitResult{}, err
+	}
+	return result, nil
+}
+
+// stateReader reads what the sequencer must know.
+type stateReader struct {
+	sequence.State
+}
+
+func (r *stateReader) queue(b *pgx.Batch, files []metadata.File) {
+	r.State = sequence.State{
+		Partitions: map[metadata.PartitionID]sequence.Partition{},
+		Producers:  map[sequence.ProducerKey]sequence.Producer{},
+		Committed:  map[uuid.UUID][][]metadata.Outcome{},
+	}
+	partitions, producers := sequence.Keys(files)
+	b.Queue(`SELECT id, log_start_offset, next_offset, max_timestamp FROM partitions WHERE id = ANY($1::int4[])`, partitionArray(partitions)).Query(r.partitions)
+	ids := make([]pgtype.UUID, len(files))
+	for i, f := range files {
+		ids[i] = pgtype.UUID{Bytes: f.ID, Valid: true}
+	}
+	b.Queue(`SELECT file_id, replay FROM commits WHERE file_id = ANY($1::uuid[])`, ids).Query(r.committed)
+	if len(producers) == 0 {
+		return
+	}
+	keys := struct {
+		partitions []int32
+		ids        []int64
+	}{make([]int32, len(producers)), make([]int64, len(producers))}
+	for i, p := range producers {
+		keys.partitions[i], keys.ids[i] = int32(p.Partition), p.ProducerID
+	}
+	b.Queue(`SELECT p.partition_id, p.producer_id, p.epoch, p.last_batches
+		FROM (SELECT unnest($1::int4[]) AS partition_id, unnest($2::int8[]) AS producer_id) k
+		JOIN producers p ON p.partition_id = k.partition_id AND p.producer_id = k.producer_id`,
+		keys.partitions, keys.ids).Query(r.producers)
+}
+
+func (r *stateReader) partitions(rows pgx.Rows) error {
+	var id int32
+	var p sequence.Partition
+	_, err := pgx.ForEachRow(rows, []any{&id, &p.LogStartOffset, &p.NextOffset, &p.MaxTimestamp}, func() error {
+		r.Partitions[metadata.PartitionID(id)] = p
+		return nil
+	})
+	return err
+}
+
+func (r *stateReader) committed(rows pgx.Rows) error {
+	var id uuid.UUID
+	var replay []byte
+	_, err := pgx.ForEachRow(rows, []any{&id, &replay}, func() error {
+		outcomes, err := rowcodec.DecodeReplay(replay)
+		r.Committed[id] = outcomes
+		return err
+	})
+	return err
+}
+
+func (r *stateReader) producers(rows pgx.Rows) error {
+	var partition int32
+	var id int64
+	var epoch int16
+	var batches []byte
+	_, err := pgx.ForEachRow(rows, []any{&partition, &id, &epoch, &batches}, func() error {
+		last, err := rowcodec.DecodeProducerBatches(batches)
+		r.Producers[sequence.ProducerKey{Partition: metadata.PartitionID(partition), ProducerID: id}] = sequence.Producer{Epoch: epoch, Last: last}
+		return err
+	})
+	return err
+}
+
+// writeDecision queues the decision's rows: a fixed number of statements,
+// however many partitions the files touch.
+func writeDecision(q *sequencer, b *pgx.Batch, files []metadata.File, decision sequence.Decision) (metadata.CommitResult, error) {
+	result := metadata.CommitResult{Files: make([]metadata.FileResult, len(files))}
+	var runs []metadata.Run
+	var added fileArrays
+	for i, d := range decision.Files {
+		result.Files[i] = d.Result
+		if !d.Fresh {
+			continue
+		}
+		replay, err := rowcodec.EncodeReplay(d.Result.Outcomes)
+		if err != nil {
+			return metadata.CommitResult{}, err
+		}
+		result.Commits = append(result.Commits, q.add(metadata.Commit{Runs: d.Runs}, &files[i], replay))
+		added.add(files[i], len(d.Runs))
+		runs = append(runs, d.Runs...)
+	}
+	if len(added.id) > 0 {
+		b.Queue(`INSERT INTO files (id, size, live_runs, committed_at)
+			SELECT unnest($1::uuid[]), unnest($2::int8[]), unnest($3::int4[]), $4::timestamptz`,
+			added.id, added.size, added.liveRuns, q.now)
+	}
+	queueRuns(b, runs)
+	queuePartitions(b, decision.Partitions)
+	queueProducers(b, decision.Producers, q.now)
+	return result, nil
+}
+
+type fileArrays struct {
+	id       []pgtype.UUID
+	size     []int64
+	liveRuns []int32
+}
+
+func (a *fileArrays) add(f metadata.File, runs int) {
+	a.id = append(a.id, pgtype.UUID{Bytes: f.ID, Valid: true})
+	a.size = append(a.size, f.Size)
+	a.liveRuns = append(a.liveRuns, int32(runs))
+}
+
+// queueRuns inserts the rows. (Several unnest in the select list keep no
+// intermediate tables, as one in FROM does: 0.20 against 0.28 ms for 100 runs.)
+func queueRuns(b *pgx.Batch, runs []metadata.Run) {
+	n := len(runs)
+	if n == 0 {
+		return
+	}
+	partition, base, records := make([]int32, n), make([]int64, n), make([]int32, n)
+	file, encoding, position, stored := make([]pgtype.UUID, n), make([]int16, n), make([]int64, n), make([]int32, n)
+	skip, size, timestamp := make([]int32, n), make([]int32, n), make([]int64, n)
+	for i, r := range runs {
+		partition[i], base[i], records[i] = int32(r.Partition), r.BaseOffset, r.Records
+		file[i], encoding[i], position[i], stored[i] = pgtype.UUID{Bytes: r.FileID, Valid: true}, int16(r.Encoding), r.Position, r.StoredSize
+		skip[i], size[i], timestamp[i] = r.Skip, r.Size, r.MaxTimestamp
+	}
+	b.Queue(`INSERT INTO runs (partition_id, base_offset, records, file_id, encoding, position, stored_size, skip, size, max_timestamp)
+		SELECT unnest($1::int4[]), unnest($2::int8[]), unnest($3::int4[]), unnest($4::uuid[]), unnest($5::int2[]),
+			unnest($6::int8[]), unnest($7::int4[]), unnest($8::int4[]), unnest($9::int4[]), unnest($10::int8[])`,
+		partition, base, records, file, encoding, position, stored, skip, size, timestamp)
+}
+
+func queuePartitions(b *pgx.Batch, changes []sequence.PartitionChange) {
+	n := len(changes)
+	if n == 0 {
+		return
+	}
+	id, next, timestamp := make([]int32, n), make([]int64, n), make([]int64, n)
+	for i, c := range changes {
+		id[i], next[i], timestamp[i] = int32(c.ID), c.NextOffset, c.MaxTimestamp
+	}
+	b.Queue(`UPDATE partitions p SET next_offset = v.next_offset, max_timestamp = v.max_timestamp
+		FROM (SELECT unnest($1::int4[]) AS id, unnest($2::int8[]) AS next_offset, unnest($3::int8[]) AS max_timestamp) v
+		WHERE p.id = v.id`, id, next, timestamp)
+}
+
+// queueProducers updates the known producers and inserts the others: under the
+// lock we know which are which, and a plain update costs less than an upsert.
+func queueProducers(b *pgx.Batch, changes []sequence.ProducerChange, now time.Time) {
+	var known, fresh producerArrays
+	for _, c := range changes {
+		if c.New {
+			fresh.add(c)
+		} else {
+			known.add(c)
+		}
+	}
+	if len(known.id) > 0 {
+		b.Queue(`UPDATE producers p SET epoch = v.epoch, last_batches = v.last_batches, seen_at = $5
+			FROM (SELECT unnest($1::int4[]) AS partition_id, unnest($2::int8[]) AS producer_id, unnest($3::int2[]) AS epoch, unnest($4::bytea[]) AS last_batches) v
+			WHERE p.partition_id = v.partition_id AND p.producer_id = v.producer_id`,
+			known.partition, known.id, known.epoch, known.batches, now)
+	}
+	if len(fresh.id) > 0 {
+		b.Queue(`INSERT INTO producers (partition_id, producer_id, epoch, last_batches, seen_at)
+			SELECT unnest($1::int4[]), unnest($2::int8[]), unnest($3::int2[]), unnest($4::bytea[]), $5::timestamptz`,
+			fresh.partition, fresh.id, fresh.epoch, fresh.batches, now)
+	}
+}
+
+type producerArrays struct {
+	partition []int32
+	id        []int64
+	epoch     []int16
+	batches   [][]byte
+}
+
+func (a *producerArrays) add(c sequence.ProducerChange) {
+	a.partition = append(a.partition, int32(c.Partition))
+	a.id = append(a.id, c.ProducerID)
+	a.epoch = append(a.epoch, c.Epoch)
+	a.batches = append(a.batches, rowcodec.EncodeProducerBatches(c.Last))
+}
+
+func partitionArray(ids []metadata.PartitionID) []int32 {
+	out := make([]int32, len(ids))
+	for i, id := range ids {
+		out[i] = int32(id)
+	}
+	return out
+}

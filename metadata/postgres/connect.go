@@ -1,0 +1,85 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// readConnections of each agent, beside the one for commits: Postgres pays
+	// for each with a process.
+	readConnections = 4
+
+	connectTimeout = 5 * time.Second
+	// callTimeout bounds one call, with waiting for a connection and retries.
+	callTimeout = 10 * time.Second
+	// openTimeout bounds Open, which may wait for another agent's set-up.
+	openTimeout = 30 * time.Second
+)
+
+// begin opens a transaction whose isolation no server setting changes.
+const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
+
+// limits sets the transaction's timeouts. An agent that freezes between the
+// round trips holds the sequencer for 3 s at most, which the others outwait.
+// An acknowledged commit must be durable whatever the server's default is; it
+// may be stricter than on (remote_apply), so only off is changed. Plans are
+// made once: they are the same for any values.
+const limits = `SELECT
+	set_config('idle_in_transaction_session_timeout', '3s', true),
+	set_config('lock_timeout', '6s', true),
+	set_config('statement_timeout', '8s', true),
+	set_config('plan_cache_mode', 'force_generic_plan', true),
+	CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END`
+
+// parseURL reads the URL. Its errors name the setting and never repeat the
+// URL, which may hold a password.
+func parseURL(raw string) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(raw)
+	if err != nil {
+		return nil, errors.New("--metadata: " + urlProblem(raw, err))
+	}
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	if config.ConnConfig.RuntimeParams["application_name"] == "" {
+		config.ConnConfig.RuntimeParams["application_name"] = "wadi"
+	}
+	// A dead server or network path shows within 15 s, also without traffic.
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 5}}
+	config.ConnConfig.DialFunc = dialer.DialContext
+	return config, nil
+}
+
+// urlProblem says what is wrong with the URL, without the password in it.
+func urlProblem(raw string, err error) string {
+	const general = "is not a valid Postgres URL; want postgres://user:password@host:port/database, with special characters of the password percent-encoded"
+	u, parseErr := url.Parse(raw)
+	var config *pgconn.ParseConfigError
+	if parseErr != nil || !errors.As(err, &config) || config.Unwrap() == nil {
+		return general
+	}
+	detail := config.Unwrap().Error()
+	if password, ok := u.User.Password(); ok && password != "" && strings.Contains(detail, password) {
+		return general
+	}
+	return "Postgres URL: " + detail
+}
+
+func newPool(config *pgxpool.Config, connections int32) (*pgxpool.Pool, error) {
+	config = config.Copy()
+	config.MinConns = 0
+	config.MaxConns = connections
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		return nil, errors.New("--metadata: " + err.Error())
+	}
+	return pool, nil
+}

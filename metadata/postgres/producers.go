@@ -1,0 +1,58 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// AllocateProducerIDs implements metadata.Producers. A reply that is lost wastes
+// the block: nothing else.
+func (s *Store) AllocateProducerIDs(ctx context.Context, count int) (first int64, err error) {
+	if count < 1 {
+		return 0, fmt.Errorf("metadata: allocate %d producer IDs", count)
+	}
+	err = s.read(ctx, "allocate producer IDs", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, `UPDATE producer_ids SET next = next + $1::int8 RETURNING next - $1::int8`, count).Scan(&first)
+	})
+	return first, err
+}
+
+// ExpireProducers implements metadata.Producers. The search reads the whole
+// table in the worst case and so goes before the lock; what was written since is
+// spared under it.
+func (s *Store) ExpireProducers(ctx context.Context, idleFor time.Duration, limit int) (int, error) {
+	var partitions []int32
+	var ids []int64
+	err := s.read(ctx, "find idle producers", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `SELECT partition_id, producer_id FROM producers WHERE seen_at < clock_timestamp() - $1::interval LIMIT $2`, idleFor, limit)
+		if err != nil {
+			return err
+		}
+		partitions, ids = nil, nil
+		var partition int32
+		var id int64
+		_, err = pgx.ForEachRow(rows, []any{&partition, &id}, func() error {
+			partitions, ids = append(partitions, partition), append(ids, id)
+			return nil
+		})
+		return err
+	})
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	var expired int64
+	err = s.change(ctx, s.pool, "expire producers", func(*pgx.Batch) {}, func(q *sequencer, b *pgx.Batch) error {
+		b.Queue(`DELETE FROM producers p USING unnest($1::int4[], $2::int8[]) AS v (partition_id, producer_id)
+			WHERE p.partition_id = v.partition_id AND p.producer_id = v.producer_id AND p.seen_at < $3`, partitions, ids, q.now.Add(-idleFor)).
+			Exec(func(tag pgconn.CommandTag) error {
+				expired = tag.RowsAffected()
+				return nil
+			})
+		return nil
+	})
+	return int(expired), err
+}

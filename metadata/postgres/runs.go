@@ -1,0 +1,117 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// FindRuns implements metadata.Log. One statement is one snapshot. Per query it
+// probes the key for the run that contains the offset and walks on from there:
+// over a few runs, and over the rest of MaxRuns only when those leave some of
+// the byte budget. So the cost follows what is asked for, never the lag.
+func (s *Store) FindRuns(ctx context.Context, queries []metadata.RunQuery) ([]metadata.PartitionRuns, error) {
+	partitions, offsets := make([]int32, len(queries)), make([]int64, len(queries))
+	maxBytes, maxRuns := make([]int64, len(queries)), make([]int32, len(queries))
+	for i, q := range queries {
+		partitions[i], offsets[i] = int32(q.Partition), q.Offset
+		maxBytes[i], maxRuns[i] = q.MaxBytes, int32(max(1, min(q.MaxRuns, metadata.MaxRuns)))
+	}
+	out := make([]metadata.PartitionRuns, len(queries))
+	err := s.read(ctx, "find runs", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, findRuns, partitions, offsets, maxBytes, maxRuns)
+		if err != nil {
+			return err
+		}
+		clear(out)
+		budget := slices.Clone(maxBytes)
+		return eachRun(rows, func(i int, bounds metadata.Bounds, run metadata.Run, found bool) {
+			out[i].Bounds = bounds
+			budget[i] -= int64(run.Size)
+			if found && (budget[i] >= 0 || len(out[i].Runs) == 0) {
+				out[i].Runs = append(out[i].Runs, run)
+			}
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// runColumns are the columns of a run, in the order of nullRun.targets.
+const runColumns = `base_offset, records, file_id, encoding, position, stored_size, skip, size, max_timestamp`
+
+const findRuns = `
+SELECT q.i, q.partition_id, p.log_start_offset, p.next_offset, p.max_timestamp AS newest, r.*
+FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::int4[]) WITH ORDINALITY AS q (partition_id, start, max_bytes, max_runs, i)
+LEFT JOIN partitions p ON p.id = q.partition_id
+LEFT JOIN LATERAL (
+	WITH first AS MATERIALIZED (
+		SELECT ` + runColumns + ` FROM runs
+		WHERE partition_id = q.partition_id AND base_offset >= (
+			SELECT base_offset FROM runs
+			WHERE partition_id = q.partition_id AND base_offset <= q.start
+			ORDER BY base_offset DESC LIMIT 1)
+		ORDER BY base_offset LIMIT least(q.max_runs, 8)
+	)
+	SELECT ` + runColumns + ` FROM first
+	UNION ALL (
+		SELECT ` + runColumns + ` FROM runs
+		WHERE partition_id = q.partition_id AND base_offset > (SELECT max(base_offset) FROM first)
+		AND (SELECT sum(size) FROM first) < q.max_bytes
+		ORDER BY base_offset LIMIT greatest(q.max_runs - 8, 0)
+	)
+) r ON q.start >= p.log_start_offset AND q.start < p.next_offset
+ORDER BY q.i, r.base_offset`
+
+// eachRun visits rows of (ordinality, partition, bounds, run), where bounds and
+// run may be null.
+func eachRun(rows pgx.Rows, visit func(i int, bounds metadata.Bounds, run metadata.Run, found bool)) error {
+	var i int64
+	var partition int32
+	var b nullBounds
+	var r nullRun
+	targets := append([]any{&i, &partition}, b.targets()...)
+	_, err := pgx.ForEachRow(rows, append(targets, r.targets()...), func() error {
+		visit(int(i-1), b.bounds(), r.run(metadata.PartitionID(partition)), r.base != nil)
+		return nil
+	})
+	return err
+}
+
+type nullBounds struct{ logStart, next, timestamp *int64 }
+
+func (b *nullBounds) targets() []any { return []any{&b.logStart, &b.next, &b.timestamp} }
+
+func (b *nullBounds) bounds() metadata.Bounds {
+	if b.next == nil {
+		return metadata.Bounds{LogStartOffset: -1, NextOffset: -1, MaxTimestamp: -1}
+	}
+	return metadata.Bounds{Exists: true, LogStartOffset: *b.logStart, NextOffset: *b.next, MaxTimestamp: *b.timestamp}
+}
+
+type nullRun struct {
+	base, position, timestamp   *int64
+	records, stored, skip, size *int32
+	encoding                    *int16
+	file                        *[16]byte
+}
+
+func (r *nullRun) targets() []any {
+	return []any{&r.base, &r.records, &r.file, &r.encoding, &r.position, &r.stored, &r.skip, &r.size, &r.timestamp}
+}
+
+func (r *nullRun) run(partition metadata.PartitionID) metadata.Run {
+	if r.base == nil {
+		return metadata.Run{}
+	}
+	return metadata.Run{
+		Partition: partition, BaseOffset: *r.base, Records: *r.records,
+		FileID: *r.file, Encoding: metadata.Encoding(*r.encoding), Position: *r.position, StoredSize: *r.stored,
+		Skip: *r.skip, Size: *r.size, MaxTimestamp: *r.timestamp,
+	}
+}

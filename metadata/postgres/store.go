@@ -1,0 +1,177 @@
+// Package postgres keeps Wadi's metadata in Postgres 13 or newer, the store for
+// more than one agent.
+//
+// One row, the sequencer's, orders everything: whatever changes partitions,
+// topics or producer states, or writes a feed entry, locks it first, in its own
+// statement (in READ COMMITTED a statement that waits for a lock still sees the
+// snapshot from before the wait; the next one sees everything that earlier
+// holders committed). So the order of locks is global without further thought,
+// sequence numbers have no gaps, and they become visible in order. Measured
+// against a row lock per partition it is slower for one writer and much faster
+// for many on the same partitions, and it can't deadlock.
+//
+// A change is two round trips: lock and read, then write and commit. What lies
+// between is decided in Go. The commits of a store have a connection of their
+// own, so that they never wait behind reads.
+//
+// No session state is used: no SET, no temporary tables, no LISTEN, no advisory
+// locks; timeouts are set inside each transaction. PgBouncer in transaction
+// mode therefore works; before version 1.21 it needs
+// default_query_exec_mode=exec in the URL, since it knows no prepared statements.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// Store is a metadata.Store in one Postgres database.
+type Store struct {
+	// commits has a single connection, for CommitFiles.
+	commits *pgxpool.Pool
+	// pool serves everything else.
+	pool      *pgxpool.Pool
+	retry     failsafe.Executor[any]
+	clusterID string
+}
+
+var _ metadata.Store = (*Store)(nil)
+
+// Open connects to the database of the URL (postgres://...), sets it up if it
+// is empty, and checks the schema's version otherwise. Errors: those of the
+// URL, metadata.ErrUnavailable, metadata.ErrSchema; none contains the password.
+func Open(ctx context.Context, url string) (*Store, error) {
+	s, err := connect(url)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.prepare(ctx); err != nil {
+		s.closePools()
+		return nil, err
+	}
+	return s, nil
+}
+
+func connect(url string) (*Store, error) {
+	config, err := parseURL(url)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{retry: failsafe.With(retrypolicy.NewBuilder[any]().
+		HandleIf(func(_ any, err error) bool { return errors.Is(err, errRetry) }).
+		WithMaxAttempts(5).
+		WithBackoff(5*time.Millisecond, 200*time.Millisecond).
+		WithJitterFactor(0.5).
+		ReturnLastFailure().
+		Build())}
+	if s.commits, err = newPool(config, 1); err != nil {
+		return nil, err
+	}
+	if s.pool, err = newPool(config, readConnections); err != nil {
+		s.commits.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// prepare brings up the schema and reads what never changes.
+func (s *Store) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if err := s.ping(ctx); err != nil {
+		return err
+	}
+	if err := s.ensureSchema(ctx); err != nil {
+		return err
+	}
+	return s.read(ctx, "read the cluster ID", func(ctx context.Context) error {
+		// The first agent to come writes its proposal, every other reads it.
+		if _, err := s.pool.Exec(ctx, `INSERT INTO cluster VALUES (1, $1) ON CONFLICT DO NOTHING`, metadata.NewClusterID()); err != nil {
+			return err
+		}
+		return s.pool.QueryRow(ctx, `SELECT cluster_id FROM cluster`).Scan(&s.clusterID)
+	})
+}
+
+// ClusterID implements metadata.Store.
+func (s *Store) ClusterID(context.Context) (string, error) { return s.clusterID, nil }
+
+// Ping implements metadata.Store.
+func (s *Store) Ping(ctx context.Context) error { return s.ping(ctx) }
+
+func (s *Store) ping(ctx context.Context) error {
+	return s.read(ctx, "reach Postgres", func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, `SELECT 1`)
+		return err
+	})
+}
+
+// Close implements metadata.Store.
+func (s *Store) Close() error {
+	s.closePools()
+	return nil
+}
+
+func (s *Store) closePools() {
+	s.commits.Close()
+	s.pool.Close()
+}
+
+// read runs queries that change nothing, or nothing that a second run would
+// spoil, and repeats them after failures that pass.
+func (s *Store) read(ctx context.Context, doing string, query func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := s.repeat(ctx, func(ctx context.Context) error {
+		return classify(query(ctx), false)
+	})
+	return describe(doing, err)
+}
+
+// repeat runs the attempt until it ends in anything but errRetry, a few times at
+// most, and returns how the last one ended. (The retry library itself answers
+// with the context's error once that has ended, even for an attempt that
+// succeeded, or that may have committed.)
+func (s *Store) repeat(ctx context.Context, attempt func(ctx context.Context) error) error {
+	ran := false
+	var last error
+	err := s.retry.WithContext(ctx).Run(func() error {
+		ran, last = true, attempt(ctx)
+		return last
+	})
+	if !ran {
+		last = classify(err, false)
+	}
+	return last
+}
+
+// queryAll collects the rows of a query on the read pool.
+func queryAll[T any](ctx context.Context, s *Store, doing string, scan func(pgx.CollectableRow) (T, error), sql string, args ...any) ([]T, error) {
+	var all []T
+	err := s.read(ctx, doing, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, scan)
+		return err
+	})
+	return all, err
+}
+
+// describe adds what was being done.
+func describe(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("metadata: %s: %w", doing, err)
+}

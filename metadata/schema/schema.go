@@ -1,0 +1,178 @@
+// Package schema keeps a metadata database at the version of this binary.
+//
+// It runs each store's own SQL migrations with goose. An empty database is set
+// up on first use; any other change is a deliberate step (`wadi migrate`),
+// because agents of the old version may still be running.
+//
+// Each migration and its version row are one transaction, and no lock is held
+// around them: when several agents find an empty database at once, one of them
+// wins and the others find its work done. Advisory locks would do too, but
+// Postgres-compatible engines and connection poolers lack them.
+package schema
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// table holds the versions that were applied.
+const table = "schema_version"
+
+// Schema is one store's migrations and the database to apply them to.
+type Schema struct {
+	db         *sql.DB
+	dialect    goose.Dialect
+	migrations fs.FS
+	versions   versionStore
+	target     int64
+}
+
+// versionStore reads the version table without creating it, which goose's
+// Provider does as soon as it is asked for anything.
+type versionStore interface {
+	database.Store
+	TableExists(ctx context.Context, db database.DBTxConn) (bool, error)
+}
+
+// New takes the migrations from the root of the file system. The database
+// stays the caller's to close.
+func New(db *sql.DB, dialect goose.Dialect, migrations fs.FS) (*Schema, error) {
+	store, err := database.NewStore(dialect, table)
+	if err != nil {
+		return nil, err
+	}
+	versions, ok := store.(versionStore)
+	if !ok {
+		return nil, fmt.Errorf("dialect %s can't tell whether a table exists", dialect)
+	}
+	s := &Schema{db: db, dialect: dialect, migrations: migrations, versions: versions}
+	provider, err := s.provider()
+	if err != nil {
+		return nil, err
+	}
+	sources := provider.ListSources()
+	s.target = sources[len(sources)-1].Version
+	return s, nil
+}
+
+func (s *Schema) provider() (*goose.Provider, error) {
+	return goose.NewProvider(s.dialect, s.db, s.migrations, goose.WithTableName(table), goose.WithDisableGlobalRegistry(true))
+}
+
+// Ensure sets up an empty database, and checks the version of any other.
+// Errors: metadata.ErrSchema, whose message says what to do.
+func (s *Schema) Ensure(ctx context.Context) error {
+	version, err := s.version(ctx)
+	if err != nil {
+		return err
+	}
+	if version == 0 {
+		if version, err = s.setUp(ctx); err != nil {
+			return err
+		}
+	}
+	// Another agent may be setting the database up right now.
+	for version < s.target {
+		before := version
+		if err := wait(ctx, time.Second); err != nil {
+			return err
+		}
+		if version, err = s.version(ctx); err != nil {
+			return err
+		}
+		if version == before {
+			break
+		}
+	}
+	switch {
+	case version < s.target:
+		return fmt.Errorf("%w: the database has version %d, this wadi needs %d; run `wadi migrate` with the same --metadata once all agents may stop", metadata.ErrSchema, version, s.target)
+	case version > s.target:
+		return fmt.Errorf("%w: the database has version %d, a newer wadi's; this one knows version %d and must not touch it; use the newer wadi", metadata.ErrSchema, version, s.target)
+	}
+	return nil
+}
+
+// Migrate brings the database to this binary's version and returns the version
+// before and after. Errors: metadata.ErrSchema when the database is newer.
+func (s *Schema) Migrate(ctx context.Context) (from, to int64, err error) {
+	if from, err = s.version(ctx); err != nil {
+		return 0, 0, err
+	}
+	if from > s.target {
+		return from, from, fmt.Errorf("%w: the database has version %d, this wadi's newest is %d; use the newer wadi", metadata.ErrSchema, from, s.target)
+	}
+	if err := s.up(ctx); err != nil {
+		return from, 0, err
+	}
+	return from, s.target, nil
+}
+
+// setUp applies all migrations. Losing a race against another agent shows as
+// any of several errors (a table exists, a key is taken); what counts is
+// whether the version is there in the end.
+func (s *Schema) setUp(ctx context.Context) (int64, error) {
+	policy := retrypolicy.NewBuilder[int64]().
+		WithMaxAttempts(5).
+		WithBackoff(50*time.Millisecond, time.Second).
+		WithJitterFactor(0.5).
+		ReturnLastFailure().
+		Build()
+	return failsafe.With(policy).WithContext(ctx).GetWithExecution(func(e failsafe.Execution[int64]) (int64, error) {
+		upErr := s.up(e.Context())
+		version, err := s.version(e.Context())
+		if err == nil && version < s.target {
+			err = upErr
+		}
+		return version, err
+	})
+}
+
+func (s *Schema) up(ctx context.Context) error {
+	// A new provider each time: it remembers a version table that it failed to create.
+	provider, err := s.provider()
+	if err != nil {
+		return err
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate the database: %w", err)
+	}
+	return nil
+}
+
+// version is the newest that was applied, 0 for an empty database.
+func (s *Schema) version(ctx context.Context) (int64, error) {
+	exists, err := s.versions.TableExists(ctx, s.db)
+	if err != nil {
+		return 0, fmt.Errorf("read the database's schema version: %w", err)
+	}
+	if !exists {
+		return 0, nil
+	}
+	version, err := s.versions.GetLatestVersion(ctx, s.db)
+	if err != nil {
+		return 0, fmt.Errorf("read the database's schema version: %w", err)
+	}
+	return version, nil
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
