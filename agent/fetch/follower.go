@@ -217,7 +217,8 @@ func (f *Follower) trim(ctx context.Context) {
 			pause.Stop()
 			return
 		}
-		if err := f.trimOnce(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		// Of a store that is away, Run has told.
+		if err := f.trimOnce(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, metadata.ErrUnavailable) {
 			f.log.Warn("trimming the commit feed failed; it is tried again later", "error", err)
 		}
 	}

@@ -141,9 +141,9 @@ func (f *Fetcher) listByBounds(ctx context.Context, asked []listing) (byTime []l
 		}
 		switch {
 		case err != nil:
-			f.refuse(l, err)
+			f.refuse(ctx, l, err)
 		case !b.Exists:
-			f.refuse(l, metadata.ErrUnknownPartition)
+			f.refuse(ctx, l, metadata.ErrUnknownPartition)
 		case l.timestamp == latestOffset:
 			l.slot.Offset, l.slot.LeaderEpoch = b.NextOffset, protocol.LeaderEpoch
 		case l.timestamp != maxTimestampOffset:
@@ -179,9 +179,9 @@ func (f *Fetcher) listByTime(ctx context.Context, asked []listing) {
 	for i, l := range asked {
 		switch {
 		case err != nil:
-			f.refuse(l, err)
+			f.refuse(ctx, l, err)
 		case !found[i].Exists:
-			f.refuse(l, metadata.ErrUnknownPartition)
+			f.refuse(ctx, l, metadata.ErrUnknownPartition)
 		case found[i].Found:
 			group.Go(func() error {
 				f.search(ctx, l, found[i])
@@ -205,9 +205,10 @@ func (f *Fetcher) runsByTime(ctx context.Context, asked []listing) ([]metadata.T
 	return found, err
 }
 
-func (f *Fetcher) refuse(l listing, err error) {
-	l.slot.ErrorCode = f.code("list offsets", err)
-	if errors.Is(err, context.DeadlineExceeded) {
-		l.slot.ErrorCode = kerr.RequestTimedOut.Code
+func (f *Fetcher) refuse(ctx context.Context, l listing, err error) {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		l.slot.ErrorCode = kerr.RequestTimedOut.Code // KIP-1075
+		return
 	}
+	l.slot.ErrorCode = f.code("list offsets", err)
 }

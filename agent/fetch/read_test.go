@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/uuid"
 
@@ -399,6 +400,43 @@ func TestReadZstdForConsumersThatDoNotKnowIt(t *testing.T) {
 	if got := read(10); !errors.Is(got.err, errZstd) {
 		t.Errorf("error %v, want %v", got.err, errZstd)
 	}
+}
+
+// A request over many files holds few of them in memory before it used them.
+func TestReadLoadsAWindowAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := DefaultBlocksConfig(1 << 20)
+		config.ColdBytes = 1 << 40
+		bucket := memoryBucket()
+		blocks := NewBlocks(bucket, config, testMetrics())
+		f := &readFixture{reader: newReader(blocks, blocks.metrics, quiet()), bucket: bucket, next: map[metadata.PartitionID]int64{}}
+		batch := makeBatch(t, protocol.CodecNone, recs(10, 100, 0)...)
+		var runs []metadata.Run
+		for range 50 {
+			runs = append(runs, f.write(t, datafile.None, map[metadata.PartitionID][]protocol.Batch{1: {batch}})[1])
+		}
+		gate := make(chan struct{})
+		bucket.Inject(func(objstoretest.Op, string) objstoretest.Fault { return objstoretest.Fault{Block: gate} })
+		cold := planned(runs...)
+		cold.pool = Cold
+		done := make(chan int)
+		go func() {
+			got := f.read(t.Context(), []asked{{1, 0, 1 << 20}}, []plan{cold}, limits{maxBytes: 1 << 20}, noReplan(t))
+			done <- len(got[0].batches)
+		}()
+		want := windowBytes / int(config.BlockBytes)
+		for i := range runs {
+			synctest.Wait()
+			if n := bucket.Calls(objstoretest.Get) - i; n > want || i == 0 && n < want {
+				t.Errorf("%d files are being read after %d were, want %d", n, i, want)
+			}
+			gate <- struct{}{}
+		}
+		if n := <-done; n != 50*batch.Size() {
+			t.Errorf("%d bytes, want 50 batches of %d", n, batch.Size())
+		}
+		blocks.Close()
+	})
 }
 
 // Many partitions and files with limits of all kinds: what is returned is

@@ -29,7 +29,8 @@ func (f *Fetcher) search(ctx context.Context, l listing, found metadata.Timestam
 		f.planner.metrics.replans.Inc()
 		var again []metadata.TimestampRun
 		if again, err = f.runsByTime(ctx, []listing{l}); err == nil && again[0].Found {
-			h, left, err = f.find(ctx, l, again[0])
+			found = again[0]
+			h, left, err = f.find(ctx, l, found)
 		}
 	}
 	if err == nil && h == nil && l.largest && left >= 0 {
@@ -39,7 +40,7 @@ func (f *Fetcher) search(ctx context.Context, l listing, found metadata.Timestam
 	}
 	switch {
 	case err != nil:
-		f.refuse(l, err)
+		f.refuse(ctx, l, err)
 	case h != nil:
 		l.slot.Offset, l.slot.Timestamp, l.slot.LeaderEpoch = h.offset, h.timestamp, protocol.LeaderEpoch
 	}

@@ -1,0 +1,280 @@
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// script is a feed in memory. Its own commits are the truth; a test may take
+// them back, which no store does.
+type script struct {
+	mu      sync.Mutex
+	commits []metadata.Commit
+	last    int64
+	err     error
+	polls   int
+	trims   []time.Duration
+	old     int // entries that are to be trimmed
+}
+
+func (s *script) add(seqs ...int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, seq := range seqs {
+		s.commits = append(s.commits, testCommit(seq))
+		s.last = max(s.last, seq)
+	}
+}
+
+func (s *script) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+func (s *script) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.polls
+}
+
+func (s *script) LastSeq(context.Context) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last, s.err
+}
+
+func (s *script) Commits(_ context.Context, after int64, limit int) ([]metadata.Commit, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.polls++
+	var found []metadata.Commit
+	for _, c := range s.commits {
+		if c.Seq > after && len(found) < limit && s.err == nil {
+			found = append(found, c)
+		}
+	}
+	return found, s.err
+}
+
+func (s *script) TrimFeed(_ context.Context, olderThan time.Duration, limit int) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trims = append(s.trims, olderThan)
+	n := min(limit, s.old)
+	s.old -= n
+	return n, s.err
+}
+
+// following is a follower of a script that runs in a synctest bubble.
+type following struct {
+	*script
+	*Follower
+	log  bytes.Buffer
+	mu   sync.Mutex
+	seqs []int64
+	gaps int
+}
+
+func follow(t *testing.T, s *script) *following {
+	f := &following{script: s}
+	followers := Followers{
+		OnCommits: func(_ context.Context, commits []metadata.Commit) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			for _, c := range commits {
+				f.seqs = append(f.seqs, c.Seq)
+			}
+		},
+		OnGap: func(context.Context) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.gaps++
+		},
+	}
+	f.Follower = NewFollower(s, NewTail(100), followers, slog.New(slog.NewTextHandler(&f.log, nil)))
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		f.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-stopped
+	})
+	synctest.Wait() // it has found the end of the feed
+	return f
+}
+
+// want waits for the time and checks what the followers heard.
+func (f *following) want(t *testing.T, wait time.Duration, gaps int, seqs ...int64) {
+	t.Helper()
+	time.Sleep(wait)
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.gaps != gaps || !slices.Equal(f.seqs, seqs) {
+		t.Errorf("heard of commits %v and %d gaps, want %v and %d", f.seqs, f.gaps, seqs, gaps)
+	}
+}
+
+func TestFollowerBringsCommitsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		s.add(1, 2, 3) // before the start: the followers read their state
+		f := follow(t, s)
+		f.want(t, 0, 1)
+		s.add(4, 5)
+		f.want(t, pollIdle, 1, 4, 5)
+		s.add(6)
+		f.Kick()
+		f.want(t, 0, 1, 4, 5, 6)
+		if got := f.tail.Seq(); got != 6 {
+			t.Errorf("the tail is at %d, want 6", got)
+		}
+	})
+}
+
+func TestFollowerLeavesOutWhatTheTailHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		f := follow(t, s)
+		s.add(1, 2, 3)
+		if f.tail.Apply([]metadata.Commit{testCommit(1)}) {
+			t.Error("gap before the agent's own commit")
+		}
+		if !f.tail.Apply([]metadata.Commit{testCommit(3)}) {
+			t.Error("no gap where another agent's commit is missing")
+		}
+		f.Kick()
+		f.want(t, 0, 1, 2, 3)
+	})
+}
+
+func TestFollowerTakesMoreThanOnePollBrings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		f := follow(t, s)
+		var all []int64
+		for seq := range int64(2*pollLimit + 10) {
+			all = append(all, seq+1)
+		}
+		s.add(all...)
+		f.want(t, pollIdle, 1, all...)
+	})
+}
+
+func TestFollowerPollsFasterWhileSomebodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		f := follow(t, s)
+		polls := func(d time.Duration) int {
+			before := s.count()
+			time.Sleep(d)
+			synctest.Wait()
+			return s.count() - before
+		}
+		if n := polls(10 * time.Second); n != 40 {
+			t.Errorf("%d polls in 10 s with nobody waiting, want 40", n)
+		}
+		f.tail.learn(f.tail.snapshot(), 1, learned(0, 0), time.Now())
+		w := f.tail.wait([]position{{1, 0, 1}}, 1)
+		if n := polls(pollLate); n == 0 {
+			t.Error("no poll soon after somebody began to wait")
+		}
+		if n := polls(10 * time.Second); n != 200 {
+			t.Errorf("%d polls in 10 s of quiet waiting, want 200", n)
+		}
+		next := int64(0)
+		for range 4 { // commits come: poll faster, so that the next come soon
+			next++
+			s.add(next)
+			polls(pollLate)
+		}
+		next++
+		s.add(next)
+		f.Kick()
+		synctest.Wait()
+		if n := polls(4 * pollSoon); n < 2 {
+			t.Errorf("%d polls in %v after a commit, want 2 or more", n, 4*pollSoon)
+		}
+		f.tail.stop(w)
+	})
+}
+
+func TestFollowerStartsOverWhenEntriesAreGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		f := follow(t, s)
+		s.add(1)
+		f.want(t, pollIdle, 1, 1)
+		s.add(7, 8) // 2 to 6 were trimmed
+		f.want(t, pollIdle, 2, 1)
+		if got := f.tail.Seq(); got != 8 {
+			t.Errorf("the tail is at %d, want 8", got)
+		}
+		s.add(9)
+		f.want(t, pollIdle, 2, 1, 9)
+	})
+}
+
+func TestFollowerSurvivesAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		f := follow(t, s)
+		s.add(1)
+		f.want(t, pollIdle, 1, 1)
+		s.set(func() { s.err = fmt.Errorf("%w: connection refused", metadata.ErrUnavailable) })
+		before := s.polls
+		f.want(t, 10*time.Minute, 1, 1)
+		if n := s.count() - before; n > 300 {
+			t.Errorf("%d polls in 10 minutes of outage", n)
+		}
+		s.set(func() { s.err = nil })
+		s.add(2)
+		f.want(t, 2*retryMost, 1, 1, 2)
+		if warned, healed := strings.Count(f.log.String(), "level=WARN"), strings.Count(f.log.String(), "level=INFO"); warned != 1 || healed != 1 {
+			t.Errorf("an outage is logged %d times and its end %d times:\n%s", warned, healed, &f.log)
+		}
+	})
+}
+
+func TestFollowerSaysThatTheStoreLostCommits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		f := follow(t, s)
+		s.add(1, 2, 3)
+		f.want(t, pollIdle, 1, 1, 2, 3)
+		s.set(func() { s.err = metadata.ErrUnavailable })
+		time.Sleep(time.Second)
+		s.set(func() { s.err, s.last, s.commits = nil, 2, s.commits[:2] })
+		f.want(t, 2*retryMost, 2, 1, 2, 3)
+		if got := f.tail.Seq(); got != 2 || !strings.Contains(f.log.String(), "level=ERROR") {
+			t.Errorf("the tail is at %d, want 2; log:\n%s", got, &f.log)
+		}
+	})
+}
+
+func TestFollowerTrimsTheFeedInSlices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{old: 2*trimSlice + 5}
+		f := follow(t, s)
+		f.want(t, 2*trimEvery, 1)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.old != 0 || len(s.trims) < 3 || s.trims[0] != feedAge {
+			t.Errorf("%d entries left after %d slices of age %v", s.old, len(s.trims), s.trims)
+		}
+	})
+}
