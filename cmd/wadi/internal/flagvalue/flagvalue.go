@@ -215,3 +215,17 @@ func formatKeyValues(pairs map[string]string) string {
 	}
 	return strings.Join(texts, ",")
 }
+
+// OneOf is one of the words; help shows them all.
+func OneOf(target *string, words ...string) *Value[string] {
+	return &Value[string]{
+		target: target, kind: strings.Join(words, "|"),
+		parse: func(text string, _ string) (string, error) {
+			if !slices.Contains(words, text) {
+				return "", errors.New("want " + strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1])
+			}
+			return text, nil
+		},
+		format: func(s string) string { return s },
+	}
+}

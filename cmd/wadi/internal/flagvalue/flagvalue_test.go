@@ -135,3 +135,14 @@ func TestDurationText(t *testing.T) {
 		}
 	}
 }
+
+func TestOneOfTakesItsWordsOnly(t *testing.T) {
+	word := "table"
+	value := OneOf(&word, "table", "json", "name")
+	if err := value.Set("json"); err != nil || word != "json" {
+		t.Errorf("got %q, %v", word, err)
+	}
+	if err := value.Set("JSON"); err == nil || err.Error() != "want table, json or name" || word != "json" {
+		t.Errorf("got %q, %v", word, err)
+	}
+}

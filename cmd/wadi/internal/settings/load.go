@@ -26,12 +26,11 @@ const delimiter = "\x00"
 
 // Load reads the settings. flags are those of Register after parsing; environ is
 // like os.Environ. Values from the environment that are empty count as not
-// set. warnings name environment variables that look like misspelt settings:
-// they may as well belong to somebody else (Kubernetes sets WADI_PORT for a service
-// named wadi), so they are no errors.
+// set. Variables that look like misspelt settings may as well belong to somebody
+// else (Kubernetes sets WADI_PORT for a service named wadi), so they are no errors.
 //
 // Errors name the source and the setting, and never the value of a secret.
-func Load(flags *pflag.FlagSet, environ []string) (config agent.Config, warnings []string, err error) {
+func Load(flags *pflag.FlagSet, environ []string) (config agent.Config, odd []Misspelt, err error) {
 	merged := koanf.New(delimiter)
 
 	path := lookup(environ, ConfigEnv)

@@ -2,29 +2,35 @@ package settings
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 )
 
-// misspelt finds variables that are no settings but nearly are.
-func misspelt(environ []string) []string {
+// Misspelt is an environment variable that is no setting but nearly one.
+type Misspelt struct {
+	Variable string
+	// Meant is the setting's variable.
+	Meant string
+}
+
+// misspelt finds such variables, by name.
+func misspelt(environ []string) []Misspelt {
 	known := []string{ConfigEnv, envPrefix + "BOOTSTRAP"}
 	for _, setting := range All() {
 		known = append(known, setting.Env())
 	}
-	var warnings []string
+	var found []Misspelt
 	for _, pair := range environ {
 		name, _, _ := strings.Cut(pair, "=")
 		if !strings.HasPrefix(name, envPrefix) || slices.Contains(known, name) {
 			continue
 		}
 		if near := nearest(name, known); near != "" {
-			warnings = append(warnings, fmt.Sprintf("environment variable %s is no setting; did you mean %s?", name, near))
+			found = append(found, Misspelt{name, near})
 		}
 	}
-	slices.Sort(warnings)
-	return warnings
+	slices.SortFunc(found, func(a, b Misspelt) int { return cmp.Compare(a.Variable, b.Variable) })
+	return found
 }
 
 // nearest returns the known name that is fewest edits away, or "" when all are

@@ -15,7 +15,7 @@ import (
 )
 
 // load runs Load as the agent command does. file is the YAML file's text, "" for none.
-func load(t *testing.T, args, environ []string, file string) (agent.Config, []string, error) {
+func load(t *testing.T, args, environ []string, file string) (agent.Config, []Misspelt, error) {
 	t.Helper()
 	flags := pflag.NewFlagSet("wadi", pflag.ContinueOnError)
 	Register(flags)

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// wadi starts this test binary as wadi, which TestMain's testscript.Main does
+// by the name that it is called by.
+func wadi(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := exec.LookPath("wadi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Stderr = &strings.Builder{}
+	return cmd
+}
+
+func stderr(cmd *exec.Cmd) string { return cmd.Stderr.(*strings.Builder).String() }
+
+// newCluster starts a Kafka with topic t, with a record, and calls reached when the
+// command's first request of the key arrives, which is then left unanswered.
+func newCluster(t *testing.T, key kmsg.Key, reached func()) *kfake.Cluster {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	cluster.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+		reached()
+		cluster.SleepControl(func() { <-t.Context().Done() })
+		return nil, nil, false
+	})
+	return cluster
+}
+
+func exitCode(t *testing.T, cmd *exec.Cmd) int {
+	t.Helper()
+	err := cmd.Wait()
+	if _, ended := err.(*exec.ExitError); err != nil && !ended {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+func send(t *testing.T, cmd *exec.Cmd, s syscall.Signal) {
+	t.Helper()
+	if err := cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFirstSignalEndsACommandWithItsCode(t *testing.T) {
+	for s, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+		reached := make(chan struct{})
+		cluster := newCluster(t, kmsg.ListOffsets, func() { close(reached) })
+		cmd := wadi(t, "consume", "t", "-b", cluster.ListenAddrs()[0])
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-reached
+		send(t, cmd, s)
+		if got := exitCode(t, cmd); got != want || strings.Count(stderr(cmd), "\n") != 1 {
+			t.Errorf("%v: exit code %d, want %d, said %q", s, got, want, stderr(cmd))
+		}
+	}
+}
+
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	reached := make(chan struct{})
+	// Records under way are waited for after the first signal; these are never answered.
+	cluster := newCluster(t, kmsg.Produce, func() { close(reached) })
+	cmd := wadi(t, "produce", "t", "-b", cluster.ListenAddrs()[0])
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(stdin, "a\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-reached
+	// Two that are pending together are delivered by number, so this order stands.
+	send(t, cmd, syscall.SIGINT)
+	send(t, cmd, syscall.SIGTERM)
+	if got := exitCode(t, cmd); got != 143 || stderr(cmd) != "wadi: second signal (terminated): stopping at once\n" {
+		t.Errorf("exit code %d, want 143; said %q", got, stderr(cmd))
+	}
+}
+
+func TestClosedPipeEndsConsumeQuietly(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	produce := wadi(t, "produce", "t", "-q", "-b", cluster.ListenAddrs()[0])
+	produce.Stdin = strings.NewReader(strings.Repeat("a line that fills pipes\n", 100_000))
+	if err := produce.Run(); err != nil {
+		t.Fatal(err, stderr(produce))
+	}
+
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	consume := wadi(t, "consume", "t", "-b", cluster.ListenAddrs()[0])
+	consume.Stdout = w
+	if err := consume.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil { // our copy
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(r).ReadString('\n'); err != nil || line != "a line that fills pipes\n" {
+		t.Errorf("got %q, %v", line, err)
+	}
+	if err := r.Close(); err != nil { // as head does
+		t.Fatal(err)
+	}
+	if got := exitCode(t, consume); got != -1 || stderr(consume) != "" { // -1: ended by a signal
+		t.Errorf("exit code %d, said %q; want SIGPIPE and silence", got, stderr(consume))
+	}
+}
