@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/wadi-log/wadi/objstore"
+	"github.com/wadi-log/wadi/objstore/internal/s3wire"
 )
 
 // Config says which bucket to use and how to reach it.
@@ -21,8 +22,24 @@ type Config struct {
 	// Region of the bucket; empty asks the store once.
 	Region string
 	// AccessKey and SecretKey are the credentials. Never logged.
-	AccessKey string
-	SecretKey string
+	AccessKey string `json:"-"`
+	SecretKey string `json:"-"`
+}
+
+// String returns the config as a --objects URL, without the keys.
+func (c Config) String() string {
+	query := url.Values{}
+	if c.TLS {
+		query.Set("tls", "true")
+	}
+	if c.Region != "" {
+		query.Set("region", c.Region)
+	}
+	u := url.URL{Scheme: "minio", Host: c.Endpoint, Path: "/" + c.Bucket, RawQuery: query.Encode()}
+	if c.Prefix != "" {
+		u.Path += "/" + c.Prefix
+	}
+	return u.String()
 }
 
 // ParseURL reads a --objects URL of the form
@@ -56,8 +73,8 @@ func ParseURL(raw string) (Config, error) {
 	if c.Bucket == "" {
 		return bad("names no bucket; want minio://%s/bucket", u.Host)
 	}
-	if c.Prefix != "" && objstore.CheckKey(c.Prefix) != nil {
-		return bad("%q is no usable prefix; use names of printable characters between single slashes", c.Prefix)
+	if err := s3wire.CheckPrefix(c.Prefix); err != nil {
+		return bad("%v", err)
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {

@@ -2,7 +2,9 @@ package minio_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -63,7 +65,24 @@ func TestParseURL(t *testing.T) {
 	} {
 		got, err := minio.ParseURL(raw)
 		if err != nil || got != want {
-			t.Errorf("ParseURL(%q) = %+v, %v; want %+v", raw, got, err, want)
+			t.Errorf("ParseURL(%q) = %#v, %v; want %#v", raw, got, err, want)
+		}
+		again, err := minio.ParseURL(want.String())
+		if err != nil || again != want {
+			t.Errorf("ParseURL(%q) = %#v, %v; want %#v, of which that is the String", want, again, err, want)
+		}
+	}
+}
+
+func TestConfigShowsNoKeys(t *testing.T) {
+	c := minio.Config{Bucket: "bucket", AccessKey: "ACC3SS", SecretKey: "S3CRET"}
+	encoded, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shown := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), string(encoded)} {
+		if strings.Contains(shown, "S3CRET") || strings.Contains(shown, "ACC3SS") || !strings.Contains(shown, "bucket") {
+			t.Errorf("shown as %s, want the bucket and no keys", shown)
 		}
 	}
 }
@@ -78,11 +97,12 @@ func TestParseURLRefuses(t *testing.T) {
 		"minio://key:S3CRET@h:9000/bucket": "WADI_OBJECTS_ACCESS_KEY",
 		"minio://key:S3CRET@h:x/bucket":    "not a valid URL",
 		"minio://h/b/a//b":                 "prefix",
-		"minio://h/b#x":                    "%23",
-		"minio://h/b?tls=maybe":            "tls",
-		"minio://h/b?ssl=true":             "ssl",
-		"minio://h/b?tls=true&tls=false":   "more than once",
-		"minio://h/b?tls=%zz":              "not valid",
+		"minio://h/b/" + strings.Repeat("x", 256): "prefix",
+		"minio://h/b#x":                  "%23",
+		"minio://h/b?tls=maybe":          "tls",
+		"minio://h/b?ssl=true":           "ssl",
+		"minio://h/b?tls=true&tls=false": "more than once",
+		"minio://h/b?tls=%zz":            "not valid",
 	} {
 		_, err := minio.ParseURL(raw)
 		if !errors.Is(err, objstore.ErrConfig) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "--objects") {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/wadi-log/wadi/objstore"
+	"github.com/wadi-log/wadi/objstore/internal/s3wire"
 )
 
 // Config says which bucket to use and how to reach it.
@@ -24,8 +25,24 @@ type Config struct {
 	PathStyle bool
 	// AccessKey and SecretKey, if set, are used instead of the AWS credential
 	// chain. Never logged.
-	AccessKey string
-	SecretKey string
+	AccessKey string `json:"-"`
+	SecretKey string `json:"-"`
+}
+
+// String returns the config as a --objects URL, without the keys.
+func (c Config) String() string {
+	query := url.Values{}
+	if c.Region != "" {
+		query.Set("region", c.Region)
+	}
+	if c.Endpoint != "" {
+		query.Set("endpoint", c.Endpoint)
+	}
+	if c.PathStyle != (c.Endpoint != "") {
+		query.Set("path_style", strconv.FormatBool(c.PathStyle))
+	}
+	u := url.URL{Scheme: "s3", Host: c.Bucket, Path: "/" + c.Prefix, RawQuery: query.Encode()}
+	return u.String()
 }
 
 // ParseURL reads a --objects URL of the form
@@ -55,8 +72,8 @@ func ParseURL(raw string) (Config, error) {
 		return bad("# starts a fragment, which means nothing here; write %%23 for the character")
 	}
 	c := Config{Bucket: u.Host, Prefix: strings.Trim(u.Path, "/")}
-	if c.Prefix != "" && objstore.CheckKey(c.Prefix) != nil {
-		return bad("%q is no usable prefix; use names of printable characters between single slashes", c.Prefix)
+	if err := s3wire.CheckPrefix(c.Prefix); err != nil {
+		return bad("%v", err)
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {

@@ -2,7 +2,9 @@ package s3_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,29 +68,47 @@ func TestParseURL(t *testing.T) {
 	} {
 		got, err := s3.ParseURL(raw)
 		if err != nil || got != want {
-			t.Errorf("ParseURL(%q) = %+v, %v; want %+v", raw, got, err, want)
+			t.Errorf("ParseURL(%q) = %#v, %v; want %#v", raw, got, err, want)
+		}
+		again, err := s3.ParseURL(want.String())
+		if err != nil || again != want {
+			t.Errorf("ParseURL(%q) = %#v, %v; want %#v, of which that is the String", want, again, err, want)
+		}
+	}
+}
+
+func TestConfigShowsNoKeys(t *testing.T) {
+	c := s3.Config{Bucket: "bucket", AccessKey: "ACC3SS", SecretKey: "S3CRET"}
+	encoded, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shown := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), string(encoded)} {
+		if strings.Contains(shown, "S3CRET") || strings.Contains(shown, "ACC3SS") || !strings.Contains(shown, "bucket") {
+			t.Errorf("shown as %s, want the bucket and no keys", shown)
 		}
 	}
 }
 
 func TestParseURLRefuses(t *testing.T) {
 	for raw, says := range map[string]string{
-		"":                                  "s3://",
-		"http://bucket":                     "s3://",
-		"s3:///prefix":                      "no bucket",
-		"s3://key:S3CRET@bucket":            "WADI_OBJECTS_ACCESS_KEY",
-		"s3://key:S3CRET@bu cket":           "not a valid URL",
-		"s3://b/a//b":                       "prefix",
-		"s3://b/../b":                       "prefix",
-		"s3://b#x":                          "%23",
-		"s3://b?color=red":                  "color",
-		"s3://b?region=a&region=b":          "more than once",
-		"s3://b?path_style=perhaps":         "path_style",
-		"s3://b?endpoint=127.0.0.1:9":       "endpoint=http",
-		"s3://b?endpoint=host":              "endpoint=http",
-		"s3://b?endpoint=http://a:S3CRET@h": "WADI_OBJECTS_ACCESS_KEY",
-		"s3://b?endpoint=http://h?x=1":      "escape",
-		"s3://b?region=%zz":                 "not valid",
+		"":                                   "s3://",
+		"http://bucket":                      "s3://",
+		"s3:///prefix":                       "no bucket",
+		"s3://key:S3CRET@bucket":             "WADI_OBJECTS_ACCESS_KEY",
+		"s3://key:S3CRET@bu cket":            "not a valid URL",
+		"s3://b/a//b":                        "prefix",
+		"s3://b/" + strings.Repeat("x", 256): "prefix",
+		"s3://b/../b":                        "prefix",
+		"s3://b#x":                           "%23",
+		"s3://b?color=red":                   "color",
+		"s3://b?region=a&region=b":           "more than once",
+		"s3://b?path_style=perhaps":          "path_style",
+		"s3://b?endpoint=127.0.0.1:9":        "endpoint=http",
+		"s3://b?endpoint=host":               "endpoint=http",
+		"s3://b?endpoint=http://a:S3CRET@h":  "WADI_OBJECTS_ACCESS_KEY",
+		"s3://b?endpoint=http://h?x=1":       "escape",
+		"s3://b?region=%zz":                  "not valid",
 	} {
 		_, err := s3.ParseURL(raw)
 		if !errors.Is(err, objstore.ErrConfig) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "--objects") {
