@@ -28,7 +28,7 @@ func NewClusterID() string { return base64ID(NewTopicID()) }
 func base64ID(id uuid.UUID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
 // ChooseNodeID decides under which node ID an agent registers: the one that it
-// asks for, else the one that its address had before (0 for none), else the
+// asks for, else the one that its name had before (0 for none), else the
 // lowest from 1 that no live agent holds. Errors: ErrNodeIDInUse.
 func ChooseNodeID(asked, before int32, taken map[int32]bool) (int32, error) {
 	id := asked

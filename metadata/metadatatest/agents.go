@@ -15,7 +15,8 @@ import (
 var agentTests = []test{
 	{"RegisteredAgentsAreListed", registeredAgentsAreListed},
 	{"DeadAgentGivesWay", deadAgentGivesWay},
-	{"SameAddressGivesWay", sameAddressGivesWay},
+	{"SameNameGivesWay", sameNameGivesWay},
+	{"AgentsBehindOneAddress", agentsBehindOneAddress},
 	{"RestartedBeforeTimeout", restartedBeforeTimeout},
 	{"RegisterAtOnce", registerAtOnce},
 	{"RemovedAgentIsGone", removedAgentIsGone},
@@ -75,8 +76,8 @@ func deadAgentGivesWay(f *fixture) {
 	f.register(newAgent(2, 4), 2)
 }
 
-// sameAddressGivesWay: a restarted agent keeps its ID, and is not listed twice.
-func sameAddressGivesWay(f *fixture) {
+// sameNameGivesWay: a restarted agent keeps its ID, and is not listed twice.
+func sameNameGivesWay(f *fixture) {
 	before, neighbour := f.register(newAgent(0, 1), 1), f.register(newAgent(0, 2), 2)
 	after := f.register(newAgent(0, 1), 1)
 	f.beat(after, after, neighbour)
@@ -86,6 +87,15 @@ func sameAddressGivesWay(f *fixture) {
 	f.beat(moved, neighbour, moved)
 	_, err = f.store.RegisterAgent(f.ctx, newAgent(2, 1))
 	f.wantErr(err, metadata.ErrNodeIDInUse)
+}
+
+// agentsBehindOneAddress: a load balancer's address is everybody's.
+func agentsBehindOneAddress(f *fixture) {
+	first, second := newAgent(0, 1), newAgent(0, 2)
+	second.Port = first.Port
+	first, second = f.register(first, 1), f.register(second, 2)
+	f.beat(first, first, second)
+	f.beat(second, first, second)
 }
 
 func restartedBeforeTimeout(f *fixture) {

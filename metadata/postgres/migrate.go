@@ -44,7 +44,11 @@ func (s *Store) withSchema(use func(*schema.Schema) error) error {
 		return err
 	}
 	db := stdlib.OpenDBFromPool(s.pool)
-	schema, err := schema.New(db, goose.DialectPostgres, files)
+	schema, err := schema.New(db, schema.Engine{
+		Dialect:     goose.DialectPostgres,
+		TableExists: `SELECT to_regclass('` + schema.Table + `') IS NOT NULL`,
+		Migrations:  files,
+	})
 	if err == nil {
 		err = classify(use(schema), false)
 	}

@@ -25,37 +25,35 @@ import (
 	"github.com/wadi-log/wadi/metadata"
 )
 
-// table holds the versions that were applied.
-const table = "schema_version"
+// Table holds the versions that were applied.
+const Table = "schema_version"
+
+// Engine is what the databases differ in.
+type Engine struct {
+	Dialect goose.Dialect
+	// TableExists is a query for whether [Table] exists: one row of one boolean.
+	TableExists string
+	// Migrations are in the root of the file system.
+	Migrations fs.FS
+}
 
 // Schema is one store's migrations and the database to apply them to.
 type Schema struct {
-	db         *sql.DB
-	dialect    goose.Dialect
-	migrations fs.FS
-	versions   versionStore
-	target     int64
+	db     *sql.DB
+	engine Engine
+	// versions reads the version table without creating it, which goose's
+	// Provider does as soon as it is asked for anything.
+	versions database.Store
+	target   int64
 }
 
-// versionStore reads the version table without creating it, which goose's
-// Provider does as soon as it is asked for anything.
-type versionStore interface {
-	database.Store
-	TableExists(ctx context.Context, db database.DBTxConn) (bool, error)
-}
-
-// New takes the migrations from the root of the file system. The database
-// stays the caller's to close.
-func New(db *sql.DB, dialect goose.Dialect, migrations fs.FS) (*Schema, error) {
-	store, err := database.NewStore(dialect, table)
+// New makes the Schema. The database stays the caller's to close.
+func New(db *sql.DB, engine Engine) (*Schema, error) {
+	versions, err := database.NewStore(engine.Dialect, Table)
 	if err != nil {
 		return nil, err
 	}
-	versions, ok := store.(versionStore)
-	if !ok {
-		return nil, fmt.Errorf("dialect %s can't tell whether a table exists", dialect)
-	}
-	s := &Schema{db: db, dialect: dialect, migrations: migrations, versions: versions}
+	s := &Schema{db: db, engine: engine, versions: versions}
 	provider, err := s.provider()
 	if err != nil {
 		return nil, err
@@ -66,7 +64,7 @@ func New(db *sql.DB, dialect goose.Dialect, migrations fs.FS) (*Schema, error) {
 }
 
 func (s *Schema) provider() (*goose.Provider, error) {
-	return goose.NewProvider(s.dialect, s.db, s.migrations, goose.WithTableName(table), goose.WithDisableGlobalRegistry(true))
+	return goose.NewProvider(s.engine.Dialect, s.db, s.engine.Migrations, goose.WithTableName(Table), goose.WithDisableGlobalRegistry(true))
 }
 
 // Ensure sets up an empty database, and checks the version of any other.
@@ -152,8 +150,8 @@ func (s *Schema) up(ctx context.Context) error {
 
 // version is the newest that was applied, 0 for an empty database.
 func (s *Schema) version(ctx context.Context) (int64, error) {
-	exists, err := s.versions.TableExists(ctx, s.db)
-	if err != nil {
+	var exists bool
+	if err := s.db.QueryRowContext(ctx, s.engine.TableExists).Scan(&exists); err != nil {
 		return 0, fmt.Errorf("read the database's schema version: %w", err)
 	}
 	if !exists {

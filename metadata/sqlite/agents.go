@@ -1,0 +1,97 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// RegisterAgent implements metadata.Agents.
+func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (nodeID int32, err error) {
+	err = s.change(ctx, "register the agent", func(t *tx) error {
+		all, err := t.agents(`SELECT node_id, incarnation, name, host, port, zone, beat_at > ? FROM agents`, t.deadline())
+		if err != nil {
+			return err
+		}
+		taken, before := map[int32]bool{}, int32(0)
+		for _, a := range all {
+			if a.Name == agent.Name {
+				before = a.NodeID
+			} else if a.alive {
+				taken[a.NodeID] = true
+			}
+		}
+		if nodeID, err = metadata.ChooseNodeID(agent.NodeID, before, taken); err != nil {
+			return err
+		}
+		if err := t.exec(`DELETE FROM agents WHERE name = ? OR node_id = ?`, agent.Name, nodeID); err != nil {
+			return err
+		}
+		return t.exec(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, beat_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			nodeID, agent.Incarnation[:], agent.Name, agent.Host, agent.Port, agent.Zone, millis(t.now))
+	})
+	if err != nil {
+		return 0, err
+	}
+	return nodeID, nil
+}
+
+// BeatAgent implements metadata.Agents.
+func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) (alive []metadata.Agent, err error) {
+	err = s.change(ctx, "renew the agent's registration", func(t *tx) error {
+		entered, err := t.affected(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, beat_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (node_id) DO UPDATE SET (incarnation, name, host, port, zone, beat_at)
+				= (excluded.incarnation, excluded.name, excluded.host, excluded.port, excluded.zone, excluded.beat_at)
+			WHERE incarnation = excluded.incarnation OR beat_at <= ?`,
+			agent.NodeID, agent.Incarnation[:], agent.Name, agent.Host, agent.Port, agent.Zone, millis(t.now), t.deadline())
+		if err != nil {
+			return err
+		}
+		if entered == 0 {
+			return fmt.Errorf("%w: %d", metadata.ErrNodeIDInUse, agent.NodeID)
+		}
+		found, err := t.agents(`SELECT node_id, incarnation, name, host, port, zone, true FROM agents WHERE beat_at > ? ORDER BY node_id`, t.deadline())
+		for _, a := range found {
+			alive = append(alive, a.Agent)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return alive, nil
+}
+
+// RemoveAgent implements metadata.Agents.
+func (s *Store) RemoveAgent(ctx context.Context, nodeID int32, incarnation uuid.UUID) error {
+	return s.change(ctx, "remove the agent from the register", func(t *tx) error {
+		return t.exec(`DELETE FROM agents WHERE node_id = ? AND incarnation = ?`, nodeID, incarnation[:])
+	})
+}
+
+// deadline is the time of the last beat at and before which an agent is dead.
+func (t *tx) deadline() int64 { return millis(t.now.Add(-metadata.AgentTimeout)) }
+
+type agentRow struct {
+	metadata.Agent
+	alive bool
+}
+
+func (t *tx) agents(query string, args ...any) (agents []agentRow, err error) {
+	rows, err := t.QueryContext(t.ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // Err tells
+	for rows.Next() {
+		var a agentRow
+		if err := rows.Scan(&a.NodeID, &a.Incarnation, &a.Name, &a.Host, &a.Port, &a.Zone, &a.alive); err != nil {
+			return nil, err
+		}
+		agents = append(agents, a)
+	}
+	return agents, rows.Err()
+}

@@ -1,0 +1,140 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/rowcodec"
+	"github.com/wadi-log/wadi/metadata/sequence"
+)
+
+// CommitFiles implements metadata.Log. If we die before the write-ahead log is
+// synced, nothing happened; after that, all of it did, and the same files find
+// their replay records.
+func (s *Store) CommitFiles(ctx context.Context, files []metadata.File) (metadata.CommitResult, error) {
+	if err := sequence.Validate(files); err != nil {
+		return metadata.CommitResult{}, err
+	}
+	result := metadata.CommitResult{Files: make([]metadata.FileResult, len(files))}
+	err := s.sequenced(ctx, "commit data files", func(q *sequencer) error {
+		state, err := q.readState(files)
+		if err != nil {
+			return err
+		}
+		decision, err := sequence.Decide(state, files)
+		if err != nil {
+			return err
+		}
+		for i, d := range decision.Files {
+			result.Files[i] = d.Result
+			if !d.Fresh {
+				continue
+			}
+			entry, err := q.writeFile(files[i], d)
+			if err != nil {
+				return err
+			}
+			result.Commits = append(result.Commits, entry)
+		}
+		return q.writeStates(decision)
+	})
+	if err != nil {
+		return metadata.CommitResult{}, err
+	}
+	return result, nil
+}
+
+// readState reads what the sequencer must know.
+func (q *sequencer) readState(files []metadata.File) (sequence.State, error) {
+	state := sequence.State{
+		Now:        q.now,
+		Partitions: map[metadata.PartitionID]sequence.Partition{},
+		Producers:  map[sequence.ProducerKey]sequence.Producer{},
+		Committed:  map[uuid.UUID][][]metadata.Outcome{},
+	}
+	partitions, producers := sequence.Keys(files)
+	partition := q.stmt(q.prepared.partition)
+	for _, id := range partitions {
+		var p sequence.Partition
+		found, err := scanOptional(partition.QueryRowContext(q.ctx, id), &p.LogStartOffset, &p.NextOffset, &p.MaxTimestamp)
+		if err != nil {
+			return state, err
+		}
+		if found {
+			state.Partitions[id] = p
+		}
+	}
+	producer := q.stmt(q.prepared.producer)
+	for _, key := range producers {
+		var p sequence.Producer
+		var batches []byte
+		found, err := scanOptional(producer.QueryRowContext(q.ctx, key.Partition, key.ProducerID), &p.Epoch, &batches)
+		if err == nil && found {
+			p.Last, err = rowcodec.DecodeProducerBatches(batches)
+			state.Producers[key] = p
+		}
+		if err != nil {
+			return state, err
+		}
+	}
+	replay := q.stmt(q.prepared.replay)
+	for _, f := range files {
+		var record []byte
+		found, err := scanOptional(replay.QueryRowContext(q.ctx, f.ID[:]), &record)
+		if err == nil && found {
+			state.Committed[f.ID], err = rowcodec.DecodeReplay(record)
+		}
+		if err != nil {
+			return state, err
+		}
+	}
+	return state, nil
+}
+
+// writeFile writes a file's rows and returns its feed entry.
+func (q *sequencer) writeFile(f metadata.File, d sequence.FileDecision) (metadata.Commit, error) {
+	replay, err := rowcodec.EncodeReplay(d.Result.Outcomes)
+	if err != nil {
+		return metadata.Commit{}, err
+	}
+	insertRun := q.stmt(q.prepared.insertRun)
+	for _, r := range d.Runs {
+		if _, err := insertRun.ExecContext(q.ctx, r.Partition, r.BaseOffset, r.Records, r.FileID[:], r.Encoding,
+			r.Position, r.StoredSize, r.Skip, r.Size, r.MaxTimestamp); err != nil {
+			return metadata.Commit{}, err
+		}
+	}
+	if _, err := q.stmt(q.prepared.insertFile).ExecContext(q.ctx, f.ID[:], f.Size, len(d.Runs), millis(q.now)); err != nil {
+		return metadata.Commit{}, err
+	}
+	return q.add(metadata.Commit{Runs: d.Runs}, &f, replay)
+}
+
+func (q *sequencer) writeStates(decision sequence.Decision) error {
+	update := q.stmt(q.prepared.updatePartition)
+	for _, p := range decision.Partitions {
+		if _, err := update.ExecContext(q.ctx, p.NextOffset, p.MaxTimestamp, p.ID); err != nil {
+			return err
+		}
+	}
+	put := q.stmt(q.prepared.putProducer)
+	for _, p := range decision.Producers {
+		if _, err := put.ExecContext(q.ctx, p.Partition, p.ProducerID, p.Epoch, rowcodec.EncodeProducerBatches(p.Last), millis(q.now)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scanOptional scans a row that may not exist.
+func scanOptional(row *sql.Row, to ...any) (found bool, err error) {
+	err = row.Scan(to...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,67 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/rowcodec"
+)
+
+// feedBytes bounds the payloads that one call of Commits returns, but for the first.
+const feedBytes = 8 << 20
+
+// LastSeq implements metadata.Feed.
+func (s *Store) LastSeq(ctx context.Context) (seq int64, err error) {
+	err = s.read(ctx, "read the feed's end", func(t *tx) error {
+		return t.stmt(s.prepared.lastSeq).QueryRowContext(t.ctx).Scan(&seq)
+	})
+	return seq, err
+}
+
+// Commits implements metadata.Feed.
+func (s *Store) Commits(ctx context.Context, after int64, limit int) (commits []metadata.Commit, err error) {
+	err = s.read(ctx, "read the feed", func(t *tx) error {
+		rows, err := t.stmt(s.prepared.commits).QueryContext(t.ctx, after, limit)
+		if err != nil {
+			return err
+		}
+		defer rows.Close() //nolint:errcheck // Err tells
+		for size := 0; size < feedBytes && rows.Next(); {
+			var seq int64
+			var payload []byte
+			if err := rows.Scan(&seq, &payload); err != nil {
+				return err
+			}
+			c, err := rowcodec.DecodeCommit(payload)
+			if err != nil {
+				return err
+			}
+			c.Seq = seq
+			commits = append(commits, c)
+			size += len(payload)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return commits, nil
+}
+
+// TrimFeed implements metadata.Feed. It stops at the first entry that is still
+// young, so that what remains has no holes, and keeps the newest, by which
+// agents that fell behind notice what they missed.
+func (s *Store) TrimFeed(ctx context.Context, olderThan time.Duration, limit int) (trimmed int, err error) {
+	err = s.change(ctx, "trim the feed", func(t *tx) error {
+		trimmed, err = t.affected(`
+			WITH oldest AS (
+				SELECT seq, at >= ?1 OR seq = (SELECT last_seq FROM sequencer) AS keep FROM commits ORDER BY seq LIMIT ?2
+			)
+			DELETE FROM commits WHERE seq IN (
+				SELECT seq FROM oldest WHERE NOT keep AND seq < COALESCE((SELECT min(seq) FROM oldest WHERE keep), seq + 1)
+			)`, millis(t.now.Add(-max(olderThan, metadata.MaxFileAge))), limit)
+		return err
+	})
+	return trimmed, err
+}

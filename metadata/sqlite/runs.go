@@ -1,0 +1,59 @@
+package sqlite
+
+import (
+	"context"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// FindRuns implements metadata.Log. Rows are read one by one and not beyond the
+// byte budget, so the cost follows what is asked for, never the lag.
+func (s *Store) FindRuns(ctx context.Context, queries []metadata.RunQuery) ([]metadata.PartitionRuns, error) {
+	out := make([]metadata.PartitionRuns, len(queries))
+	err := s.read(ctx, "find runs", func(t *tx) error {
+		for i, q := range queries {
+			var err error
+			if out[i].Bounds, err = s.boundsOf(t, q.Partition); err != nil {
+				return err
+			}
+			if q.Offset < out[i].LogStartOffset || q.Offset >= out[i].NextOffset {
+				continue
+			}
+			if out[i].Runs, err = s.findRuns(t, q); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (s *Store) findRuns(t *tx, q metadata.RunQuery) (runs []metadata.Run, err error) {
+	rows, err := t.stmt(s.prepared.findRuns).QueryContext(t.ctx, q.Partition, q.Offset, max(1, min(q.MaxRuns, metadata.MaxRuns)))
+	if err != nil {
+		return nil, err
+	}
+	// Stopping early leaves nothing that Close could report.
+	defer rows.Close() //nolint:errcheck
+	budget := q.MaxBytes
+	for rows.Next() {
+		run, err := scanRun(rows, q.Partition)
+		if err != nil {
+			return nil, err
+		}
+		if budget -= int64(run.Size); budget < 0 && len(runs) > 0 {
+			break
+		}
+		runs = append(runs, run)
+	}
+	return runs, rows.Err()
+}
+
+func scanRun(row interface{ Scan(...any) error }, partition metadata.PartitionID) (metadata.Run, error) {
+	r := metadata.Run{Partition: partition}
+	err := row.Scan(&r.BaseOffset, &r.Records, &r.FileID, &r.Encoding, &r.Position, &r.StoredSize, &r.Skip, &r.Size, &r.MaxTimestamp)
+	return r, err
+}

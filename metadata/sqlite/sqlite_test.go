@@ -1,0 +1,94 @@
+package sqlite
+
+import (
+	"database/sql"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/metadatatest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestConformance(t *testing.T) {
+	metadatatest.Run(t, newDatabase)
+}
+
+func BenchmarkStore(b *testing.B) { metadatatest.Benchmark(b, newDatabase) }
+
+func newDatabase(t testing.TB) metadatatest.Database {
+	return database{filepath.Join(t.TempDir(), "metadata.db")}
+}
+
+// database is a metadatatest.Database.
+type database struct{ path string }
+
+func (d database) Open(t testing.TB) metadata.Store { return open(t, d.path) }
+
+func open(t testing.TB, path string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (d database) Age(t testing.TB, by time.Duration) {
+	t.Helper()
+	db := d.raw(t)
+	for _, column := range []string{"commits SET at = at", "producers SET seen_at = seen_at", "agents SET beat_at = beat_at", "files SET committed_at = committed_at"} {
+		if _, err := db.ExecContext(t.Context(), "UPDATE "+column+" - ?", by.Milliseconds()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount {
+	t.Helper()
+	rows, err := d.raw(t).QueryContext(t.Context(), `SELECT id, max(live), max(n) FROM (
+		SELECT id, live_runs AS live, 0 AS n FROM files
+		UNION ALL SELECT file_id, 0, count(*) FROM runs GROUP BY file_id) GROUP BY id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close() //nolint:errcheck // Err tells
+	counts := map[uuid.UUID]metadatatest.FileCount{}
+	for rows.Next() {
+		var id uuid.UUID
+		var c metadatatest.FileCount
+		if err := rows.Scan(&id, &c.LiveRuns, &c.Rows); err != nil {
+			t.Fatal(err)
+		}
+		counts[id] = c
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return counts
+}
+
+// raw opens the file for the test's own use.
+func (d database) raw(t testing.TB) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", dsn(d.path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
