@@ -1,18 +1,19 @@
 package fetch
 
 import (
-	"os"
+	"path/filepath"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/wadi-log/wadi/metadata"
-	"github.com/wadi-log/wadi/metadata/postgres"
-	"github.com/wadi-log/wadi/test/harness"
+	"github.com/wadi-log/wadi/metadata/sqlite"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func openStore(t testing.TB) metadata.Store {
-	s, err := postgres.Open(t.Context(), harness.Postgres(t))
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "metadata.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
