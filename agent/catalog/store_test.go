@@ -1,18 +1,18 @@
 package catalog
 
 import (
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/wadi-log/wadi/metadata"
-	"github.com/wadi-log/wadi/metadata/postgres"
-	"github.com/wadi-log/wadi/test/harness"
+	"github.com/wadi-log/wadi/metadata/sqlite"
 )
 
 // openStore opens a fresh store of the real kind.
 func openStore(t *testing.T) metadata.Store {
 	t.Helper()
-	store, err := postgres.Open(t.Context(), harness.Postgres(t))
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "metadata.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,8 @@ type Membership struct {
 	store metadata.Agents
 	log   *slog.Logger
 	// wish is the node ID that the operator set, 0 for any.
-	wish int32
+	wish  int32
+	every time.Duration // between beats
 
 	mu     sync.Mutex
 	self   metadata.Agent
@@ -41,11 +42,12 @@ type Membership struct {
 	failing bool
 }
 
-// NewMembership makes the keeper for an agent that advertises the host and
-// port; its NodeID is 0 for any. The incarnation is chosen here: one per process.
+// NewMembership makes the keeper for an agent of that name, which advertises
+// the host and port; its NodeID is 0 for any. The incarnation is chosen here:
+// one per process.
 func NewMembership(store metadata.Agents, self metadata.Agent, log *slog.Logger) *Membership {
 	self.Incarnation = uuid.New()
-	return &Membership{store: store, log: log, wish: self.NodeID, self: self}
+	return &Membership{store: store, log: log, wish: self.NodeID, every: beatEvery, self: self}
 }
 
 // Register enters the agent, which thereby gets its node ID, and reads the
@@ -60,7 +62,7 @@ func (m *Membership) Register(ctx context.Context) error {
 
 // Run beats until ctx ends, then takes the agent out of the register.
 func (m *Membership) Run(ctx context.Context) {
-	ticker := time.NewTicker(beatEvery)
+	ticker := time.NewTicker(m.every)
 	defer ticker.Stop()
 	for {
 		select {
@@ -110,9 +112,7 @@ func (m *Membership) register(ctx context.Context) error {
 }
 
 // beat renews the registration and takes the list over. An agent whose ID went
-// to another while it could not beat registers anew. Agents behind one
-// advertised address replace each other in the register, under one ID: then
-// nothing changes for clients.
+// to another while it could not beat registers anew.
 func (m *Membership) beat(ctx context.Context) error {
 	self := m.Self()
 	alive, err := m.beatOnce(ctx, self)

@@ -1,0 +1,230 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// faulty is the real register, which fails while the error is set.
+type faulty struct {
+	metadata.Store
+	err   atomic.Pointer[error]
+	beats atomic.Int64
+}
+
+func (f *faulty) fail(err error) {
+	if err == nil {
+		f.err.Store(nil)
+		return
+	}
+	f.err.Store(&err)
+}
+
+func (f *faulty) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32, error) {
+	if err := f.err.Load(); err != nil {
+		return 0, *err
+	}
+	return f.Store.RegisterAgent(ctx, agent)
+}
+
+func (f *faulty) BeatAgent(ctx context.Context, agent metadata.Agent) ([]metadata.Agent, error) {
+	f.beats.Add(1)
+	if err := f.err.Load(); err != nil {
+		return nil, *err
+	}
+	return f.Store.BeatAgent(ctx, agent)
+}
+
+func newTestMember(store metadata.Agents, name string, nodeID int32) *Membership {
+	self := metadata.Agent{Name: name, NodeID: nodeID, Host: name, Port: 9092}
+	m := NewMembership(store, self, slog.New(slog.DiscardHandler))
+	m.every = time.Millisecond
+	return m
+}
+
+func register(t *testing.T, members ...*Membership) {
+	t.Helper()
+	for _, m := range members {
+		if err := m.Register(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAgentsSeeEachOther(t *testing.T) {
+	store := openStore(t)
+	a, b := newTestMember(store, "a", 0), newTestMember(store, "b", 0)
+	register(t, a)
+	if got := nodeIDs(a.Alive()); !slices.Equal(got, []int32{1}) || a.Self().NodeID != 1 {
+		t.Errorf("alone: %v", got)
+	}
+	register(t, b)
+	if err := a.beat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*Membership{a, b} {
+		if got := m.Alive(); !slices.Equal(nodeIDs(got), []int32{1, 2}) || got[0].Host != "a" || got[1].Host != "b" {
+			t.Errorf("together: %+v", got)
+		}
+	}
+}
+
+func TestSetNodeIDIsKeptOrRefused(t *testing.T) {
+	store := openStore(t)
+	a, b := newTestMember(store, "a", 7), newTestMember(store, "b", 7)
+	register(t, a)
+	if a.Self().NodeID != 7 {
+		t.Errorf("the node ID is %d, want 7", a.Self().NodeID)
+	}
+	if err := b.Register(t.Context()); !errors.Is(err, metadata.ErrNodeIDInUse) {
+		t.Errorf("a second agent of ID 7: %v, want ErrNodeIDInUse", err)
+	}
+}
+
+func TestOutageKeepsTheList(t *testing.T) {
+	store := &faulty{Store: openStore(t)}
+	a, b := newTestMember(store, "a", 0), newTestMember(store, "b", 0)
+	register(t, a, b)
+	store.fail(metadata.ErrUnavailable)
+	if err := b.beat(t.Context()); !errors.Is(err, metadata.ErrUnavailable) {
+		t.Errorf("a beat in an outage: %v", err)
+	}
+	if got := nodeIDs(b.Alive()); !slices.Equal(got, []int32{1, 2}) {
+		t.Errorf("in the outage: %v", got)
+	}
+	if err := newTestMember(store, "c", 0).Register(t.Context()); !errors.Is(err, metadata.ErrUnavailable) {
+		t.Errorf("a start in an outage: %v", err)
+	}
+}
+
+func TestLostNodeIDIsReplaced(t *testing.T) {
+	store := openStore(t)
+	a := newTestMember(store, "a", 0)
+	register(t, a)
+	// While a could not beat it was taken for dead, and b came.
+	if err := store.RemoveAgent(t.Context(), 1, a.Self().Incarnation); err != nil {
+		t.Fatal(err)
+	}
+	b := newTestMember(store, "b", 0)
+	register(t, b)
+	if b.Self().NodeID != 1 {
+		t.Fatalf("b has the node ID %d", b.Self().NodeID)
+	}
+	if err := a.beat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.Alive(); a.Self().NodeID != 2 || !slices.Equal(nodeIDs(got), []int32{1, 2}) || got[1].Host != "a" {
+		t.Errorf("a is %d, alive are %+v", a.Self().NodeID, got)
+	}
+}
+
+func TestForgottenAgentEntersAgain(t *testing.T) {
+	store := openStore(t)
+	a := newTestMember(store, "a", 0)
+	register(t, a)
+	if err := store.RemoveAgent(t.Context(), 1, a.Self().Incarnation); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.beat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b := newTestMember(store, "b", 0)
+	register(t, b)
+	if got := nodeIDs(b.Alive()); !slices.Equal(got, []int32{1, 2}) {
+		t.Errorf("alive are %v", got)
+	}
+}
+
+func TestRestartedAgentKeepsItsID(t *testing.T) {
+	store := openStore(t)
+	register(t, newTestMember(store, "a", 0), newTestMember(store, "b", 0))
+	again := newTestMember(store, "a", 0)
+	register(t, again)
+	if got := nodeIDs(again.Alive()); again.Self().NodeID != 1 || !slices.Equal(got, []int32{1, 2}) {
+		t.Errorf("it is %d, alive are %v", again.Self().NodeID, got)
+	}
+}
+
+func TestAgentsBehindOneAddressAllStay(t *testing.T) {
+	store := openStore(t)
+	members := []*Membership{newTestMember(store, "a", 0), newTestMember(store, "b", 0), newTestMember(store, "c", 0)}
+	members[0].self.Host, members[1].self.Host = "lb", "lb"
+	register(t, members...)
+	for range 3 {
+		for _, m := range members {
+			if err := m.beat(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, m := range members {
+		if got := nodeIDs(m.Alive()); !slices.Equal(got, []int32{1, 2, 3}) {
+			t.Errorf("alive are %v", got)
+		}
+		if got := nodeIDs(Brokers(m.Alive())); !slices.Equal(got, []int32{1, 3}) {
+			t.Errorf("brokers are %v", got)
+		}
+	}
+}
+
+func TestRunBeatsThroughAnOutageAndLeaves(t *testing.T) {
+	store := &faulty{Store: openStore(t)}
+	a, b := newTestMember(store, "a", 0), newTestMember(store.Store, "b", 0)
+	register(t, a, b)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); a.Run(ctx) }()
+	wait := func(what string, done func() bool) {
+		t.Helper()
+		for !done() {
+			select {
+			case <-ended:
+				t.Fatalf("Run ended while waiting for %s", what)
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+	wait("the other agent", func() bool { return len(a.Alive()) == 2 })
+	store.fail(fmt.Errorf("%w: pulled out", metadata.ErrUnavailable))
+	beats := store.beats.Load()
+	wait("beats in the outage", func() bool { return store.beats.Load() > beats+3 })
+	if len(a.Alive()) != 2 {
+		t.Errorf("in the outage: %v", nodeIDs(a.Alive()))
+	}
+	store.fail(nil)
+	beats = store.beats.Load()
+	wait("beats after the outage", func() bool { return store.beats.Load() > beats+3 })
+
+	cancel()
+	<-ended
+	if err := b.beat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := nodeIDs(b.Alive()); !slices.Equal(got, []int32{2}) {
+		t.Errorf("after a left: %v", got)
+	}
+	// Clients still connected to a are told to go to b.
+	if got := nodeIDs(a.Alive()); !slices.Equal(got, []int32{2}) || a.Self().NodeID != 1 {
+		t.Errorf("a, which left, lists %v", got)
+	}
+}
+
+func TestLastAgentThatLeavesListsItself(t *testing.T) {
+	store := openStore(t)
+	a := newTestMember(store, "a", 0)
+	register(t, a)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.Run(ctx)
+	if got := nodeIDs(a.Alive()); !slices.Equal(got, []int32{1}) {
+		t.Errorf("lists %v, want itself", got)
+	}
+}
