@@ -1,0 +1,76 @@
+package admin
+
+import (
+	"context"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/protocol"
+)
+
+// fuzz sends whatever decodes as a request of the API through its handler, and
+// the answer through its encoding.
+func fuzz[Req kmsg.Request, Resp kmsg.Response](f *testing.F, handle func(context.Context, protocol.Client, Req) Resp, seeds ...Req) {
+	var zero Req
+	key := zero.Key()
+	for _, seed := range seeds {
+		for version := int16(0); version <= seed.MaxVersion(); version++ {
+			seed.SetVersion(version)
+			f.Add(version, seed.AppendTo(nil))
+		}
+	}
+	f.Fuzz(func(t *testing.T, version int16, body []byte) {
+		h := protocol.RequestHeader{Key: key, Version: version}
+		req, err := protocol.ParseRequest(h, body)
+		if err != nil {
+			return
+		}
+		resp := handle(t.Context(), client, req.(Req))
+		onTheWire(t, kmsg.Response(resp))
+		if frame := protocol.AppendResponse(nil, h, resp); len(frame) < 8 {
+			t.Errorf("a frame of %d bytes", len(frame))
+		}
+	})
+}
+
+// newFuzzAdmin has the topics t and u. The limit keeps each run short.
+func newFuzzAdmin(f *testing.F) *Admin {
+	a, topics := newTestAdmin(f, map[string]string{"wadi.max.partitions.per.topic": "20"})
+	create(f, topics, metadata.NewTopic{Name: "t", Configs: map[string]string{"retention.ms": "5"}})
+	create(f, topics, metadata.NewTopic{Name: "u"})
+	return a
+}
+
+func FuzzCreateTopics(f *testing.F) {
+	fuzz(f, newFuzzAdmin(f).CreateTopics, createRequest(0,
+		newTopic{name: "new", partitions: 2, replicas: 1, configs: []string{"retention.ms=5", "segment.ms"}},
+		newTopic{name: "other", partitions: -1, replicas: -1, assigned: map[int32][]int32{0: {1}, 1: {2}}}))
+}
+
+func FuzzDeleteTopics(f *testing.F) {
+	fuzz(f, newFuzzAdmin(f).DeleteTopics, deleteRequest(0, []string{"t", "none", ""}, metadata.NewTopicID()))
+}
+
+func FuzzCreatePartitions(f *testing.F) {
+	req := kmsg.NewPtrCreatePartitionsRequest()
+	req.Topics = []kmsg.CreatePartitionsRequestTopic{
+		{Topic: "t", Count: 3, Assignment: []kmsg.CreatePartitionsRequestTopicAssignment{{Replicas: []int32{1}}, {Replicas: []int32{2}}}},
+		{Topic: "u", Count: 2},
+	}
+	fuzz(f, newFuzzAdmin(f).CreatePartitions, req)
+}
+
+func FuzzDescribeConfigs(f *testing.F) {
+	fuzz(f, newFuzzAdmin(f).DescribeConfigs, describeRequest(topicResource, "t", "retention.ms"), describeRequest(brokerResource, "1"), describeRequest(loggerResource, "2"))
+}
+
+func FuzzAlterConfigs(f *testing.F) {
+	fuzz(f, newFuzzAdmin(f).AlterConfigs, alterRequest(resource{topicResource, "t"}, "segment.ms", "9", "retention.ms", "-"), alterRequest(resource{brokerResource, "1"}))
+}
+
+func FuzzIncrementalAlterConfigs(f *testing.F) {
+	fuzz(f, newFuzzAdmin(f).IncrementalAlterConfigs, incrementRequest(resource{topicResource, "t"},
+		set("segment.ms", "9"), remove("retention.ms"), add("cleanup.policy", "compact"), subtract("leader.replication.throttled.replicas", "*")))
+}

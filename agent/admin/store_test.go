@@ -1,0 +1,173 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/sqlite"
+	"github.com/wadi-log/wadi/protocol"
+	"github.com/wadi-log/wadi/protocol/configs"
+	"github.com/wadi-log/wadi/test/harness"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// direct is the topics of a real store without a cache before it. With an
+// error set, that is the answer of lookups or of changes.
+type direct struct {
+	metadata.Store
+	lookup error
+	change error
+}
+
+func (d *direct) AllTopics(ctx context.Context) ([]metadata.Topic, error) {
+	topics, _, err := d.ListTopics(ctx)
+	return topics, err
+}
+
+func (d *direct) Lookup(ctx context.Context, names []string, ids []uuid.UUID) ([]metadata.Topic, error) {
+	if d.lookup != nil {
+		return nil, d.lookup
+	}
+	byName, err := d.TopicsByName(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	byID, err := d.TopicsByID(ctx, ids)
+	return append(byName, byID...), err
+}
+
+func (d *direct) TopicByName(ctx context.Context, name string) (metadata.Topic, error) {
+	return d.one(d.Lookup(ctx, []string{name}, nil))
+}
+
+func (d *direct) TopicNow(ctx context.Context, name string) (metadata.Topic, error) {
+	return d.TopicByName(ctx, name)
+}
+
+func (d *direct) TopicByID(ctx context.Context, id uuid.UUID) (metadata.Topic, error) {
+	return d.one(d.Lookup(ctx, nil, []uuid.UUID{id}))
+}
+
+func (d *direct) one(topics []metadata.Topic, err error) (metadata.Topic, error) {
+	switch {
+	case err != nil:
+		return metadata.Topic{}, err
+	case len(topics) == 0:
+		return metadata.Topic{}, metadata.ErrUnknownTopic
+	}
+	return topics[0], nil
+}
+
+func (d *direct) CreateTopic(ctx context.Context, topic metadata.NewTopic) (metadata.Topic, error) {
+	if d.change != nil {
+		return metadata.Topic{}, d.change
+	}
+	return d.Store.CreateTopic(ctx, topic)
+}
+
+func (d *direct) DeleteTopic(ctx context.Context, id uuid.UUID) error {
+	if d.change != nil {
+		return d.change
+	}
+	return d.Store.DeleteTopic(ctx, id)
+}
+
+func (d *direct) CreatePartitions(ctx context.Context, id uuid.UUID, count int32) (metadata.Topic, error) {
+	if d.change != nil {
+		return metadata.Topic{}, d.change
+	}
+	return d.Store.CreatePartitions(ctx, id, count)
+}
+
+func (d *direct) AlterTopicConfigs(ctx context.Context, id uuid.UUID, changes map[string]*string) (metadata.Topic, error) {
+	if d.change != nil {
+		return metadata.Topic{}, d.change
+	}
+	return d.Store.AlterTopicConfigs(ctx, id, changes)
+}
+
+// view is a register that doesn't change.
+type view []metadata.Agent
+
+func (v view) Alive() []metadata.Agent { return v }
+func (v view) Self() metadata.Agent    { return v[0] }
+
+var client = protocol.Client{ID: "test", Host: "10.0.0.1"}
+
+// newTestAdmin makes handlers over a fresh store, with the brokers 1 and 2.
+func newTestAdmin(t testing.TB, settings map[string]string) (*Admin, *direct) {
+	t.Helper()
+	broker, err := configs.ParseBroker(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "metadata.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	agents := view{{NodeID: 1, Host: "one", Port: 9092, Zone: "a"}, {NodeID: 2, Host: "::1", Port: 9093}}
+	topics := &direct{Store: store}
+	return New(topics, agents, broker, map[string]string{"log.dirs": "s3://bucket"}, "info", slog.New(slog.DiscardHandler)), topics
+}
+
+func create(t testing.TB, store metadata.Topics, topic metadata.NewTopic) metadata.Topic {
+	t.Helper()
+	topic.Partitions = max(topic.Partitions, 1)
+	created, err := store.CreateTopic(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return created
+}
+
+func find(t testing.TB, store metadata.Topics, name string) (metadata.Topic, bool) {
+	t.Helper()
+	topics, err := store.TopicsByName(t.Context(), []string{name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(topics) == 0 {
+		return metadata.Topic{}, false
+	}
+	return topics[0], true
+}
+
+// onTheWire sends a response through its encoding, which drops what the
+// version has no room for.
+func onTheWire[R kmsg.Response](t testing.TB, resp R) R {
+	t.Helper()
+	read := resp.RequestKind().ResponseKind().(R)
+	if err := read.ReadFrom(resp.AppendTo(nil)); err != nil {
+		t.Fatalf("%T version %d can't be read back: %v", resp, resp.GetVersion(), err)
+	}
+	return read
+}
+
+// result renders an error code and its message, "ok" for none.
+func result(code int16, message *string) string {
+	text := "ok"
+	if code != 0 {
+		text = kerr.TypedErrorForCode(code).Message
+	}
+	if message != nil && *message != "" {
+		text = fmt.Sprintf("%s: %s", text, *message)
+	}
+	return text
+}
+
+func ptr(s string) *string { return &s }
