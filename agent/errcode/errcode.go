@@ -96,6 +96,7 @@ func code(err error, t transient) int16 {
 		{protocol.ErrUnsupportedCodec, kerr.UnsupportedCompressionType},
 		// Java's and franz-go's producers split such a batch and go on.
 		{protocol.ErrTooLarge, kerr.MessageTooLarge},
+		{protocol.ErrTopicName, kerr.InvalidTopicException},
 		{protocol.ErrUnsupportedVersion, kerr.UnsupportedVersion},
 		{protocol.ErrUnknownKey, kerr.UnsupportedVersion},
 		{protocol.ErrMalformed, kerr.InvalidRequest},
@@ -106,6 +107,7 @@ func code(err error, t transient) int16 {
 		{objstore.ErrNotFound, kerr.KafkaStorageError},
 		{objstore.ErrRange, kerr.KafkaStorageError},
 		{objstore.ErrConfig, kerr.KafkaStorageError},
+		{objstore.ErrSlowDown, kerr.KafkaStorageError},
 
 		{context.DeadlineExceeded, t.unknown},
 		{context.Canceled, t.unknown},

@@ -55,12 +55,14 @@ func TestCodes(t *testing.T) {
 		{protocol.ErrMagic, all(kerr.InvalidRecord)},
 		{protocol.ErrUnsupportedCodec, all(kerr.UnsupportedCompressionType)},
 		{protocol.ErrTooLarge, all(kerr.MessageTooLarge)},
+		{protocol.ErrTopicName, all(kerr.InvalidTopicException)},
 		{protocol.ErrUnsupportedVersion, all(kerr.UnsupportedVersion)},
 		{protocol.ErrMalformed, all(kerr.InvalidRequest)},
 		{configs.ErrInvalid, all(kerr.InvalidConfig)},
 		{objstore.ErrNotFound, all(kerr.KafkaStorageError)},
 		{objstore.ErrRange, all(kerr.KafkaStorageError)},
 		{objstore.ErrConfig, all(kerr.KafkaStorageError)},
+		{objstore.ErrSlowDown, all(kerr.KafkaStorageError)},
 		{errors.New("surprise"), all(kerr.UnknownServerError)},
 	} {
 		wrapped := fmt.Errorf("while testing: %w", tc.err)
