@@ -1,0 +1,385 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/wadi-log/wadi/agent/admin"
+	"github.com/wadi-log/wadi/agent/catalog"
+	"github.com/wadi-log/wadi/agent/cluster"
+	"github.com/wadi-log/wadi/agent/fetch"
+	"github.com/wadi-log/wadi/agent/produce"
+	"github.com/wadi-log/wadi/agent/server"
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/objstore"
+	"github.com/wadi-log/wadi/objstore/datafile"
+	"github.com/wadi-log/wadi/protocol/configs"
+)
+
+const (
+	// uploads is the number of data files put at the same time.
+	uploads = 4
+	// expireEvery is the time between two rounds of forgetting idle producers,
+	// expireSlice the number forgotten in one transaction.
+	expireEvery = 10 * time.Minute
+	expireSlice = 1000
+)
+
+// Agent is one agent, listening since New and serving in Run.
+type Agent struct {
+	config Config
+	log    *slog.Logger
+
+	store      metadata.Store
+	bucket     objstore.Bucket
+	catalog    *catalog.Catalog
+	membership *cluster.Membership
+	follower   *fetch.Follower
+	blocks     *fetch.Blocks
+	fetcher    *fetch.Fetcher
+	acc        *produce.Accumulator
+	server     *server.Server
+	http       *http.Server
+
+	kafkaListener net.Listener
+	httpListener  net.Listener
+	advertised    string
+	broker        configs.Broker
+	// serving is true from the first accepted connection to the start of a drain.
+	serving atomic.Bool
+}
+
+// New opens the stores, listens, and enters the agent into the register. Its
+// errors name the setting at fault and what to do. ctx bounds New alone.
+func New(ctx context.Context, config Config, log *slog.Logger) (_ *Agent, err error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	a := &Agent{config: config, log: log}
+	if a.broker, err = configs.ParseBroker(config.KafkaConfigs); err != nil {
+		return nil, fmt.Errorf("--kafka-config: %w", err)
+	}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if a.store, err = openMetadata(ctx, config.MetadataURL()); err != nil {
+		return nil, err
+	}
+	if a.bucket, err = openBucket(ctx, config, reg); err != nil {
+		return nil, err
+	}
+	if err := a.listen(); err != nil {
+		return nil, err
+	}
+	if err := a.join(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.build(ctx, reg); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// listen opens both sockets, so that a port in use shows before anything starts.
+func (a *Agent) listen() (err error) {
+	if a.kafkaListener, err = net.Listen("tcp", a.config.KafkaListen); err != nil {
+		return fmt.Errorf("--kafka-listen: %w; choose another address, or stop what holds it", err)
+	}
+	if a.httpListener, err = net.Listen("tcp", a.config.HTTPListen); err != nil {
+		return fmt.Errorf("--http-listen: %w; choose another address, or stop what holds it", err)
+	}
+	a.advertised = a.config.advertise(a.kafkaListener.Addr().(*net.TCPAddr).Port)
+	return nil
+}
+
+// advertise returns what clients are told to connect to, given the port that
+// the Kafka listener got.
+func (c Config) advertise(port int) string {
+	if c.Advertise != "" {
+		return c.Advertise
+	}
+	host, _, err := splitHostPort(c.KafkaListen)
+	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+		// Who listens everywhere has clients elsewhere, which know this machine by its name.
+		if name, err := os.Hostname(); err == nil {
+			host = name
+		}
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// join enters the agent into the register of agents.
+func (a *Agent) join(ctx context.Context) error {
+	host, port, err := splitHostPort(a.advertised)
+	if err != nil {
+		return fmt.Errorf("--advertise: %w", err)
+	}
+	self := metadata.Agent{NodeID: a.config.NodeID, Name: a.name(), Host: host, Port: port, Zone: a.config.Zone}
+	a.membership = cluster.NewMembership(a.store, self, a.log)
+	if err := a.membership.Register(ctx); err != nil {
+		if errors.Is(err, metadata.ErrNodeIDInUse) {
+			return fmt.Errorf("--node-id: %w; choose another, or leave it out to take a free one", err)
+		}
+		return err
+	}
+	return nil
+}
+
+// name tells this agent from others in the register, and is the same after a
+// restart: the machine and where it listens.
+func (a *Agent) name() string {
+	machine, err := os.Hostname()
+	if err != nil {
+		machine = "unknown"
+	}
+	return machine + "/" + a.kafkaListener.Addr().String()
+}
+
+// build makes the parts and ties them together.
+func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
+	clusterID, err := a.store.ClusterID(ctx)
+	if err != nil {
+		return err
+	}
+	a.catalog = catalog.New(a.store, a.broker, a.log)
+	if err := a.catalog.EnsureInternalTopics(ctx); err != nil {
+		return err
+	}
+
+	fetchMetrics := fetch.NewMetrics(reg)
+	a.blocks = fetch.NewBlocks(a.bucket, fetch.DefaultBlocksConfig(a.config.CacheBytes), fetchMetrics)
+	tail := fetch.NewTail(fetch.DefaultTailRuns)
+	a.follower = fetch.NewFollower(a.store, tail, fetch.Followers{OnCommits: a.catalog.Apply, OnGap: a.catalog.Reset}, a.log)
+	fetchConfig := fetch.DefaultConfig()
+	fetchConfig.MaxBytes = int64(a.broker.FetchMaxBytes)
+	a.fetcher = fetch.New(a.catalog, a.store, tail, a.blocks, fetchMetrics, fetchConfig, a.log)
+
+	produceMetrics := produce.NewMetrics(reg)
+	flushInterval, putRate := a.config.pace()
+	a.acc = produce.NewAccumulator(produce.Config{
+		FlushInterval: flushInterval, FlushBytes: a.config.FlushBytes, PutRate: putRate,
+		Uploads: uploads, Compression: datafile.Compression(a.config.FileCompression),
+	}, a.bucket, a.store, a.committed(tail), produceMetrics, a.log)
+
+	budget := server.NewBudget(a.config.MemoryBytes)
+	serverConfig := server.DefaultConfig()
+	serverConfig.MaxConnections = a.config.MaxConnections
+	if ms := a.broker.ConnectionsMaxIdleMs; ms > 0 {
+		serverConfig.IdleTimeout = time.Duration(ms) * time.Millisecond
+	}
+	a.server = server.New(serverConfig, handlers(
+		produce.NewHandler(a.catalog, a.acc, produceMetrics, a.log),
+		produce.NewProducerIDs(a.store),
+		a.fetcher,
+		cluster.New(a.catalog, a.membership, a.broker, clusterID, a.log),
+		admin.New(a.catalog, a.membership, a.broker, a.brokerFacts(), a.config.LogLevel, a.log),
+	), budget, server.NewMetrics(reg, budget), a.log)
+	a.http = newHTTP(a.ready, reg)
+	return nil
+}
+
+// committed hands what the write path committed to the read path: the bytes
+// first, so that a long poll that the index wakes finds them.
+func (a *Agent) committed(tail *fetch.Tail) produce.Committed {
+	return func(files []metadata.File, bodies [][]byte, commits []metadata.Commit) {
+		for i, f := range files {
+			a.blocks.Fill(f.ID, bodies[i])
+		}
+		if gap := tail.Apply(commits); gap {
+			a.follower.Kick()
+		}
+	}
+}
+
+// brokerFacts are the broker configs that tell what this agent is.
+func (a *Agent) brokerFacts() map[string]string {
+	return map[string]string{
+		"listeners":       "PLAINTEXT://" + a.KafkaAddr(),
+		"log.dirs":        redact(a.config.ObjectsURL()),
+		"max.connections": strconv.Itoa(a.config.MaxConnections),
+	}
+}
+
+// ready says why the agent can't take clients, nil when it can.
+func (a *Agent) ready(ctx context.Context) error {
+	if !a.serving.Load() {
+		return errors.New("not serving: starting or draining")
+	}
+	return a.store.Ping(ctx)
+}
+
+// Run serves until ctx ends, then drains: it leaves the register, stops
+// reading requests, flushes and commits what it holds, answers, and closes. It
+// returns nil when all that was done within the config's DrainTimeout.
+func (a *Agent) Run(ctx context.Context) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	registered, leave := context.WithCancel(background)
+	defer leave()
+	var work, listening sync.WaitGroup
+	work.Go(func() { a.follower.Run(background) })
+	work.Go(func() { a.expireProducers(background) })
+	work.Go(func() { a.membership.Run(registered) })
+	failed := make(chan error, 2)
+	listening.Go(func() { failed <- a.server.Serve(a.kafkaListener) })
+	listening.Go(func() {
+		if err := a.http.Serve(a.httpListener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("--http-listen: %w", err)
+		}
+	})
+	a.serving.Store(true)
+
+	var err error
+	select {
+	case <-ctx.Done():
+		a.log.Info("draining: flushing and answering what is under way", "at_most", a.config.DrainTimeout)
+	case err = <-failed:
+	}
+	a.serving.Store(false)
+	leave()
+	err = errors.Join(err, a.drain())
+	stop()
+	work.Wait()
+	a.close() // ends the HTTP listener too, which answered "draining" until now
+	listening.Wait()
+	return err
+}
+
+// drain ends the clients' work within the time for it.
+func (a *Agent) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), a.config.DrainTimeout)
+	defer cancel()
+	// Nothing is lost if a listener fails to close: the process ends.
+	_ = a.kafkaListener.Close()
+	a.fetcher.Drain()
+	// Side by side: the connections wait for the files that the accumulator ships.
+	var shipped error
+	var shipping sync.WaitGroup
+	shipping.Go(func() { shipped = a.acc.Drain(ctx) })
+	answered := a.server.Drain(ctx)
+	shipping.Wait()
+	if shipped != nil || answered != nil {
+		return fmt.Errorf("drain took longer than --drain-timeout (%v); producers without an answer will retry", a.config.DrainTimeout)
+	}
+	return nil
+}
+
+// expireProducers forgets the state of idempotent producers that were idle for
+// producer.id.expiration.ms. Every agent does; what one deleted, another doesn't find.
+func (a *Agent) expireProducers(ctx context.Context) {
+	idle := time.Duration(a.broker.ProducerIDExpirationMs) * time.Millisecond
+	for tick := time.NewTicker(expireEvery); ; {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+		}
+		for ctx.Err() == nil {
+			n, err := a.store.ExpireProducers(ctx, idle, expireSlice)
+			if err != nil {
+				a.log.Warn("expiring idle producers failed; trying again later", "error", err)
+			}
+			if err != nil || n < expireSlice {
+				break
+			}
+		}
+	}
+}
+
+// close releases what New opened, as far as it came.
+func (a *Agent) close() {
+	if a.http != nil {
+		if err := a.http.Close(); err != nil {
+			a.log.Warn("closing the HTTP listener failed", "error", err)
+		}
+	}
+	for _, ln := range []net.Listener{a.kafkaListener, a.httpListener} {
+		if ln != nil {
+			_ = ln.Close() // closed already after a drain
+		}
+	}
+	if a.acc != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = a.acc.Drain(ctx) // empty, or given up by drain
+	}
+	if a.blocks != nil {
+		a.blocks.Close()
+	}
+	if a.catalog != nil {
+		a.catalog.Close()
+	}
+	if a.bucket != nil {
+		if err := a.bucket.Close(); err != nil {
+			a.log.Warn("closing the object store failed", "error", err)
+		}
+	}
+	if a.store != nil {
+		if err := a.store.Close(); err != nil {
+			a.log.Warn("closing the metadata store failed", "error", err)
+		}
+	}
+}
+
+// KafkaAddr is where the Kafka listener listens.
+func (a *Agent) KafkaAddr() string { return a.kafkaListener.Addr().String() }
+
+// HTTPAddr is where /livez, /readyz and /metrics are.
+func (a *Agent) HTTPAddr() string { return a.httpListener.Addr().String() }
+
+// Fact is a line of the start-up banner.
+type Fact struct{ Name, Value string }
+
+// Describe says what the agent is and where it stores what, without secrets.
+func (a *Agent) Describe() []Fact {
+	flushInterval, putRate := a.config.pace()
+	rate := "no limit"
+	if putRate > 0 {
+		rate = fmt.Sprintf("%g files/s before they are full", putRate)
+	}
+	facts := []Fact{
+		{"Kafka", a.KafkaAddr()},
+		{"clients connect to", a.advertised},
+		{"HTTP", "http://" + a.HTTPAddr()},
+		{"node ID", strconv.Itoa(int(a.membership.Self().NodeID))},
+		{"metadata", redact(a.config.MetadataURL())},
+		{"objects", redact(a.config.ObjectsURL())},
+		{"flush", fmt.Sprintf("after %v or %d bytes, %s", flushInterval, a.config.FlushBytes, rate)},
+	}
+	if a.config.Zone != "" {
+		facts = append(facts, Fact{"zone", a.config.Zone})
+	}
+	return facts
+}
+
+// redact hides the password of a URL.
+func redact(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return scheme(raw) + ":..."
+	}
+	if q := u.Query(); q.Has("password") {
+		q.Set("password", "xxxxx")
+		u.RawQuery = q.Encode()
+	}
+	return u.Redacted()
+}

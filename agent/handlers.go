@@ -1,0 +1,50 @@
+package agent
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/wadi-log/wadi/agent/admin"
+	"github.com/wadi-log/wadi/agent/cluster"
+	"github.com/wadi-log/wadi/agent/fetch"
+	"github.com/wadi-log/wadi/agent/produce"
+	"github.com/wadi-log/wadi/agent/server"
+)
+
+// handlers is the table of the APIs served. A test compares it with the table
+// of versions in package protocol, from which ApiVersions answers.
+func handlers(p *produce.Handler, ids *produce.ProducerIDs, f *fetch.Fetcher, c *cluster.Cluster, a *admin.Admin) map[int16]server.Handler {
+	return map[int16]server.Handler{
+		int16(kmsg.Produce):                 produceHandler(p),
+		int16(kmsg.InitProducerID):          server.Inline(ids.InitProducerID),
+		int16(kmsg.Fetch):                   server.Inline(f.Fetch),
+		int16(kmsg.ListOffsets):             server.Inline(f.ListOffsets),
+		int16(kmsg.OffsetForLeaderEpoch):    server.Inline(f.OffsetForLeaderEpoch),
+		int16(kmsg.ApiVersions):             server.Inline(c.ApiVersions),
+		int16(kmsg.Metadata):                server.Inline(c.Metadata),
+		int16(kmsg.DescribeCluster):         server.Inline(c.DescribeCluster),
+		int16(kmsg.DescribeTopicPartitions): server.Inline(c.DescribeTopicPartitions),
+		int16(kmsg.FindCoordinator):         server.Inline(c.FindCoordinator),
+		int16(kmsg.CreateTopics):            server.Inline(a.CreateTopics),
+		int16(kmsg.DeleteTopics):            server.Inline(a.DeleteTopics),
+		int16(kmsg.CreatePartitions):        server.Inline(a.CreatePartitions),
+		int16(kmsg.DescribeConfigs):         server.Inline(a.DescribeConfigs),
+		int16(kmsg.AlterConfigs):            server.Inline(a.AlterConfigs),
+		int16(kmsg.IncrementalAlterConfigs): server.Inline(a.IncrementalAlterConfigs),
+	}
+}
+
+// produceHandler starts a produce request and lets the next one start before
+// its file is committed. The request's bytes stay in use as long.
+func produceHandler(p *produce.Handler) server.Handler {
+	return func(ctx context.Context, req *server.Request) server.Pending {
+		wait := p.Produce(ctx, req.Body.(*kmsg.ProduceRequest), req.Keep())
+		return func() kmsg.Response {
+			if resp := wait(); resp != nil {
+				return resp
+			}
+			return nil // not a nil *ProduceResponse, which is no nil Response
+		}
+	}
+}

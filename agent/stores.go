@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/postgres"
+	"github.com/wadi-log/wadi/metadata/sqlite"
+	"github.com/wadi-log/wadi/objstore"
+	"github.com/wadi-log/wadi/objstore/dir"
+	"github.com/wadi-log/wadi/objstore/memory"
+	"github.com/wadi-log/wadi/objstore/minio"
+	"github.com/wadi-log/wadi/objstore/s3"
+)
+
+// openTimeout bounds the wait for a store at the start: long enough for a
+// database that starts beside us, short enough for an operator who waits.
+const openTimeout = 30 * time.Second
+
+// MetadataURL is the metadata store that the config means: what is set, or
+// SQLite in the data folder.
+func (c Config) MetadataURL() string {
+	if c.Metadata != "" {
+		return c.Metadata
+	}
+	return "sqlite:" + filepath.Join(c.DataDir, "metadata.db")
+}
+
+// ObjectsURL is the object store that the config means: what is set, or a
+// folder in the data folder.
+func (c Config) ObjectsURL() string {
+	if c.Objects != "" {
+		return c.Objects
+	}
+	return "file:" + filepath.Join(c.DataDir, "objects")
+}
+
+// scheme returns a URL's scheme.
+func scheme(url string) string {
+	s, _, _ := strings.Cut(url, ":")
+	return s
+}
+
+func openMetadata(ctx context.Context, url string) (metadata.Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if scheme(url) != "sqlite" {
+		return postgres.Open(ctx, url)
+	}
+	path := strings.TrimPrefix(strings.TrimPrefix(url, "sqlite:"), "//")
+	if err := makeFolder(filepath.Dir(path), "--metadata or --data-dir"); err != nil {
+		return nil, err
+	}
+	return sqlite.Open(ctx, path)
+}
+
+func makeFolder(path, setting string) error {
+	if err := os.MkdirAll(path, 0o750); err != nil {
+		return fmt.Errorf("%s: can't make the folder: %w; choose one that this user may write to", setting, err)
+	}
+	return nil
+}
+
+// openBucket opens the object store and decorates it, from the outside in: a
+// failed call is retried, a slow read of each try is asked for twice, and every
+// request that the store sees is counted, as it is on the bill.
+func openBucket(ctx context.Context, c Config, reg prometheus.Registerer) (objstore.Bucket, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	bucket, err := openStore(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	bucket = objstore.Metrics(bucket, reg)
+	if remote := scheme(c.ObjectsURL()); remote == "s3" || remote == "minio" {
+		bucket = objstore.Hedge(bucket, 0)
+	}
+	return objstore.Retry(bucket, objstore.DefaultRetryPolicy()), nil
+}
+
+func openStore(ctx context.Context, c Config) (objstore.Bucket, error) {
+	url := c.ObjectsURL()
+	switch scheme(url) {
+	case "s3":
+		config, err := s3.ParseURL(url)
+		if err != nil {
+			return nil, err
+		}
+		config.AccessKey, config.SecretKey = c.ObjectsAccessKey, c.ObjectsSecretKey
+		return s3.Open(ctx, config)
+	case "minio":
+		config, err := minio.ParseURL(url)
+		if err != nil {
+			return nil, err
+		}
+		config.AccessKey, config.SecretKey = c.ObjectsAccessKey, c.ObjectsSecretKey
+		return minio.Open(ctx, config)
+	case "file":
+		path, err := dir.ParseURL(url)
+		if err != nil {
+			return nil, err
+		}
+		return dir.Open(ctx, path)
+	case "mem":
+		if err := memory.ParseURL(url); err != nil {
+			return nil, err
+		}
+		return memory.Open(), nil
+	}
+	return nil, errors.New("--objects: unknown kind of store")
+}
+
+// Pace of the write path, by what a PUT costs: on s3:// money and tens of
+// milliseconds, elsewhere neither.
+const (
+	remoteFlushInterval = 250 * time.Millisecond
+	localFlushInterval  = 5 * time.Millisecond
+	// remotePutRate keeps a busy agent with little data at 4 PUTs a second:
+	// about 350,000 a day.
+	remotePutRate = 4
+)
+
+// pace fills in what the config leaves to us.
+func (c Config) pace() (flushInterval time.Duration, putRate float64) {
+	flushInterval, putRate = c.FlushInterval, c.PutRate
+	paid := scheme(c.ObjectsURL()) == "s3"
+	if flushInterval == 0 {
+		flushInterval = localFlushInterval
+		if paid {
+			flushInterval = remoteFlushInterval
+		}
+	}
+	switch {
+	case putRate < 0:
+		putRate = 0
+	case putRate == 0 && paid:
+		putRate = remotePutRate
+	}
+	return flushInterval, putRate
+}
