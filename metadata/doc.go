@@ -4,8 +4,9 @@
 //
 // It holds role interfaces ([Topics], [Log], [Offsets], [Producers], [Agents],
 // [Feed]) and plain types; package sqlite (embedded default) and package
-// postgres implement them, package sequence decides offsets without I/O for
-// both, and package metadatatest is the contract that both must pass.
+// postgres implement them and package metadatatest is the contract that both
+// must pass. What they share lies beside them: package sequence decides offsets
+// without I/O, package rowcodec encodes opaque columns, package schema migrates.
 //
 // What every implementation guarantees:
 //

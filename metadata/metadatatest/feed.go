@@ -9,11 +9,13 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/rowcodec"
 )
 
 var feedTests = []test{
 	{"EntriesOfAllChanges", entriesOfAllChanges},
 	{"LimitAndPosition", limitAndPosition},
+	{"LargeEntriesComeInParts", largeEntriesComeInParts},
 	{"FollowerMissesNothing", followerMissesNothing},
 	{"TrimKeepsYoungAndNewest", trimKeepsYoungAndNewest},
 }
@@ -68,6 +70,30 @@ func limitAndPosition(f *fixture) {
 		}
 		if c.want > 0 && !reflect.DeepEqual(got, all[c.after:int(c.after)+c.want]) {
 			f.Fatalf("after %d: %+v", c.after, got)
+		}
+	}
+}
+
+// largeEntriesComeInParts: a follower that is far behind does not have to hold
+// everything at once, and an entry above the bound still comes.
+func largeEntriesComeInParts(f *fixture) {
+	const entries, topics = 5, 300_000 // 4.8 MB each
+	payload := rowcodec.EncodeCommit(metadata.Commit{Topics: make([]uuid.UUID, topics)})
+	for range entries {
+		f.db.AddFeedEntry(f, payload)
+	}
+	after := int64(0)
+	for after < entries {
+		some, err := f.store.Commits(f.ctx, after, 100)
+		f.must(err)
+		if len(some) == 0 || len(some) > 2 {
+			f.Fatalf("%d entries at once", len(some))
+		}
+		for _, c := range some {
+			if c.Seq != after+1 || len(c.Topics) != topics {
+				f.Fatalf("entry %d with %d topics after %d", c.Seq, len(c.Topics), after)
+			}
+			after = c.Seq
 		}
 	}
 }

@@ -31,6 +31,8 @@ type Database interface {
 	// FileCounts returns each file's live-run counter, and the number of rows of
 	// the index that name it; also files that have only one of the two.
 	FileCounts(t testing.TB) map[uuid.UUID]FileCount
+	// AddFeedEntry appends an entry with the payload, past the store's back.
+	AddFeedEntry(t testing.TB, payload []byte)
 }
 
 // FileCount is what the database says of one file.
@@ -54,6 +56,7 @@ func Run(t *testing.T, create func(t testing.TB) Database) {
 	} {
 		for _, test := range group.tests {
 			t.Run(group.name+"/"+test.name, func(t *testing.T) {
+				t.Parallel()
 				f := newFixture(t, create(t))
 				test.run(f)
 				f.checkInvariants()

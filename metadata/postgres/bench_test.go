@@ -8,5 +8,5 @@ import (
 )
 
 func BenchmarkStore(b *testing.B) {
-	metadatatest.Benchmark(b, func(t testing.TB) metadatatest.Database { return database{harness.Postgres(t), ""} })
+	metadatatest.Benchmark(b, newDatabases(harness.Postgres(b), ""))
 }

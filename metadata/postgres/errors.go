@@ -74,8 +74,13 @@ func unreachable(err error, connecting *pgconn.ConnectError) error {
 func classifyRefusal(err error, refusal *pgconn.PgError, sent bool) error {
 	// Only an ERROR proves that the transaction was rolled back. A session that
 	// ends with FATAL may have committed before.
-	if sent && refusal.Severity != "ERROR" {
+	ended := refusal.Severity != "ERROR"
+	if ended && sent {
 		return fmt.Errorf("%w: %w", metadata.ErrOutcomeUnknown, err)
+	}
+	if ended {
+		// The server had closed an idle connection, or restarts.
+		return fmt.Errorf("%w: %w: %w", metadata.ErrUnavailable, errRetry, err)
 	}
 	if hint := advice[refusal.Code]; hint != "" {
 		return fmt.Errorf("%w: %w; %s", metadata.ErrUnavailable, err, hint)

@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"fmt"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,22 +18,27 @@ import (
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 func TestConformance(t *testing.T) {
-	metadatatest.Run(t, func(t testing.TB) metadatatest.Database { return database{harness.Postgres(t), ""} })
+	metadatatest.Run(t, newDatabases(harness.Postgres(t), ""))
 }
 
 // As a pooler without prepared statements needs it.
 func TestConformanceWithoutPreparedStatements(t *testing.T) {
-	metadatatest.Run(t, func(t testing.TB) metadatatest.Database {
-		return database{harness.Postgres(t), "&default_query_exec_mode=exec"}
-	})
+	metadatatest.Run(t, newDatabases(harness.Postgres(t), "&default_query_exec_mode=exec"))
+}
+
+// newDatabases makes databases that are schemas of one: a real one takes
+// Postgres a hundred times as long. options are appended to the stores' URLs.
+func newDatabases(url, options string) func(testing.TB) metadatatest.Database {
+	var count atomic.Int64
+	return func(t testing.TB) metadatatest.Database {
+		name := fmt.Sprintf("wadi%d", count.Add(1))
+		exec(t, url, "CREATE SCHEMA "+name)
+		return database{url + "&search_path=" + name, options}
+	}
 }
 
 // database is a metadatatest.Database.
-type database struct {
-	url string
-	// options are appended to the stores' URL.
-	options string
-}
+type database struct{ url, options string }
 
 func (d database) Open(t testing.TB) metadata.Store { return open(t, d.url+d.options) }
 
@@ -71,6 +78,12 @@ func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount 
 		t.Fatal(err)
 	}
 	return counts
+}
+
+func (d database) AddFeedEntry(t testing.TB, payload []byte) {
+	t.Helper()
+	exec(t, d.url, `WITH next AS (UPDATE sequencer SET last_seq = last_seq + 1 RETURNING last_seq)
+		INSERT INTO commits (seq, at, payload) SELECT last_seq, clock_timestamp(), $1 FROM next`, payload)
 }
 
 // dial opens a connection for the test's own use.

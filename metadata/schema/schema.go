@@ -116,10 +116,13 @@ func (s *Schema) Migrate(ctx context.Context) (from, to int64, err error) {
 	return from, s.target, nil
 }
 
-// setUp applies all migrations. Losing a race against another agent shows as
-// any of several errors (a table exists, a key is taken); what counts is
-// whether the version is there in the end.
+// setUp applies all migrations to an empty database. Losing a race against
+// another agent shows as any of several errors (a table exists, a key is
+// taken); what counts is whether the version is there in the end.
 func (s *Schema) setUp(ctx context.Context) (int64, error) {
+	if err := s.createTable(ctx); err != nil {
+		return 0, err
+	}
 	policy := retrypolicy.NewBuilder[int64]().
 		WithMaxAttempts(5).
 		WithBackoff(50*time.Millisecond, time.Second).
@@ -136,6 +139,31 @@ func (s *Schema) setUp(ctx context.Context) (int64, error) {
 	})
 }
 
+// createTable makes the version table, so that a database that refuses us does
+// so at once: goose would try for several seconds.
+func (s *Schema) createTable(ctx context.Context) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err = s.versions.CreateVersionTable(ctx, tx); err == nil {
+		err = s.versions.Insert(ctx, tx, database.InsertRequest{Version: 0})
+	}
+	if err == nil {
+		err = tx.Commit()
+	} else {
+		// Nothing to add to the error that brought us here.
+		_ = tx.Rollback()
+	}
+	if err == nil {
+		return nil
+	}
+	if exists, existsErr := s.exists(ctx); existsErr == nil && exists {
+		return nil
+	}
+	return fmt.Errorf("set up the database: %w", err)
+}
+
 func (s *Schema) up(ctx context.Context) error {
 	// A new provider each time: it remembers a version table that it failed to create.
 	provider, err := s.provider()
@@ -150,18 +178,23 @@ func (s *Schema) up(ctx context.Context) error {
 
 // version is the newest that was applied, 0 for an empty database.
 func (s *Schema) version(ctx context.Context) (int64, error) {
-	var exists bool
-	if err := s.db.QueryRowContext(ctx, s.engine.TableExists).Scan(&exists); err != nil {
-		return 0, fmt.Errorf("read the database's schema version: %w", err)
-	}
-	if !exists {
-		return 0, nil
+	exists, err := s.exists(ctx)
+	if err != nil || !exists {
+		return 0, err
 	}
 	version, err := s.versions.GetLatestVersion(ctx, s.db)
 	if err != nil {
 		return 0, fmt.Errorf("read the database's schema version: %w", err)
 	}
 	return version, nil
+}
+
+// exists tells whether the version table does.
+func (s *Schema) exists(ctx context.Context) (exists bool, err error) {
+	if err := s.db.QueryRowContext(ctx, s.engine.TableExists).Scan(&exists); err != nil {
+		return false, fmt.Errorf("read the database's schema version: %w", err)
+	}
+	return exists, nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"database/sql"
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,7 +15,13 @@ import (
 	"github.com/wadi-log/wadi/metadata/metadatatest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childPath); path != "" {
+		fmt.Fprintln(os.Stderr, runChild(path))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestConformance(t *testing.T) {
 	metadatatest.Run(t, newDatabase)
@@ -76,6 +84,22 @@ func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount 
 		t.Fatal(err)
 	}
 	return counts
+}
+
+func (d database) AddFeedEntry(t testing.TB, payload []byte) {
+	t.Helper()
+	db := d.raw(t)
+	for _, step := range []struct {
+		query string
+		args  []any
+	}{
+		{`UPDATE sequencer SET last_seq = last_seq + 1`, nil},
+		{`INSERT INTO commits (seq, at, payload) SELECT last_seq, ?, ? FROM sequencer`, []any{time.Now().UnixMilli(), payload}},
+	} {
+		if _, err := db.ExecContext(t.Context(), step.query, step.args...); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // raw opens the file for the test's own use.

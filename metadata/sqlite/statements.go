@@ -10,8 +10,8 @@ import (
 // connection, so preparing inside a transaction would wait for itself.
 type statements struct {
 	// On the writer.
-	partition, updatePartition     *sql.Stmt
-	producer, putProducer          *sql.Stmt
+	partitions, updatePartition    *sql.Stmt
+	producers, putProducer         *sql.Stmt
 	replay                         *sql.Stmt
 	insertRun, insertFile          *sql.Stmt
 	lockSequencer, updateSequencer *sql.Stmt
@@ -31,9 +31,10 @@ func (s *statements) prepare(ctx context.Context, writer, reader *sql.DB) error 
 		db    *sql.DB
 		query string
 	}{
-		{&s.partition, writer, bounds},
+		{&s.partitions, writer, `SELECT id, log_start_offset, next_offset, max_timestamp FROM partitions WHERE id IN (SELECT value FROM json_each(?))`},
 		{&s.updatePartition, writer, `UPDATE partitions SET next_offset = ?, max_timestamp = ? WHERE id = ?`},
-		{&s.producer, writer, `SELECT epoch, last_batches FROM producers WHERE partition_id = ? AND producer_id = ?`},
+		{&s.producers, writer, `SELECT p.partition_id, p.producer_id, p.epoch, p.last_batches FROM json_each(?) k
+			JOIN producers p ON p.partition_id = k.value ->> 0 AND p.producer_id = k.value ->> 1`},
 		{&s.putProducer, writer, `INSERT INTO producers (partition_id, producer_id, epoch, last_batches, seen_at) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT (partition_id, producer_id) DO UPDATE SET epoch = excluded.epoch, last_batches = excluded.last_batches, seen_at = excluded.seen_at`},
 		{&s.replay, writer, `SELECT replay FROM commits WHERE file_id = ?`},
@@ -61,7 +62,7 @@ func (s *statements) prepare(ctx context.Context, writer, reader *sql.DB) error 
 func (s *statements) close() error {
 	var errs []error
 	for _, stmt := range []*sql.Stmt{
-		s.partition, s.updatePartition, s.producer, s.putProducer, s.replay, s.insertRun, s.insertFile,
+		s.partitions, s.updatePartition, s.producers, s.putProducer, s.replay, s.insertRun, s.insertFile,
 		s.lockSequencer, s.updateSequencer, s.insertCommit, s.bounds, s.findRuns, s.probeRun, s.lastSeq, s.commits,
 	} {
 		if stmt != nil {

@@ -1,0 +1,44 @@
+package metadata
+
+import (
+	"errors"
+	"testing"
+)
+
+func TestIDsAreNoFlags(t *testing.T) {
+	seen := map[string]bool{}
+	for range 5000 { // one in 64 random IDs would start with '-'
+		id := NewClusterID()
+		if len(id) != 22 || id[0] == '-' || seen[id] {
+			t.Fatalf("cluster ID %q", id)
+		}
+		seen[id] = true
+	}
+	if id := NewTopicID(); id.Version() != 4 {
+		t.Errorf("topic ID %s has version %d", id, id.Version())
+	}
+}
+
+func TestChooseNodeID(t *testing.T) {
+	for _, c := range []struct {
+		asked, before int32
+		taken         []int32
+		want          int32 // 0: in use
+	}{
+		{0, 0, nil, 1},
+		{0, 0, []int32{1, 2, 4}, 3},
+		{0, 7, []int32{1}, 7},
+		{5, 7, []int32{1}, 5},
+		{5, 5, nil, 5},
+		{5, 7, []int32{5}, 0},
+	} {
+		taken := map[int32]bool{}
+		for _, id := range c.taken {
+			taken[id] = true
+		}
+		got, err := ChooseNodeID(c.asked, c.before, taken)
+		if got != c.want || errors.Is(err, ErrNodeIDInUse) != (c.want == 0) {
+			t.Errorf("%+v: got %d, %v", c, got, err)
+		}
+	}
+}
