@@ -167,6 +167,9 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	fetchMetrics := fetch.NewMetrics(reg)
 	a.blocks = fetch.NewBlocks(a.bucket, fetch.DefaultBlocksConfig(a.config.CacheBytes), fetchMetrics)
 	tail := fetch.NewTail(fetch.DefaultTailRuns)
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "wadi_fetch_waiting", Help: "Long polls that wait for records.",
+	}, func() float64 { return float64(tail.Waiting()) }))
 	a.follower = fetch.NewFollower(a.store, tail, fetch.Followers{OnCommits: a.catalog.Apply, OnGap: a.catalog.Reset}, a.log)
 	fetchConfig := fetch.DefaultConfig()
 	fetchConfig.MaxBytes = int64(a.broker.FetchMaxBytes)
