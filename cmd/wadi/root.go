@@ -46,7 +46,7 @@ order in a metadata store, and any agent can serve any client.`,
 			root.AddCommand(cmd)
 		}
 	}
-	add(serverGroup, inspect.Command())
+	add(serverGroup, agentCommand(), migrateCommand(), inspect.Command())
 	add(clientGroup, topic.Command(), produce.Command(), consume.Command())
 	add("", versionCommand())
 	return root

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -45,18 +46,21 @@ func newCluster(t *testing.T, key kmsg.Key, reached func()) *kfake.Cluster {
 	return cluster
 }
 
-func exitCode(t *testing.T, cmd *exec.Cmd) int {
+// process is a started command.
+type process struct{ *exec.Cmd }
+
+func (p process) exitCode(t *testing.T) int {
 	t.Helper()
-	err := cmd.Wait()
-	if _, ended := err.(*exec.ExitError); err != nil && !ended {
+	err := p.Wait()
+	if ended := (*exec.ExitError)(nil); err != nil && !errors.As(err, &ended) {
 		t.Fatal(err)
 	}
-	return cmd.ProcessState.ExitCode()
+	return p.ProcessState.ExitCode()
 }
 
-func send(t *testing.T, cmd *exec.Cmd, s syscall.Signal) {
+func (p process) send(t *testing.T, s syscall.Signal) {
 	t.Helper()
-	if err := cmd.Process.Signal(s); err != nil {
+	if err := p.Process.Signal(s); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -70,8 +74,8 @@ func TestFirstSignalEndsACommandWithItsCode(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-reached
-		send(t, cmd, s)
-		if got := exitCode(t, cmd); got != want || strings.Count(stderr(cmd), "\n") != 1 {
+		process{cmd}.send(t, s)
+		if got := (process{cmd}).exitCode(t); got != want || strings.Count(stderr(cmd), "\n") != 1 {
 			t.Errorf("%v: exit code %d, want %d, said %q", s, got, want, stderr(cmd))
 		}
 	}
@@ -94,9 +98,9 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}
 	<-reached
 	// Two that are pending together are delivered by number, so this order stands.
-	send(t, cmd, syscall.SIGINT)
-	send(t, cmd, syscall.SIGTERM)
-	if got := exitCode(t, cmd); got != 143 || stderr(cmd) != "wadi: second signal (terminated): stopping at once\n" {
+	process{cmd}.send(t, syscall.SIGINT)
+	process{cmd}.send(t, syscall.SIGTERM)
+	if got := (process{cmd}).exitCode(t); got != 143 || stderr(cmd) != "wadi: second signal (terminated): stopping at once\n" {
 		t.Errorf("exit code %d, want 143; said %q", got, stderr(cmd))
 	}
 }
@@ -131,7 +135,7 @@ func TestClosedPipeEndsConsumeQuietly(t *testing.T) {
 	if err := r.Close(); err != nil { // as head does
 		t.Fatal(err)
 	}
-	if got := exitCode(t, consume); got != -1 || stderr(consume) != "" { // -1: ended by a signal
+	if got := (process{consume}).exitCode(t); got != -1 || stderr(consume) != "" { // -1: ended by a signal
 		t.Errorf("exit code %d, said %q; want SIGPIPE and silence", got, stderr(consume))
 	}
 }

@@ -56,11 +56,12 @@ control character.`,
 	flags.SortFlags = false
 	flags.Var(flagvalue.Text(&o.from, "position"), "offset", "where to begin: start, end, N, -N from the end, or @time (RFC 3339 or ms)")
 	flags.Var(flagvalue.Text(&o.until, "position"), "until", "where to stop, exclusive; as for --offset")
-	flags.Int32SliceVarP(&o.partitions, "partition", "p", nil, "only these partitions; may be repeated")
-	flags.Int64VarP(&o.count, "count", "n", 0, "stop after this many records")
+	flags.Int32SliceVarP(&o.partitions, "partition", "p", nil, "only this partition `number`; may be repeated")
+	flags.Lookup("partition").DefValue = "" // not []
+	flags.Int64VarP(&o.count, "count", "n", 0, "stop after this `number` of records")
 	flags.BoolVarP(&o.follow, "follow", "f", false, "go on with new records until interrupted")
-	flags.Var(flagvalue.Text(&o.format, "format"), "format", "value, key-value, json, raw or a template (see above)")
-	flags.Var(flagvalue.Text(&o.nullMarker, "text"), "null-marker", "text for null keys and values, outside JSON")
+	flags.Var(flagvalue.Text(&o.format, "format"), "format", "format of a record: value, key-value, json, raw or a template (see above)")
+	flags.Var(flagvalue.Text(&o.nullMarker, "text"), "null-marker", "what to print for null keys and values, outside JSON")
 	flags.Var(flagvalue.OneOf(&o.isolation, "read_uncommitted", "read_committed"), "isolation", "which records of transactions to show")
 	o.connection.Register(cmd)
 	if err := cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]cobra.Completion{"value", "key-value", "json", "raw"}, cobra.ShellCompDirectiveNoFileComp)); err != nil {

@@ -45,7 +45,7 @@ func Command() *cobra.Command {
 		Use:   "produce TOPIC",
 		Short: "Produce records from standard input or a file",
 		Long: `Produce records, one a line, from standard input or a file. A record goes to the partition of its
-key, as with other Kafka clients. A topic that does not exist is created where the cluster allows it.`,
+key, chosen as Kafka's own clients do. A topic that does not exist is created where the cluster allows it.`,
 		Example: `  echo hello | wadi produce greetings
   wadi produce flights --file flights.tsv --key-separator '\t'
   wadi consume orders --format json | wadi produce copy --format json`,
@@ -56,14 +56,14 @@ key, as with other Kafka clients. A topic that does not exist is created where t
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.VarP(flagvalue.Text(&o.file, "file"), "file", "f", "read from this file instead of standard input")
-	flags.Var(flagvalue.OneOf(&o.format, "lines", "json"), "format", "of the input; json is what consume --format json writes")
+	flags.Var(flagvalue.OneOf(&o.format, "lines", "json"), "format", "format of the input; json is what consume --format json writes")
 	flags.VarP(flagvalue.Text(&o.keySeparator, "text"), "key-separator", "k", `text between key and value, as in '\t'; without it, lines are values`)
 	flags.Var(flagvalue.Text(&o.nullMarker, "text"), "null-marker", "key or value that stands for null")
-	flags.StringArrayVarP(&o.headers, "header", "H", nil, "header name=value for every record; may be repeated")
+	flags.StringArrayVarP(&o.headers, "header", "H", nil, "header `name=value` for every record; may be repeated")
 	flags.VarPF(flagvalue.Int32(&o.partition), "partition", "p", "partition to produce to (default: that of the key)").DefValue = ""
-	flags.VarP(flagvalue.OneOf(&o.compression, "none", "gzip", "snappy", "lz4", "zstd"), "compression", "z", "of batches")
+	flags.VarP(flagvalue.OneOf(&o.compression, "none", "gzip", "snappy", "lz4", "zstd"), "compression", "z", "compression of batches")
 	flags.Var(flagvalue.OneOf(&o.acks, "all", "1", "0"), "acks", "acknowledgements to wait for")
-	flags.BoolVar(&o.idempotent, "idempotent", true, "retries never duplicate; needs --acks all")
+	flags.BoolVar(&o.idempotent, "idempotent", true, "never duplicate by retries; needs --acks all")
 	flags.Var(flagvalue.Size(&o.batchBytes), "batch-bytes", "largest batch, and so the largest record")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "no progress and no summary")
 	o.connection.Register(cmd)

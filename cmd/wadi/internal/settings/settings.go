@@ -58,12 +58,12 @@ func All() []Setting {
 	return []Setting{
 		{Name: "kafka-listen", Usage: "host:port to serve Kafka clients on", value: text("host:port", func(c *agent.Config) *string { return &c.KafkaListen })},
 		{Name: "http-listen", Usage: "host:port to serve /livez, /readyz and /metrics on", value: text("host:port", func(c *agent.Config) *string { return &c.HTTPListen })},
-		{Name: "advertise", Usage: "host:port that clients are told to connect to", Automatic: "kafka-listen", value: text("host:port", func(c *agent.Config) *string { return &c.Advertise })},
+		{Name: "advertise", Usage: "host:port that clients are told to connect to", Automatic: "kafka-listen, with this machine's name for a wildcard", value: text("host:port", func(c *agent.Config) *string { return &c.Advertise })},
 		{Name: "zone", Usage: "availability zone of this agent", value: text("name", func(c *agent.Config) *string { return &c.Zone })},
 		{Name: "node-id", Usage: "broker ID that clients see", Automatic: "takes a free one", value: func(c *agent.Config) pflag.Value { return flagvalue.Int32(&c.NodeID) }},
 
 		{Name: "data-dir", Usage: "folder of the embedded stores", value: text("folder", func(c *agent.Config) *string { return &c.DataDir })},
-		{Name: "metadata", Usage: "metadata store: sqlite:PATH or postgres://...; a URL with a password belongs into the environment or the file", Automatic: "SQLite in data-dir", value: text("url", func(c *agent.Config) *string { return &c.Metadata })},
+		{Name: "metadata", Usage: "metadata store: sqlite:PATH or postgres://...", Automatic: "SQLite in data-dir", value: text("url", func(c *agent.Config) *string { return &c.Metadata })},
 		{Name: "objects", Usage: "object store: file:PATH, s3://bucket/prefix, minio://host:port/bucket/prefix or mem:", Automatic: "a folder in data-dir", value: text("url", func(c *agent.Config) *string { return &c.Objects })},
 		{Name: "objects-access-key", Usage: "access key for minio://; overrides the AWS credential chain for s3://", Secret: true, value: text("key", func(c *agent.Config) *string { return &c.ObjectsAccessKey })},
 		{Name: "objects-secret-key", Usage: "secret key that belongs to objects-access-key", Secret: true, value: text("key", func(c *agent.Config) *string { return &c.ObjectsSecretKey })},

@@ -59,7 +59,7 @@ changes which partition a key goes to.`,
 	cmd.Flags().SortFlags = false
 	cmd.Flags().VarPF(flagvalue.Int32(&partitions), "partitions", "p", "number of partitions afterwards").DefValue = ""
 	cmd.Flags().VarP(flagvalue.KeyValues(&configs), "config", "c", "config to set; may be repeated")
-	cmd.Flags().StringSliceVar(&deletes, "delete-config", nil, "name of a config to put back to its default; may be repeated")
+	cmd.Flags().StringSliceVar(&deletes, "delete-config", nil, "`name` of a config to put back to its default; may be repeated")
 	connection.Register(cmd)
 	return cmd
 }
