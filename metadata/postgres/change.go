@@ -15,7 +15,7 @@ import (
 	"github.com/wadi-log/wadi/metadata/sequence"
 )
 
-// sequencer is the locked row, and the feed entries that the transaction adds.
+// sequencer is the row of numbers, and the feed entries that the transaction adds.
 type sequencer struct {
 	lastSeq       int64
 	nextPartition int32
@@ -87,7 +87,8 @@ func changeOnce(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), 
 	first := &pgx.Batch{}
 	first.Queue(begin)
 	first.Queue(limits)
-	first.Queue(`SELECT last_seq, next_partition_id, clock_timestamp() FROM sequencer FOR UPDATE`).QueryRow(func(row pgx.Row) error {
+	first.Queue(`SELECT FROM sequencer_lock FOR UPDATE`)
+	first.Queue(`SELECT last_seq, next_partition_id, clock_timestamp() FROM sequencer`).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&q.lastSeq, &q.nextPartition, &q.now)
 	})
 	read(first)

@@ -179,7 +179,7 @@ func TestCommitWaitsNoLongerThanItsDeadline(t *testing.T) {
 	if _, err := frozen.Exec(t.Context(), `BEGIN`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := frozen.Exec(t.Context(), `SELECT FROM sequencer FOR UPDATE`); err != nil {
+	if _, err := frozen.Exec(t.Context(), `SELECT FROM sequencer_lock FOR UPDATE`); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

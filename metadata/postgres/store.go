@@ -1,7 +1,7 @@
 // Package postgres keeps Wadi's metadata in Postgres 13 or newer, the store for
 // more than one agent.
 //
-// One row, the sequencer's, orders everything: whatever changes partitions,
+// One row, sequencer_lock, orders everything: whatever changes partitions,
 // topics or producer states, or writes a feed entry, locks it first, in its own
 // statement (in READ COMMITTED a statement that waits for a lock still sees the
 // snapshot from before the wait; the next one sees everything that earlier

