@@ -32,10 +32,6 @@ import (
 const (
 	// uploads is the number of data files put at the same time.
 	uploads = 4
-	// expireEvery is the time between two rounds of forgetting idle producers,
-	// expireSlice the number forgotten in one transaction.
-	expireEvery = 10 * time.Minute
-	expireSlice = 1000
 )
 
 // Agent is one agent, listening since New and serving in Run.
@@ -239,7 +235,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer leave()
 	var work, listening sync.WaitGroup
 	work.Go(func() { a.follower.Run(background) })
-	work.Go(func() { a.expireProducers(background) })
+	work.Go(func() { keepHouse(background, a.store, a.broker, a.log) })
 	work.Go(func() { a.membership.Run(registered) })
 	failed := make(chan error, 2)
 	listening.Go(func() { failed <- a.server.Serve(a.kafkaListener) })
@@ -283,29 +279,6 @@ func (a *Agent) drain() error {
 		return fmt.Errorf("drain took longer than --drain-timeout (%v); producers without an answer will retry", a.config.DrainTimeout)
 	}
 	return nil
-}
-
-// expireProducers forgets the state of idempotent producers that were idle for
-// producer.id.expiration.ms. Every agent does; what one deleted, another doesn't find.
-func (a *Agent) expireProducers(ctx context.Context) {
-	idle := time.Duration(a.broker.ProducerIDExpirationMs) * time.Millisecond
-	for tick := time.NewTicker(expireEvery); ; {
-		select {
-		case <-ctx.Done():
-			tick.Stop()
-			return
-		case <-tick.C:
-		}
-		for ctx.Err() == nil {
-			n, err := a.store.ExpireProducers(ctx, idle, expireSlice)
-			if err != nil {
-				a.log.Warn("expiring idle producers failed; trying again later", "error", err)
-			}
-			if err != nil || n < expireSlice {
-				break
-			}
-		}
-	}
 }
 
 // close releases what New opened, as far as it came.

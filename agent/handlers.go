@@ -18,7 +18,7 @@ func handlers(p *produce.Handler, ids *produce.ProducerIDs, f *fetch.Fetcher, c 
 	return map[int16]server.Handler{
 		int16(kmsg.Produce):                 produceHandler(p),
 		int16(kmsg.InitProducerID):          server.Inline(ids.InitProducerID),
-		int16(kmsg.Fetch):                   server.Inline(f.Fetch),
+		int16(kmsg.Fetch):                   fetchHandler(f),
 		int16(kmsg.ListOffsets):             server.Inline(f.ListOffsets),
 		int16(kmsg.OffsetForLeaderEpoch):    server.Inline(f.OffsetForLeaderEpoch),
 		int16(kmsg.ApiVersions):             server.Inline(c.ApiVersions),
@@ -46,5 +46,15 @@ func produceHandler(p *produce.Handler) server.Handler {
 			}
 			return nil // not a nil *ProduceResponse, which is no nil Response
 		}
+	}
+}
+
+// fetchHandler answers a fetch before the next request is started, and keeps
+// its buffer until the answer is written.
+func fetchHandler(f *fetch.Fetcher) server.Handler {
+	return func(ctx context.Context, req *server.Request) server.Pending {
+		resp, done := f.Fetch(ctx, req.Client, req.Body.(*kmsg.FetchRequest))
+		req.AfterAnswer(done)
+		return func() kmsg.Response { return resp }
 	}
 }

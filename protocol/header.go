@@ -79,3 +79,21 @@ func AppendResponse(dst []byte, h RequestHeader, resp kmsg.Response) []byte {
 	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
 	return dst
 }
+
+// SizeHint returns about how many bytes [AppendResponse] will append, not less
+// than they are for the one response that is large: a Fetch with batches.
+func SizeHint(resp kmsg.Response) int {
+	const small, perTopic, perPartition = 1 << 10, 300, 100
+	fetch, ok := resp.(*kmsg.FetchResponse)
+	if !ok {
+		return small
+	}
+	size := small
+	for i := range fetch.Topics {
+		size += perTopic + perPartition*len(fetch.Topics[i].Partitions)
+		for k := range fetch.Topics[i].Partitions {
+			size += len(fetch.Topics[i].Partitions[k].RecordBatches)
+		}
+	}
+	return size
+}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	pool "github.com/libp2p/go-buffer-pool"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/semaphore"
@@ -89,16 +90,18 @@ func New(topics Topics, store Store, tail *Tail, blocks *Blocks, metrics *Metric
 func (f *Fetcher) Drain() { f.drainOnce.Do(func() { close(f.draining) }) }
 
 // Fetch answers with the batches from the offsets asked on. It waits until
-// there are min_bytes of them, or an error, or max_wait is over.
-func (f *Fetcher) Fetch(ctx context.Context, _ protocol.Client, req *kmsg.FetchRequest) *kmsg.FetchResponse {
-	resp := req.ResponseKind().(*kmsg.FetchResponse)
+// there are min_bytes of them, or an error, or max_wait is over. The caller calls
+// done once it has written the answer: until then its batches are counted
+// among the responses in memory, after it their buffer is used again.
+func (f *Fetcher) Fetch(ctx context.Context, _ protocol.Client, req *kmsg.FetchRequest) (resp *kmsg.FetchResponse, done func()) {
+	resp = req.ResponseKind().(*kmsg.FetchResponse)
 	const newSession, noSession = 0, -1
 	if req.SessionEpoch != newSession && req.SessionEpoch != noSession {
 		resp.ErrorCode = kerr.FetchSessionIDNotFound.Code
-		return resp
+		return resp, func() {}
 	}
 	r := &fetching{
-		req: req, resp: resp,
+		req: req, resp: resp, done: func() {},
 		maxBytes: min(max(0, int64(req.MaxBytes)), f.config.MaxBytes),
 	}
 	r.minBytes = min(int64(req.MinBytes), r.maxBytes)
@@ -107,7 +110,7 @@ func (f *Fetcher) Fetch(ctx context.Context, _ protocol.Client, req *kmsg.FetchR
 		f.read(ctx, r)
 	}
 	f.finish(r)
-	return resp
+	return resp, r.done
 }
 
 // fetching is a Fetch request being answered.
@@ -125,6 +128,8 @@ type fetching struct {
 	plans []plan
 	// bytes is what the plans will return, about.
 	bytes int64
+	// done gives back what the answer holds.
+	done func()
 }
 
 // replanPause is the time between two plans of a request that woke without
@@ -248,14 +253,17 @@ func (f *Fetcher) read(ctx context.Context, r *fetching) {
 	if err := f.responses.Acquire(ctx, weight); err != nil {
 		return // the client is gone, or nobody waits for answers any more
 	}
-	defer f.responses.Release(weight)
 	lim := limits{maxBytes: r.maxBytes, noZstd: r.req.Version < 10}
-	read := f.reader.read(ctx, r.parts, r.plans, lim, func(i int) plan {
+	read, arena := f.reader.read(ctx, r.parts, r.plans, lim, func(i int) plan {
 		f.tail.forget(r.parts[i].partition)
 		anew := make([]plan, 1)
 		f.planner.plan(ctx, r.parts[i:i+1], r.maxBytes, anew)
 		return anew[0]
 	})
+	r.done = func() {
+		pool.Put(arena)
+		f.responses.Release(weight)
+	}
 	for i := range read {
 		switch {
 		case r.plans[i].err != nil:

@@ -46,7 +46,7 @@ func TestFetchReturnsWhatWasProduced(t *testing.T) {
 		if version >= 13 {
 			req.Topics[0].Topic, req.Topics[0].TopicID = "", c.topic.ID
 		}
-		resp := a.Fetch(t.Context(), protocol.Client{}, req)
+		resp := a.answer(t.Context(), req)
 		if resp.Topics[0].Topic != req.Topics[0].Topic || resp.Topics[0].TopicID != req.Topics[0].TopicID {
 			t.Errorf("version %d: answer is for topic %q %v", version, resp.Topics[0].Topic, resp.Topics[0].TopicID)
 		}
@@ -101,7 +101,7 @@ func TestFetchErrorsStayWithTheirPartition(t *testing.T) {
 			req.Topics[0].TopicID = c.topic.ID
 		}
 		req.Topics = append(req.Topics, other)
-		resp := a.Fetch(t.Context(), protocol.Client{}, req) // at once, for there are errors
+		resp := a.answer(t.Context(), req) // at once, for there are errors
 		unknown := kerr.UnknownTopicOrPartition
 		if version >= 13 {
 			unknown = kerr.UnknownTopicID
@@ -132,7 +132,7 @@ func TestFetchSessions(t *testing.T) {
 	} {
 		req := fetchFrom(0)
 		req.SessionID, req.SessionEpoch = s.id, s.epoch
-		resp := a.Fetch(t.Context(), protocol.Client{}, req)
+		resp := a.answer(t.Context(), req)
 		wantCode(t, fmt.Sprintf("session %d, epoch %d", s.id, s.epoch), resp.ErrorCode, s.want)
 		if resp.SessionID != 0 || (len(resp.Topics) == 0) != (s.want != nil) {
 			t.Errorf("session %d, epoch %d: answered session %d and %d topics", s.id, s.epoch, resp.SessionID, len(resp.Topics))
@@ -152,7 +152,7 @@ func TestFetchDuplicatesAndNothing(t *testing.T) {
 		}
 	}
 	req.Topics, req.MinBytes, req.MaxWaitMillis = nil, 1, longWait
-	if resp := a.Fetch(t.Context(), protocol.Client{}, req); resp.ErrorCode != 0 || len(resp.Topics) != 0 {
+	if resp := a.answer(t.Context(), req); resp.ErrorCode != 0 || len(resp.Topics) != 0 {
 		t.Errorf("a request for nothing got %+v", resp)
 	}
 }
@@ -328,7 +328,7 @@ func TestFetchesTakeTurnsForMemory(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	answer := make(chan *kmsg.FetchResponse)
-	go func() { answer <- a.Fetch(ctx, protocol.Client{}, fetchFrom(0)) }()
+	go func() { answer <- a.answer(ctx, fetchFrom(0)) }()
 	cancel() // the client does not wait for its turn
 	if p := (<-answer).Topics[0].Partitions[0]; len(p.RecordBatches) != 0 || p.ErrorCode != 0 {
 		t.Errorf("without memory: error %d, %d bytes", p.ErrorCode, len(p.RecordBatches))
@@ -416,7 +416,7 @@ func readToTheEnd(t *testing.T, a *agent, r *rand.Rand, want [3]int64) {
 		for i := range req.Topics[0].Partitions {
 			req.Topics[0].Partitions[i].PartitionMaxBytes = int32(r.IntN(5000))
 		}
-		resp := a.Fetch(t.Context(), protocol.Client{}, req)
+		resp := a.answer(t.Context(), req)
 		for i, p := range resp.Topics[0].Partitions {
 			if p.ErrorCode != 0 {
 				t.Errorf("partition %d at %d: %v", i, at[i], kerr.ErrorForCode(p.ErrorCode))

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 
@@ -71,6 +72,20 @@ type agent struct {
 	*Fetcher
 	blocks   *Blocks
 	follower *Follower
+}
+
+// answer answers the request as a server does, which has copied the batches
+// when it says that it is done.
+func (a *agent) answer(ctx context.Context, req *kmsg.FetchRequest) *kmsg.FetchResponse {
+	resp, done := a.Fetch(ctx, protocol.Client{}, req)
+	defer done()
+	for i := range resp.Topics {
+		for k := range resp.Topics[i].Partitions {
+			p := &resp.Topics[i].Partitions[k]
+			p.RecordBatches = slices.Clone(p.RecordBatches)
+		}
+	}
+	return resp
 }
 
 // agent has its follower running, and at the end of the feed.
@@ -185,7 +200,7 @@ func fetchFrom(offsets ...int64) *kmsg.FetchRequest {
 // fetch fetches and returns the answers of the (only) topic.
 func (a *agent) fetch(t testing.TB, req *kmsg.FetchRequest) []kmsg.FetchResponseTopicPartition {
 	t.Helper()
-	resp := a.Fetch(t.Context(), protocol.Client{}, req)
+	resp := a.answer(t.Context(), req)
 	if resp.ErrorCode != 0 || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != len(req.Topics[0].Partitions) {
 		t.Fatalf("error %d, %d topics", resp.ErrorCode, len(resp.Topics))
 	}

@@ -39,7 +39,7 @@ func FuzzFetch(f *testing.F) {
 		}
 		req := parsed.(*kmsg.FetchRequest)
 		req.MaxWaitMillis = min(req.MaxWaitMillis, 1)
-		resp := a.Fetch(t.Context(), protocol.Client{}, req)
+		resp := a.answer(t.Context(), req)
 		if resp.ErrorCode == 0 && len(resp.Topics) != len(req.Topics) {
 			t.Fatalf("%d topics answered of %d", len(resp.Topics), len(req.Topics))
 		}

@@ -15,7 +15,7 @@ import (
 func (a *agent) background(t testing.TB, ctx context.Context, req *kmsg.FetchRequest) <-chan *kmsg.FetchResponse {
 	answer := make(chan *kmsg.FetchResponse, 1)
 	before := a.tail.Waiting()
-	go func() { answer <- a.Fetch(ctx, protocol.Client{}, req) }()
+	go func() { answer <- a.answer(ctx, req) }()
 	for a.tail.Waiting() == before {
 		select {
 		case resp := <-answer:

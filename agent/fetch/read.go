@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	pool "github.com/libp2p/go-buffer-pool"
 	"golang.org/x/time/rate"
 
 	"github.com/wadi-log/wadi/metadata"
@@ -55,16 +56,18 @@ type limits struct {
 }
 
 // read reads the planned partitions in their order, up to the limits, but at
-// least one batch in all if there is one. replan is called, at most once a
+// least one batch in all if there is one. The batches lie in the arena, a pooled
+// buffer that the caller puts back. replan is called, at most once a
 // partition, when a file that the plan names is gone.
-func (r *reader) read(ctx context.Context, parts []asked, plans []plan, lim limits, replan func(i int) plan) []readPart {
+func (r *reader) read(ctx context.Context, parts []asked, plans []plan, lim limits, replan func(i int) plan) (out []readPart, arena []byte) {
 	var estimate int64
 	for i := range plans {
 		estimate += plans[i].bytes
 	}
 	var served int
-	out := make([]readPart, len(parts))
-	arena := make([]byte, 0, estimate)
+	out = make([]readPart, len(parts))
+	buffer := pool.Get(int(estimate))
+	arena = buffer[:0]
 	window := newWindow(r.blocks, parts, plans)
 	left := lim.maxBytes
 	empty := true
@@ -94,7 +97,7 @@ func (r *reader) read(ctx context.Context, parts []asked, plans []plan, lim limi
 		served += len(t.out)
 	}
 	r.metrics.served.Add(float64(served))
-	return out
+	return out, buffer
 }
 
 // readAnew reads a partition by a new plan after a file of the old one was

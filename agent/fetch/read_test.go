@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math/rand/v2"
 	"testing"
@@ -21,6 +22,12 @@ type readFixture struct {
 	*reader
 	bucket *objstoretest.Faulty
 	next   map[metadata.PartitionID]int64
+}
+
+// read is the reader's, whose arena is never put back here: the parts stay.
+func (f *readFixture) read(ctx context.Context, parts []asked, plans []plan, lim limits, replan func(int) plan) []readPart {
+	out, _ := f.reader.read(ctx, parts, plans, lim, replan)
+	return out
 }
 
 func newReadFixture(t *testing.T, bucket *objstoretest.Faulty, config BlocksConfig) *readFixture {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	pool "github.com/libp2p/go-buffer-pool"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -49,6 +50,7 @@ type answer struct {
 	header  protocol.RequestHeader
 	wait    Pending
 	done    func() // gives the frame back to the budget; nil when the handler kept it
+	after   func() // the handler's, for when the answer is written; or nil
 	started time.Time
 }
 
@@ -147,11 +149,7 @@ func (c *conn) readRequest(r io.Reader, size int32) error {
 		return err
 	}
 	c.server.metrics.bytesIn.Add(float64(size) + 4)
-	if err := c.start(frame, giveBack); err != nil {
-		giveBack()
-		return err
-	}
-	return nil
+	return c.start(frame, giveBack)
 }
 
 func (c *conn) readFrame(r io.Reader, size int32) ([]byte, error) {
@@ -167,14 +165,32 @@ func (c *conn) readFrame(r io.Reader, size int32) ([]byte, error) {
 	return frame, nil
 }
 
-// start parses the frame and starts its handler.
+// start parses the frame, starts its handler, and queues its answer. It sees to
+// it that the frame goes back to the budget.
 func (c *conn) start(frame []byte, giveBack func()) error {
+	a := answer{started: time.Now(), done: giveBack}
+	if err := c.begin(&a, frame); err != nil {
+		giveBack()
+		return err
+	}
+	select {
+	case c.queue <- a:
+		return nil
+	case <-c.ctx.Done():
+		// The writer gave up. What the handler started still ends by itself.
+		a.wait()
+		a.finish()
+		return c.ctx.Err()
+	}
+}
+
+// begin fills the answer in, up to the point where it is waited for.
+func (c *conn) begin(a *answer, frame []byte) error {
 	header, body, err := protocol.ParseRequestHeader(frame)
 	if err != nil {
 		return err
 	}
-	c.client.ID = header.ClientID
-	a := answer{header: header, started: time.Now(), done: giveBack}
+	a.header, c.client.ID = header, header.ClientID
 	req, err := protocol.ParseRequest(header, body)
 	switch {
 	case errors.Is(err, protocol.ErrUnsupportedVersion):
@@ -184,16 +200,11 @@ func (c *conn) start(frame []byte, giveBack func()) error {
 	case err != nil:
 		return fmt.Errorf("request with key %d, version %d: %w", header.Key, header.Version, err)
 	default:
-		if a.wait, err = c.handle(&a, req); err != nil {
+		if a.wait, err = c.handle(a, req); err != nil {
 			return err
 		}
 	}
-	select {
-	case c.queue <- a:
-		return nil
-	case <-c.ctx.Done():
-		return c.ctx.Err()
-	}
+	return nil
 }
 
 // handle calls the handler. A panic of it is a bug of ours, which must not
@@ -217,6 +228,7 @@ func (c *conn) handle(a *answer, body kmsg.Request) (wait Pending, err error) {
 	if req.kept {
 		a.done = nil
 	}
+	a.after = req.after
 	return wait, nil
 }
 
@@ -252,33 +264,40 @@ func (c *conn) unsupported(h protocol.RequestHeader, req kmsg.Request, why error
 	return func() kmsg.Response { return resp }, nil
 }
 
+// finish gives back what the request and its answer hold.
+func (a answer) finish() {
+	if a.done != nil {
+		a.done()
+	}
+	if a.after != nil {
+		a.after()
+	}
+}
+
 // write writes the answers in order. After an error it goes on to wait for
-// the rest, so that every frame goes back to the budget.
+// the rest, so that all that requests hold is given back.
 func (c *conn) write() {
-	var buf []byte
 	broken := false
 	for a := range c.queue {
 		resp, err := c.await(a)
-		if a.done != nil {
-			a.done()
+		if err == nil && resp != nil && !broken {
+			err = c.answer(a.header, resp)
 		}
-		switch {
-		case err != nil:
+		if err != nil && !broken {
 			broken = true
 			c.giveUp()
-		case broken || resp == nil:
-		default:
-			buf = protocol.AppendResponse(buf[:0], a.header, resp)
-			if err := c.send(buf); err != nil {
-				broken = true
-				c.giveUp()
-			}
-			if cap(buf) > readChunk {
-				buf = nil // keep no large buffer on an idle connection
-			}
 		}
+		a.finish()
 		c.server.metrics.answered(a.header.Key, time.Since(a.started))
 	}
+}
+
+// answer encodes the response into a pooled buffer and sends it.
+func (c *conn) answer(h protocol.RequestHeader, resp kmsg.Response) error {
+	buffer := pool.Get(protocol.SizeHint(resp))
+	frame := protocol.AppendResponse(buffer[:0], h, resp)
+	defer pool.Put(frame) // which may have outgrown the buffer
+	return c.send(frame)
 }
 
 func (c *conn) await(a answer) (resp kmsg.Response, err error) {

@@ -13,9 +13,14 @@ type Request struct {
 	Client protocol.Client
 	Body   kmsg.Request
 
-	done func()
-	kept bool
+	done  func()
+	kept  bool
+	after func()
 }
+
+// AfterAnswer has f called once the answer is written, or given up with its
+// connection: what the answer points into may be used again.
+func (r *Request) AfterAnswer(f func()) { r.after = f }
 
 // Keep takes over the request's bytes, which Body points into: they stay
 // charged to the budget until the returned function is called. Without Keep
