@@ -75,12 +75,17 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Agent, err er
 			a.close()
 		}
 	}()
-	if a.store, err = openMetadata(ctx, config.MetadataURL()); err != nil {
+	// The fields are set after the check: a nil *Store in an interface is not nil.
+	store, err := openMetadata(ctx, config.MetadataURL())
+	if err != nil {
 		return nil, err
 	}
-	if a.bucket, err = openBucket(ctx, config, reg); err != nil {
+	a.store = store
+	bucket, err := openBucket(ctx, config, reg)
+	if err != nil {
 		return nil, err
 	}
+	a.bucket = bucket
 	if err := a.listen(); err != nil {
 		return nil, err
 	}
