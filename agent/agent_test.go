@@ -1,0 +1,138 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
+
+	"github.com/wadi-log/wadi/agent/admin"
+	"github.com/wadi-log/wadi/agent/cluster"
+	"github.com/wadi-log/wadi/agent/fetch"
+	"github.com/wadi-log/wadi/agent/produce"
+	"github.com/wadi-log/wadi/protocol"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestVersionTableEqualsHandlers holds ApiVersions, which answers from the
+// table, to what is really served.
+func TestVersionTableEqualsHandlers(t *testing.T) {
+	served := handlers(&produce.Handler{}, &produce.ProducerIDs{}, &fetch.Fetcher{}, &cluster.Cluster{}, &admin.Admin{})
+	for _, v := range protocol.Versions() {
+		if served[v.Key] == nil {
+			t.Errorf("%s is advertised and has no handler", v.Name)
+		}
+		delete(served, v.Key)
+	}
+	for key := range served {
+		t.Errorf("%s has a handler and is not in the version table", kmsg.NameForKey(key))
+	}
+}
+
+func TestDefaultConfigIsValid(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValidateNamesTheSetting(t *testing.T) {
+	cases := map[string]func(*Config){
+		"--kafka-listen":     func(c *Config) { c.KafkaListen = "localhost" },
+		"--http-listen":      func(c *Config) { c.HTTPListen = "localhost:http" },
+		"--advertise":        func(c *Config) { c.Advertise = "0.0.0.0:9092" },
+		"--data-dir":         func(c *Config) { c.DataDir = "" },
+		"--metadata":         func(c *Config) { c.Metadata = "mysql://u:secret@h/db" },
+		"--objects":          func(c *Config) { c.Objects = "ftp://secret@host" },
+		"--node-id":          func(c *Config) { c.NodeID = -1 },
+		"--flush-interval":   func(c *Config) { c.FlushInterval = time.Hour },
+		"--flush-bytes":      func(c *Config) { c.FlushBytes = 10 },
+		"--put-rate":         func(c *Config) { c.PutRate = -2 },
+		"--file-compression": func(c *Config) { c.FileCompression = "gzip" },
+		"--memory-bytes":     func(c *Config) { c.MemoryBytes = 1 << 20 },
+		"--cache-bytes":      func(c *Config) { c.CacheBytes = 0 },
+		"--max-connections":  func(c *Config) { c.MaxConnections = 0 },
+		"--log-level":        func(c *Config) { c.LogLevel = "trace" },
+		"--log-format":       func(c *Config) { c.LogFormat = "xml" },
+		"--drain-timeout":    func(c *Config) { c.DrainTimeout = 0 },
+	}
+	for setting, spoil := range cases {
+		c := DefaultConfig()
+		spoil(&c)
+		err := c.Validate()
+		if err == nil || !strings.HasPrefix(err.Error(), setting+": ") {
+			t.Errorf("%s: %v", setting, err)
+			continue
+		}
+		if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error tells a secret: %v", setting, err)
+		}
+	}
+}
+
+func TestPaceFollowsTheObjectStoreUnlessSet(t *testing.T) {
+	for objects, want := range map[string]struct {
+		interval time.Duration
+		rate     float64
+	}{
+		"":                    {5 * time.Millisecond, 0},
+		"minio://host/bucket": {5 * time.Millisecond, 0},
+		"s3://bucket":         {250 * time.Millisecond, 4},
+	} {
+		c := DefaultConfig()
+		c.Objects = objects
+		if interval, rate := c.pace(); interval != want.interval || rate != want.rate {
+			t.Errorf("%q: %v, %v files/s, want %v", objects, interval, rate, want)
+		}
+		c.FlushInterval, c.PutRate = time.Second, -1
+		if interval, rate := c.pace(); interval != time.Second || rate != 0 {
+			t.Errorf("%q, set: %v, %v files/s", objects, interval, rate)
+		}
+	}
+}
+
+func TestRedactHidesPasswords(t *testing.T) {
+	for _, url := range []string{
+		"postgres://wadi:hunter2@host/db", "postgres://host/db?user=wadi&password=hunter2", "postgres://wadi:hunter2@host:port:/%",
+	} {
+		if got := redact(url); strings.Contains(got, "hunter2") {
+			t.Errorf("%s is shown as %s", url, got)
+		}
+	}
+	if got := redact("sqlite:wadi-data/metadata.db"); got != "sqlite:wadi-data/metadata.db" {
+		t.Errorf("a path is shown as %s", got)
+	}
+}
+
+// TestAgentStartsServesAndLeavesNothingBehind runs the embedded default; goleak watches.
+func TestAgentStartsServesAndLeavesNothingBehind(t *testing.T) {
+	config := DefaultConfig()
+	config.DataDir, config.KafkaListen, config.HTTPListen = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
+	for range 2 { // the second time over what the first left
+		a, err := New(t.Context(), config, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.ready(t.Context()); err == nil {
+			t.Error("ready before Run")
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		for a.ready(t.Context()) != nil {
+			select {
+			case err := <-done:
+				t.Fatalf("Run ended: %v", err)
+			case <-time.After(time.Millisecond):
+			}
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
