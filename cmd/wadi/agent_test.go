@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/wadi-log/wadi/agent"
 )
@@ -74,6 +75,17 @@ func (a *agentProcess) rest() string {
 	return strings.Join(rest, "\n")
 }
 
+// end sends the signal and returns what the agent says from there on, with its
+// exit code. An agent that hangs beyond its --drain-timeout prints its goroutines.
+func (a *agentProcess) end(t *testing.T, s syscall.Signal) (rest string, code int) {
+	t.Helper()
+	a.send(t, s)
+	hung := time.AfterFunc(time.Minute, func() { _ = a.Process.Signal(syscall.SIGQUIT) })
+	defer hung.Stop()
+	rest = a.rest()
+	return rest, a.exitCode(t)
+}
+
 func TestAgentServesAndDrains(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(s.String(), func(t *testing.T) {
@@ -100,9 +112,7 @@ func TestAgentServesAndDrains(t *testing.T) {
 				t.Error(err)
 			}
 
-			a.send(t, s)
-			rest := a.rest()
-			if code := a.exitCode(t); code != 0 {
+			if rest, code := a.end(t, s); code != 0 {
 				t.Errorf("exit code %d after a drain:\n%s", code, rest)
 			}
 		})
@@ -112,13 +122,13 @@ func TestAgentServesAndDrains(t *testing.T) {
 func TestAgentThatLogsJSONPrintsNothingElse(t *testing.T) {
 	a := startAgent(t, "--log-format", "json")
 	first := a.find(t, `"msg":"agent listens"`)
-	a.send(t, syscall.SIGTERM)
-	for _, line := range append(strings.Split(a.rest(), "\n"), first) {
+	rest, code := a.end(t, syscall.SIGTERM)
+	for _, line := range append(strings.Split(rest, "\n"), first) {
 		if line != "" && !json.Valid([]byte(line)) {
 			t.Errorf("no JSON: %s", line)
 		}
 	}
-	if code := a.exitCode(t); code != 0 {
+	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	var banner map[string]any
