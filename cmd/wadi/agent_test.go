@@ -165,6 +165,9 @@ func TestAgentShowsNoSecrets(t *testing.T) {
 			env:  []string{"WADI_OBJECTS_ACCESS_KEY=u", "WADI_OBJECTS_SECRET_KEY=" + secret},
 			args: []string{"--objects", "minio://" + closed.Addr().String() + "/bucket"},
 		},
+		"unreachable Postgres": {
+			env: []string{"WADI_METADATA=postgres://u:" + secret + "@" + closed.Addr().String() + "/db?connect_timeout=1"},
+		},
 		"keys in the URL": {env: []string{"WADI_OBJECTS=s3://u:" + secret + "@bucket"}},
 		"a file":          {args: []string{"--config", config, "--log-level", "silly"}},
 		"debug log":       {env: []string{"WADI_OBJECTS_SECRET_KEYS=" + secret}, args: []string{"--log-level", "debug", "--node-id", "-1"}},

@@ -21,8 +21,8 @@ func BenchmarkRequestsByPartitions(b *testing.B) {
 			options.Flags = append(options.Flags, "--put-rate=4", "--flush-interval=250ms")
 			a := harness.Agent(b, options)
 			createTopic(b, a.Bootstrap(), "wide", int32(partitions))
-			perPartition := 4 << 20 / partitions
-			batch, records := randomBatch(0, min(perPartition, 64<<10))
+			const perRequest = 10_000_000
+			batch, records := randomBatch(0, perRequest/partitions)
 			frame := produceFrame("wide", partitionRange(0, partitions), batch)
 			count := total / (partitions * len(batch))
 			before := metrics(b, a)

@@ -24,7 +24,7 @@ const recordBytes = 1 << 10
 func randomBatch(seed uint64, size int) (batch []byte, records int) {
 	random := rand.New(rand.NewPCG(seed, 2))
 	batch = make([]byte, 61, size+2*recordBytes)
-	for ; len(batch) < size; records++ {
+	for ; records == 0 || len(batch) < size; records++ {
 		value := make([]byte, recordBytes)
 		for i := range value {
 			value[i] = byte(random.Uint32())
