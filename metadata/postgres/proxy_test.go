@@ -78,12 +78,12 @@ func (p *proxy) accept() {
 }
 
 func (p *proxy) serve(client net.Conn) {
-	defer client.Close() //nolint:errcheck
+	defer client.Close()
 	server, err := net.Dial("tcp", p.server)
 	if err != nil {
 		return
 	}
-	defer server.Close() //nolint:errcheck
+	defer server.Close()
 	p.mu.Lock()
 	down := p.down
 	p.conns[client], p.conns[server] = true, true

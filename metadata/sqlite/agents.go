@@ -85,7 +85,7 @@ func (t *tx) agents(query string, args ...any) (agents []agentRow, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	for rows.Next() {
 		var a agentRow
 		if err := rows.Scan(&a.NodeID, &a.Incarnation, &a.Name, &a.Host, &a.Port, &a.Zone, &a.alive); err != nil {

@@ -84,11 +84,12 @@ func (q *sequencer) readPartitions(state sequence.State, ids []metadata.Partitio
 	if err != nil {
 		return err
 	}
-	rows, err := q.stmt(q.prepared.partitions).QueryContext(q.ctx, string(keys))
+	query := q.stmt(q.prepared.partitions)
+	rows, err := query.QueryContext(q.ctx, string(keys))
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	for rows.Next() {
 		var id metadata.PartitionID
 		var p sequence.Partition
@@ -112,11 +113,12 @@ func (q *sequencer) readProducers(state sequence.State, producers []sequence.Pro
 	if err != nil {
 		return err
 	}
-	rows, err := q.stmt(q.prepared.producers).QueryContext(q.ctx, string(encoded))
+	query := q.stmt(q.prepared.producers)
+	rows, err := query.QueryContext(q.ctx, string(encoded))
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	for rows.Next() {
 		var key sequence.ProducerKey
 		var p sequence.Producer

@@ -88,11 +88,14 @@ func TestReadOnlyFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	readOnly := &Store{path: path, writer: frozen, reader: s.reader}
-	defer frozen.Close() //nolint:errcheck
+	defer func() {
+		if err := errors.Join(readOnly.prepared.close(), frozen.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
 	if err := readOnly.prepared.prepare(t.Context(), frozen, s.reader); err != nil {
 		t.Fatal(err)
 	}
-	defer readOnly.prepared.close() //nolint:errcheck
 	_, err = readOnly.CommitFiles(t.Context(), []metadata.File{newFile(partition)})
 	if !errors.Is(err, metadata.ErrUnavailable) || !strings.Contains(err.Error(), "make both writable") || !strings.Contains(err.Error(), path) {
 		t.Fatalf("got %v", err)
@@ -172,7 +175,11 @@ func TestCommitWaitsNoLongerThanItsDeadline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer holder.Close() //nolint:errcheck
+	defer func() {
+		if err := holder.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	if _, err := holder.ExecContext(t.Context(), `BEGIN IMMEDIATE`); err != nil {
 		t.Fatal(err)
 	}

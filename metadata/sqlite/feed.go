@@ -22,11 +22,12 @@ func (s *Store) LastSeq(ctx context.Context) (seq int64, err error) {
 // Commits implements metadata.Feed.
 func (s *Store) Commits(ctx context.Context, after int64, limit int) (commits []metadata.Commit, err error) {
 	err = s.read(ctx, "read the feed", func(t *tx) error {
-		rows, err := t.stmt(s.prepared.commits).QueryContext(t.ctx, after, limit)
+		query := t.stmt(s.prepared.commits)
+		rows, err := query.QueryContext(t.ctx, after, limit)
 		if err != nil {
 			return err
 		}
-		defer rows.Close() //nolint:errcheck // Err tells
+		defer rows.Close()
 		for size := 0; size < feedBytes && rows.Next(); {
 			var seq int64
 			var payload []byte

@@ -32,12 +32,12 @@ func (s *Store) FindRuns(ctx context.Context, queries []metadata.RunQuery) ([]me
 }
 
 func (s *Store) findRuns(t *tx, q metadata.RunQuery) (runs []metadata.Run, err error) {
-	rows, err := t.stmt(s.prepared.findRuns).QueryContext(t.ctx, q.Partition, q.Offset, max(1, min(q.MaxRuns, metadata.MaxRuns)))
+	query := t.stmt(s.prepared.findRuns)
+	rows, err := query.QueryContext(t.ctx, q.Partition, q.Offset, max(1, min(q.MaxRuns, metadata.MaxRuns)))
 	if err != nil {
 		return nil, err
 	}
-	// Stopping early leaves nothing that Close could report.
-	defer rows.Close() //nolint:errcheck
+	defer rows.Close() // stopping early leaves nothing that it could report
 	budget := q.MaxBytes
 	for rows.Next() {
 		run, err := scanRun(rows, q.Partition)

@@ -70,7 +70,7 @@ func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	counts := map[uuid.UUID]metadatatest.FileCount{}
 	for rows.Next() {
 		var id uuid.UUID

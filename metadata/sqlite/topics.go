@@ -80,7 +80,7 @@ func (t *tx) topics(query string, args ...any) (topics []metadata.Topic, err err
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	for rows.Next() {
 		topic, err := scanTopic(rows)
 		if err != nil {
