@@ -95,7 +95,7 @@ func (r *retrier) List(ctx context.Context, prefix string, visit func(ObjectInfo
 			return visitError
 		})
 		if visitError != nil {
-			return nil, nil
+			return nil, nil //nolint:nilerr // not to be tried again; it is returned below
 		}
 		return nil, err
 	})

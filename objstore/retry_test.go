@@ -100,8 +100,8 @@ func TestRetryGivesUpAfterItsAttempts(t *testing.T) {
 				t.Fatalf("%s was called %d times, want 5", op, len(at))
 			}
 			// The clock is synthetic: exact but for the jitter.
-			for i, pause := range []time.Duration{100, 200, 400, 400} {
-				pause *= time.Millisecond
+			for i, millis := range []int{100, 200, 400, 400} {
+				pause := time.Duration(millis) * time.Millisecond
 				if got := at[i+1].Sub(at[i]); got < pause/2 || got > pause*3/2 {
 					t.Errorf("%s: pause %d is %v, want %v give or take half", op, i, got, pause)
 				}

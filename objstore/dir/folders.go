@@ -76,7 +76,7 @@ func syncFolder(path string) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	defer folder.Close()
+	defer func() { _ = folder.Close() }() // nothing was written to it
 	if err := folder.Sync(); err != nil {
 		return identity{}, err
 	}

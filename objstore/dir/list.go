@@ -20,7 +20,7 @@ func (b *Bucket) List(ctx context.Context, prefix string, visit func(objstore.Ob
 	// All keys that start with the prefix are in this folder or below it.
 	folder := prefix[:strings.LastIndexByte(prefix, '/')+1]
 	if folder != "" && objstore.CheckKey(strings.TrimSuffix(folder, "/")) != nil {
-		return nil // no object has such a key
+		return nil //nolint:nilerr // no object has such a key: an empty listing
 	}
 	return b.list(ctx, folder, prefix, visit)
 }

@@ -111,7 +111,7 @@ func (b *Bucket) Get(ctx context.Context, key string, offset, length int64) ([]b
 	if err != nil {
 		return nil, b.explain("get", key, err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // nothing was written to it
 	info, err := file.Stat()
 	if err != nil {
 		return nil, b.explain("get", key, err)

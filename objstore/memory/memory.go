@@ -32,7 +32,7 @@ type object struct {
 // else. Errors: objstore.ErrConfig.
 func ParseURL(raw string) error {
 	if raw != "mem:" {
-		return fmt.Errorf("%w: --objects: %q: the store in memory takes no path or option; write mem:", objstore.ErrConfig, raw)
+		return fmt.Errorf("%w: --objects: %q: write mem: alone, the store in memory takes no path or option", objstore.ErrConfig, raw)
 	}
 	return nil
 }

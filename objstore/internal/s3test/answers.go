@@ -72,7 +72,7 @@ func testAnswers(t *testing.T, open Opener) {
 		{"range beyond the end", http.MethodGet, get, xmlError(416, "InvalidRange"), objstore.ErrRange, "data/x"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			heals := test.want == nil || test.want == objstore.ErrSlowDown
+			heals := test.want == nil || errors.Is(test.want, objstore.ErrSlowDown)
 			failures := 1
 			if !heals {
 				failures = 100
@@ -83,7 +83,7 @@ func testAnswers(t *testing.T, open Opener) {
 				t.Fatalf("error %v, want %v that says %q", err, test.want, test.says)
 			}
 			for _, kind := range []error{objstore.ErrConfig, objstore.ErrNotFound, objstore.ErrRange, objstore.ErrSlowDown, context.Canceled} {
-				if kind != test.want && errors.Is(err, kind) {
+				if !errors.Is(test.want, kind) && errors.Is(err, kind) {
 					t.Errorf("error %v is also %v", err, kind)
 				}
 			}

@@ -101,7 +101,7 @@ func testWrongSettings(t *testing.T, open Opener) {
 }
 
 func testUnreachable(t *testing.T, open Opener) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func (d *Deadline) Stop() {
 // timeout returns err, or errTimeout where a Deadline ended the call:
 // "context canceled" would name the wrong reason.
 func timeout(ctx context.Context, err error) error {
-	if errors.Is(err, context.Canceled) && context.Cause(ctx) == errTimeout {
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errTimeout) {
 		return errTimeout
 	}
 	return err

@@ -110,7 +110,7 @@ func TestBodyReadsSeeksAndDetaches(t *testing.T) {
 		t.Errorf("Len = %d, want 2", n)
 	}
 	b.Detach()
-	if n, err := b.Read(make([]byte, 5)); n != 0 || err == nil || err == io.EOF {
+	if n, err := b.Read(make([]byte, 5)); n != 0 || err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("Read after Detach = %d, %v; want an error", n, err)
 	}
 	if _, err := b.Seek(0, io.SeekStart); err == nil {
