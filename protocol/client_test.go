@@ -9,6 +9,7 @@ import (
 	"net"
 	"reflect"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,28 +43,37 @@ func startStubBroker(t *testing.T) *stubBroker {
 			}
 			conns.Go(func() {
 				defer conn.Close()
-				if err := s.serve(conn); err != nil {
+				if err := s.serve(conn); !hungUp(err) {
 					t.Errorf("stub broker: %v", err)
 				}
 			})
 		}
 	})
 	t.Cleanup(func() {
-		listener.Close()
+		if err := listener.Close(); err != nil {
+			t.Error(err)
+		}
 		conns.Wait()
 	})
 	return s
 }
 
+// hungUp tells whether a client ended the connection, which it may at any time.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// serve answers until something fails: at the latest, when the client hangs up.
 func (s *stubBroker) serve(conn net.Conn) error {
 	for {
 		size, err := ReadFrameSize(conn, MaxFrameBytes)
 		if err != nil {
-			return nil // the client hangs up when it likes
+			return err
 		}
 		frame := make([]byte, size)
 		if _, err := io.ReadFull(conn, frame); err != nil {
-			return nil
+			return err
 		}
 		h, body, err := ParseRequestHeader(frame)
 		if err != nil {
@@ -78,7 +88,7 @@ func (s *stubBroker) serve(conn net.Conn) error {
 			return err
 		}
 		if _, err := conn.Write(AppendResponse(nil, h, s.answer(req, h))); err != nil {
-			return nil
+			return err
 		}
 	}
 }

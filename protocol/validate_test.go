@@ -160,7 +160,10 @@ func TestValidateWalksUncompressedRecords(t *testing.T) {
 
 func TestRecordsStopsWhenToldTo(t *testing.T) {
 	n := 0
-	for range build(t, threeRecords(), nil).Records(0) {
+	for _, err := range build(t, threeRecords(), nil).Records(0) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if n++; n == 2 {
 			break
 		}
