@@ -86,7 +86,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Agent, err er
 		return nil, err
 	}
 	a.bucket = bucket
-	if err := a.listen(); err != nil {
+	if err := a.listen(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.join(ctx); err != nil {
@@ -99,11 +99,12 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Agent, err er
 }
 
 // listen opens both sockets, so that a port in use shows before anything starts.
-func (a *Agent) listen() (err error) {
-	if a.kafkaListener, err = net.Listen("tcp", a.config.KafkaListen); err != nil {
+func (a *Agent) listen(ctx context.Context) (err error) {
+	var sockets net.ListenConfig
+	if a.kafkaListener, err = sockets.Listen(ctx, "tcp", a.config.KafkaListen); err != nil {
 		return fmt.Errorf("--kafka-listen: %w; choose another address, or stop what holds it", err)
 	}
-	if a.httpListener, err = net.Listen("tcp", a.config.HTTPListen); err != nil {
+	if a.httpListener, err = sockets.Listen(ctx, "tcp", a.config.HTTPListen); err != nil {
 		return fmt.Errorf("--http-listen: %w; choose another address, or stop what holds it", err)
 	}
 	a.advertised = a.config.advertise(a.kafkaListener.Addr().(*net.TCPAddr).Port)

@@ -38,8 +38,6 @@ func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32,
 		if err != nil {
 			return err
 		}
-		agent := agent
-		agent.NodeID = id
 		ours = id
 		b.Queue(`DELETE FROM agents WHERE name = $1 OR node_id = $2`, agent.Name, id)
 		b.Queue(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, beat_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,

@@ -72,7 +72,7 @@ func TestCommitOverBrokenConnection(t *testing.T) {
 			file := newFile(t, partition)
 
 			p.cutAt(c.trigger, c.deliver)
-			result, err := s.CommitFiles(t.Context(), []metadata.File{file})
+			_, err := s.CommitFiles(t.Context(), []metadata.File{file})
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
@@ -86,7 +86,7 @@ func TestCommitOverBrokenConnection(t *testing.T) {
 				wantRecords(t, observer, partition, 0)
 			}
 			// The same file again settles it either way.
-			result, err = s.CommitFiles(t.Context(), []metadata.File{file})
+			result, err := s.CommitFiles(t.Context(), []metadata.File{file})
 			if err != nil {
 				t.Fatal(err)
 			}

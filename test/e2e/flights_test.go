@@ -38,7 +38,7 @@ var loadFlights = sync.OnceValues(func() ([]flight, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // nothing was written to it
 	unzipped, err := gzip.NewReader(file)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,9 @@ func flightsFile(t testing.TB) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(w, "%s\t%s\n", f.key(), value)
+		if _, err := fmt.Fprintf(w, "%s\t%s\n", f.key(), value); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := errors.Join(w.Flush(), file.Close()); err != nil {
 		t.Fatal(err)
