@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -21,8 +22,10 @@ import (
 )
 
 const (
-	// freeFrameBytes is the size up to which a frame isn't charged to the
-	// budget, so that heartbeats and metadata get through while producers wait.
+	// freeFrameBytes is the size up to which a frame other than a Produce isn't
+	// charged to the budget, so that heartbeats and metadata get through while
+	// producers wait. (Produce requests stay in memory until their data file is
+	// committed, the others until they are answered.)
 	freeFrameBytes = 64 << 10
 	// readChunk is how much of a frame must come within the stall timeout.
 	readChunk = 1 << 20
@@ -135,10 +138,17 @@ func (c *conn) stopReading() {
 }
 
 // readRequest reads one frame of the size and starts its handler.
-func (c *conn) readRequest(r io.Reader, size int32) error {
+func (c *conn) readRequest(r *bufio.Reader, size int32) error {
+	if err := c.deadline(c.server.config.StallTimeout); err != nil {
+		return err
+	}
+	key, err := r.Peek(2)
+	if err != nil {
+		return err
+	}
 	giveBack := func() {}
-	if size > freeFrameBytes {
-		var err error
+	produce := int16(binary.BigEndian.Uint16(key)) == int16(kmsg.Produce)
+	if produce || size > freeFrameBytes {
 		if giveBack, err = c.server.budget.Take(c.ctx, int64(size)); err != nil {
 			return err
 		}

@@ -275,6 +275,18 @@ func TestSpentBudgetStopsReadingProduceButNotSmallRequests(t *testing.T) {
 	}
 }
 
+func TestSmallProduceRequestsAreChargedToo(t *testing.T) {
+	f := start(t, nil)
+	c := f.dial()
+	c.send(1, "", produce(9, -1, 100))
+	<-f.started
+	if f.budget.Used() == 0 {
+		t.Error("a small produce request is not charged")
+	}
+	f.release <- 0
+	c.expect(1)
+}
+
 func TestConnectionThatStallsInAFrameIsClosed(t *testing.T) {
 	f := start(t, func(c *Config) { c.StallTimeout = 50 * time.Millisecond })
 	c := f.dial()
