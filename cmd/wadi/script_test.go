@@ -11,9 +11,10 @@ import (
 
 var update = flag.Bool("update", false, "write what the commands print into the scripts and the README")
 
-// TestMain lets the scripts run this test binary as wadi.
+// TestMain lets the scripts run this test binary as wadi, and tests of signals
+// as a command that says which one it got.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"wadi": main})
+	testscript.Main(m, map[string]func(){"wadi": main, "wadi-signals": waitForSignals})
 }
 
 // TestScripts runs testdata/scripts, each against a Kafka of its own that

@@ -2,23 +2,32 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// wadi starts this test binary as wadi, which TestMain's testscript.Main does
-// by the name that it is called by.
+// wadi makes a command of this test binary as wadi.
 func wadi(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	path, err := exec.LookPath("wadi")
+	return command(t, "wadi", args...)
+}
+
+// command makes a command of this test binary, which TestMain's testscript.Main
+// lets do what the name stands for that it is called by.
+func command(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := exec.LookPath(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,11 +106,66 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-reached
-	// Two that are pending together are delivered by number, so this order stands.
-	process{cmd}.send(t, syscall.SIGINT)
-	process{cmd}.send(t, syscall.SIGTERM)
-	if got := (process{cmd}).exitCode(t); got != 143 || stderr(cmd) != "wadi: second signal (terminated): stopping at once\n" {
-		t.Errorf("exit code %d, want 143; said %q", got, stderr(cmd))
+	// Nothing shows when the first has arrived, and signals that are pending are
+	// one, so they are sent until two were.
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for again := time.NewTicker(time.Millisecond); ; <-again.C {
+		select {
+		case err := <-ended:
+			if cmd.ProcessState.ExitCode() != 143 || stderr(cmd) != "wadi: second signal (terminated): stopping at once\n" {
+				t.Errorf("%v, want exit status 143; said %q", err, stderr(cmd))
+			}
+			return
+		default:
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// waitForSignals is a command that says when it is ready, and which signal was
+// the first, and never ends by itself.
+func waitForSignals() {
+	ctx, _ := withSignals()
+	fmt.Println("ready")
+	<-ctx.Done()
+	fmt.Println(context.Cause(ctx))
+	select {}
+}
+
+func TestSecondSignalGivesTheExitCode(t *testing.T) {
+	for _, c := range []struct {
+		first, second syscall.Signal
+		cause         string
+		code          int
+		says          string
+	}{
+		{syscall.SIGINT, syscall.SIGTERM, "interrupted", 143, "wadi: second signal (terminated): stopping at once\n"},
+		{syscall.SIGTERM, syscall.SIGINT, "terminated", 130, "wadi: second signal (interrupted): stopping at once\n"},
+	} {
+		cmd := command(t, "wadi-signals")
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewReader(stdout)
+		for _, step := range []struct {
+			line string
+			next syscall.Signal
+		}{{"ready\n", c.first}, {c.cause + "\n", c.second}} {
+			if line, err := lines.ReadString('\n'); line != step.line {
+				t.Errorf("%v, %v: got %q, %v; want %q", c.first, c.second, line, err, step.line)
+			}
+			process{cmd}.send(t, step.next)
+		}
+		if got := (process{cmd}).exitCode(t); got != c.code || stderr(cmd) != c.says {
+			t.Errorf("%v, %v: exit code %d, want %d; said %q", c.first, c.second, got, c.code, stderr(cmd))
+		}
 	}
 }
 
