@@ -27,7 +27,45 @@ func Binary(t testing.TB) string {
 	return path
 }
 
+// mainPackage is what Binary builds.
+const mainPackage = "github.com/wadi-log/wadi/cmd/wadi"
+
+// sources is a template for go list: the folders and embedded files of this
+// module that a program is made of, and go.mod, which decides on the others.
+const sources = `{{with .Module}}{{if .Main}}{{.GoMod}}
+{{$.Dir}}
+{{range $.EmbedFiles}}{{$.Dir}}/{{.}}
+{{end}}{{end}}{{end}}`
+
+// noteSources opens what the program is made of. The go command remembers which
+// files a test opened; without this it would take a test that passed with an
+// older program for one that passes with today's.
+func noteSources() error {
+	cmd := exec.Command("go", "list", "-deps", "-f", sources, mainPackage)
+	cmd.Stderr = &strings.Builder{}
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("list the sources of the wadi program: %w\n%s", err, cmd.Stderr)
+	}
+	for path := range strings.SplitSeq(string(out), "\n") {
+		if path == "" {
+			continue
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		if err := file.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func buildBinary() (string, error) {
+	if err := noteSources(); err != nil {
+		return "", err
+	}
 	folder, err := current.newFolder("bin")
 	if err != nil {
 		return "", err
@@ -37,7 +75,7 @@ func buildBinary() (string, error) {
 	if raceDetector {
 		args = append(args, "-race")
 	}
-	cmd := exec.Command("go", append(args, "github.com/wadi-log/wadi/cmd/wadi")...)
+	cmd := exec.Command("go", append(args, mainPackage)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the wadi program: %w\n%s", err, out)
 	}
