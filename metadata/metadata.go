@@ -192,7 +192,9 @@ type CommitResult struct {
 // Log sequences data files and finds their runs again.
 type Log interface {
 	// CommitFiles assigns offsets to every batch of the files, in the order
-	// given, in one transaction. The objects must be durable before the call.
+	// given, in one transaction. A file that is refused for its age
+	// (ErrFileTooOld) takes the files behind it in the call along, so that no
+	// batch passes an earlier one of its producer. The objects must be durable before the call.
 	// Safe to repeat with the same files: those already committed keep their
 	// results. Errors: ErrUnavailable (nothing happened), ErrOutcomeUnknown.
 	CommitFiles(ctx context.Context, files []File) (CommitResult, error)

@@ -215,11 +215,12 @@ func oldFileIsRefused(f *fixture) {
 		"no UUIDv7":               v4,
 	} {
 		f.Log(name)
-		result := f.commit(file, newFile(f, appendTo(p[0], plain(1, 1))))
-		f.wantOutcome(result.Files[0].Outcomes[0][0], refused(metadata.ErrFileTooOld))
-		if o := result.Files[1].Outcomes[0][0]; o.Err != nil {
-			f.Fatalf("the other file: %+v", o)
+		result := f.commit(newFile(f, appendTo(p[0], plain(1, 1))), file, newFile(f, appendTo(p[0], plain(1, 1))))
+		if o := result.Files[0].Outcomes[0][0]; o.Err != nil {
+			f.Fatalf("the file before it: %+v", o)
 		}
+		f.wantOutcome(result.Files[1].Outcomes[0][0], refused(metadata.ErrFileTooOld))
+		f.wantOutcome(result.Files[2].Outcomes[0][0], refused(metadata.ErrFileTooOld))
 		if _, known := f.db.FileCounts(f)[file.ID]; known {
 			f.Fatal("the file was entered")
 		}

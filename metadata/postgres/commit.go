@@ -130,7 +130,12 @@ func writeDecision(q *sequencer, b *pgx.Batch, files []metadata.File, decision s
 		added.add(files[i], len(d.Runs))
 		runs = append(runs, d.Runs...)
 	}
-	if len(added.id) > 0 {
+	if len(added.id) == 0 {
+		// A repeated call that finds its own commit still commits something: with
+		// synchronous replication the first commit may be visible here and not yet
+		// on the standby, and this one waits for both.
+		b.Queue(`UPDATE sequencer SET last_seq = last_seq`)
+	} else {
 		b.Queue(`INSERT INTO files (id, size, live_runs, committed_at)
 			SELECT unnest($1::uuid[]), unnest($2::int8[]), unnest($3::int4[]), $4::timestamptz`,
 			added.id, added.size, added.liveRuns, q.now)

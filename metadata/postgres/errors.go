@@ -74,7 +74,8 @@ func unreachable(err error, connecting *pgconn.ConnectError) error {
 func classifyRefusal(err error, refusal *pgconn.PgError, sent bool) error {
 	// Only an ERROR proves that the transaction was rolled back. A session that
 	// ends with FATAL may have committed before.
-	ended := refusal.Severity != "ERROR"
+	// (Severity itself is translated, by lc_messages.)
+	ended := refusal.SeverityUnlocalized != "ERROR"
 	if ended && sent {
 		return fmt.Errorf("%w: %w", metadata.ErrOutcomeUnknown, err)
 	}

@@ -121,6 +121,7 @@ type decider struct {
 	state      State
 	partitions map[metadata.PartitionID]Partition
 	producers  map[ProducerKey]Producer
+	tooOld     bool // a file of the call was refused for its age
 }
 
 func (d *decider) partition(id metadata.PartitionID) (Partition, bool) {
@@ -158,7 +159,14 @@ func (d *decider) file(f metadata.File) (FileDecision, error) {
 		out.Result.Outcomes = before
 		return out, nil
 	}
-	if err := checkAge(f.ID, d.state.Now); err != nil {
+	err := checkAge(f.ID, d.state.Now)
+	if err == nil && d.tooOld {
+		err = fmt.Errorf("%w: a file before it in the same call is", metadata.ErrFileTooOld)
+	}
+	if err != nil {
+		// The files behind go with it: a later batch of a producer must not be
+		// committed when an earlier one was not.
+		d.tooOld = true
 		for i, a := range f.Appends {
 			out.Result.Outcomes[i] = refuseAll(a, err)
 		}

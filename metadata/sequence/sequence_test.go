@@ -179,8 +179,10 @@ func TestFileAge(t *testing.T) {
 			if got.Result.LogStartOffsets[0] != 3 {
 				t.Errorf("log start offset %d", got.Result.LogStartOffsets[0])
 			}
-			if next := d.Files[1]; next.Result.Outcomes[0][0].Err != nil || !next.Fresh {
-				t.Errorf("the other file: %+v", next)
+			// The file behind shares its fate: a later batch must not pass an earlier one.
+			next := d.Files[1]
+			if errors.Is(next.Result.Outcomes[0][0].Err, metadata.ErrFileTooOld) != c.old || next.Fresh == c.old {
+				t.Errorf("the file behind: %+v", next)
 			}
 		})
 	}
