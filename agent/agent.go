@@ -187,6 +187,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	budget := server.NewBudget(a.config.MemoryBytes)
 	serverConfig := server.DefaultConfig()
 	serverConfig.MaxConnections = a.config.MaxConnections
+	serverConfig.MaxFrameBytes = int32(min(int64(serverConfig.MaxFrameBytes), a.config.MemoryBytes))
 	if ms := a.broker.ConnectionsMaxIdleMs; ms > 0 {
 		serverConfig.IdleTimeout = time.Duration(ms) * time.Millisecond
 	}

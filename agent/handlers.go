@@ -41,10 +41,14 @@ func produceHandler(p *produce.Handler) server.Handler {
 	return func(ctx context.Context, req *server.Request) server.Pending {
 		wait := p.Produce(ctx, req.Body.(*kmsg.ProduceRequest), req.Keep())
 		return func() kmsg.Response {
-			if resp := wait(); resp != nil {
-				return resp
+			resp, err := wait()
+			switch {
+			case err != nil:
+				return server.HangUp
+			case resp == nil:
+				return nil // not a nil *ProduceResponse, which is no nil Response
 			}
-			return nil // not a nil *ProduceResponse, which is no nil Response
+			return resp
 		}
 	}
 }

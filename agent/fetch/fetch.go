@@ -44,14 +44,14 @@ type Config struct {
 	// MaxBytes bounds one response, whatever the client allows: Kafka's
 	// fetch.max.bytes. A single larger batch passes.
 	MaxBytes int64
-	// ResponseBytes bounds the responses being read at once. Requests wait
-	// for their turn.
+	// ResponseBytes bounds the answers in memory, those of tailing consumers
+	// and those of catching-up ones each. Requests wait for their turn.
 	ResponseBytes int64
 }
 
 // DefaultConfig has Kafka's fetch.max.bytes.
 func DefaultConfig() Config {
-	return Config{MaxBytes: 55 << 20, ResponseBytes: 256 << 20}
+	return Config{MaxBytes: 55 << 20, ResponseBytes: 128 << 20}
 }
 
 // Store is what the read path asks of the metadata store.
@@ -69,7 +69,10 @@ type Fetcher struct {
 	reader  *reader
 	config  Config
 
-	responses *semaphore.Weighted
+	// responses bounds the bytes of answers that are read or being written, of
+	// tailing consumers and of those that catch up each: slow readers of old
+	// records must not keep new ones from the others.
+	responses [2]*semaphore.Weighted
 	draining  chan struct{}
 	drainOnce sync.Once
 }
@@ -78,10 +81,11 @@ type Fetcher struct {
 func New(topics Topics, store Store, tail *Tail, blocks *Blocks, metrics *Metrics, config Config, logger *slog.Logger) *Fetcher {
 	return &Fetcher{
 		topics: topics, store: store, tail: tail, config: config,
-		planner:   planner{tail: tail, log: store, metrics: metrics},
-		reader:    newReader(blocks, metrics, logger),
-		responses: semaphore.NewWeighted(config.ResponseBytes),
-		draining:  make(chan struct{}),
+		planner: planner{tail: tail, log: store, metrics: metrics},
+		reader:  newReader(blocks, metrics, logger),
+		responses: [2]*semaphore.Weighted{
+			Hot: semaphore.NewWeighted(config.ResponseBytes), Cold: semaphore.NewWeighted(config.ResponseBytes)},
+		draining: make(chan struct{}),
 	}
 }
 
@@ -242,16 +246,21 @@ func (r *fetching) positions() []position {
 
 // read reads what is planned, and then ahead for a consumer that catches up.
 func (f *Fetcher) read(ctx context.Context, r *fetching) {
-	weight := r.bytes
+	// What is read ahead of its use is held while reading, the batches until
+	// the answer is written.
+	window, responses := int64(0), f.responses[Hot]
 	for i := range r.plans {
 		if r.plans[i].pool == Cold && len(r.plans[i].runs) > 0 {
-			weight += windowBytes
+			window, responses = windowBytes, f.responses[Cold]
 			break
 		}
 	}
-	weight = min(weight, f.config.ResponseBytes)
-	if err := f.responses.Acquire(ctx, weight); err != nil {
-		return // the client is gone, or nobody waits for answers any more
+	held := min(r.bytes, f.config.ResponseBytes)
+	window = min(window, f.config.ResponseBytes-held)
+	if held+window > 0 { // even 0 bytes would wait behind those who wait
+		if err := responses.Acquire(ctx, held+window); err != nil {
+			return // the client is gone, or nobody waits for answers any more
+		}
 	}
 	lim := limits{maxBytes: r.maxBytes, noZstd: r.req.Version < 10}
 	read, arena := f.reader.read(ctx, r.parts, r.plans, lim, func(i int) plan {
@@ -260,9 +269,10 @@ func (f *Fetcher) read(ctx context.Context, r *fetching) {
 		f.planner.plan(ctx, r.parts[i:i+1], r.maxBytes, anew)
 		return anew[0]
 	})
+	responses.Release(window)
 	r.done = func() {
 		pool.Put(arena)
-		f.responses.Release(weight)
+		responses.Release(held)
 	}
 	for i := range read {
 		switch {

@@ -311,7 +311,7 @@ func TestFetchesTakeTurnsForMemory(t *testing.T) {
 	c := newCluster(t, 1)
 	a := c.agent(t)
 	a.produce(t, map[int32][]protocol.Batch{0: {makeBatch(t, protocol.CodecNone, recs(10, 100, 0)...)}})
-	a.Fetcher.config.ResponseBytes, a.Fetcher.responses = 10, semaphore.NewWeighted(10) // less than one answer
+	a.Fetcher.config.ResponseBytes, a.Fetcher.responses[Hot] = 10, semaphore.NewWeighted(10) // less than one answer
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
@@ -323,7 +323,7 @@ func TestFetchesTakeTurnsForMemory(t *testing.T) {
 	all.Wait()
 
 	a.Fetcher.topics = staleTopics{c.topic} // cached
-	if !a.responses.TryAcquire(10) {
+	if !a.responses[Hot].TryAcquire(10) {
 		t.Fatal("memory is still taken")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -433,4 +433,27 @@ func readToTheEnd(t *testing.T, a *agent, r *rand.Rand, want [3]int64) {
 			at[i] = next
 		}
 	}
+}
+
+// TestEmptyFetchNeedsNoMemory: however many answers wait for slow clients, a
+// consumer at the end of its partition is answered when its time is over.
+func TestEmptyFetchNeedsNoMemory(t *testing.T) {
+	c := newCluster(t, 1)
+	a := c.agent(t)
+	a.produce(t, map[int32][]protocol.Batch{0: {makeBatch(t, protocol.CodecNone, recs(10, 100, 0)...)}})
+	for _, responses := range a.responses {
+		if !responses.TryAcquire(a.config.ResponseBytes) {
+			t.Fatal("memory is taken before anything is read")
+		}
+		defer responses.Release(a.config.ResponseBytes)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	waiting := make(chan *kmsg.FetchResponse, 1)
+	go func() { waiting <- a.answer(ctx, fetchFrom(0)) }() // first in the queue for memory
+	if p := a.fetch(t, fetchFrom(10))[0]; p.ErrorCode != 0 || len(p.RecordBatches) != 0 {
+		t.Errorf("error %d, %d bytes", p.ErrorCode, len(p.RecordBatches))
+	}
+	cancel()
+	<-waiting
 }

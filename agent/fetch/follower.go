@@ -140,16 +140,17 @@ func (f *Follower) poll(ctx context.Context) (n int, err error) {
 // locate finds where the feed ends, at the start, and looks after an outage
 // whether it still goes on from where we are.
 func (f *Follower) locate(ctx, query context.Context) error {
+	had := f.tail.Seq() // before the query: own commits go on meanwhile
 	last, err := f.feed.LastSeq(query)
 	if err != nil {
 		return fmt.Errorf("read the feed's last number: %w", err)
 	}
-	if f.started && last >= f.tail.Seq() {
+	if f.started && last >= had {
 		return nil
 	}
 	if f.started {
 		f.log.Error("the metadata store lost commits that it had acknowledged; was it restored, or did it fail over to a replica that lagged?",
-			"had", f.tail.Seq(), "has", last)
+			"had", had, "has", last)
 	}
 	f.tail.Reset(last)
 	f.started = true

@@ -236,7 +236,7 @@ func TestFollowerSurvivesAnOutage(t *testing.T) {
 		s.add(1)
 		f.want(t, pollIdle, 1, 1)
 		s.set(func() { s.err = fmt.Errorf("%w: connection refused", metadata.ErrUnavailable) })
-		before := s.polls
+		before := s.count()
 		f.want(t, 10*time.Minute, 1, 1)
 		if n := s.count() - before; n > 300 {
 			t.Errorf("%d polls in 10 minutes of outage", n)

@@ -229,6 +229,9 @@ func (t *Tail) learn(at snapshot, p metadata.PartitionID, found *metadata.Partit
 func (t *Tail) forget(p metadata.PartitionID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	// Whoever asked the store before must not learn an end from it: commits that
+	// the chain had taken since would be missing.
+	t.resets++
 	if c := t.chains[p]; c != nil {
 		c.wakeAll()
 		delete(t.chains, p)

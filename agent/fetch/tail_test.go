@@ -300,3 +300,17 @@ func TestWaitersWakeForResetsAndTopics(t *testing.T) {
 		})
 	}
 }
+
+// TestForgottenChainIsNotLearnedAgainFromAnOldAnswer: an answer from before a
+// commit must not become the chain after the chain that had taken the commit is gone.
+func TestForgottenChainIsNotLearnedAgainFromAnOldAnswer(t *testing.T) {
+	tail := startedTail(100, 0)
+	before := tail.snapshot()
+	answer := learned(0, 10)
+	tail.Apply([]metadata.Commit{testCommit(1, testRun(1, 10, 5, 50))})
+	tail.forget(1)
+	tail.learn(before, 1, answer, time.Now())
+	if _, known := bases(tail, 1, 10); known {
+		t.Error("the tail says that it knows the partition, and has lost offsets 10 to 14")
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/time/rate"
 
 	"github.com/wadi-log/wadi/metadata"
@@ -73,6 +74,7 @@ type Accumulator struct {
 
 	mu       sync.Mutex
 	open     *file
+	failing  bool    // by failQueue: nothing is launched
 	sealed   []*file // sealed, upload not launched
 	inFlight []*file // launched, not finished, in the order of their sealing
 	stopping bool
@@ -164,6 +166,7 @@ func (a *Accumulator) awaitDue() *file {
 		f, wait := a.due(time.Now())
 		if f != nil {
 			f.uploadCtx, f.cancelUpload = context.WithTimeout(a.hard, uploadTimeout)
+			f.commit.ID, f.err = uuid.NewV7() // here, so that IDs rise in the order of commits
 			a.inFlight = append(a.inFlight, f)
 		}
 		stopped := a.stopping && a.open == nil && len(a.sealed) == 0
@@ -185,6 +188,9 @@ func (a *Accumulator) awaitDue() *file {
 // due returns the file to ship now, taken out of its place, or how long to
 // wait if nothing happens before. a.mu is held.
 func (a *Accumulator) due(now time.Time) (*file, time.Duration) {
+	if a.failing {
+		return nil, time.Hour
+	}
 	if len(a.sealed) > 0 {
 		f := a.sealed[0]
 		a.sealed = a.sealed[1:]

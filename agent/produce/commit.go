@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -27,7 +28,7 @@ func (a *Accumulator) commitInOrder() {
 		files, failed, stopped := a.ready()
 		switch {
 		case failed != nil:
-			a.failFrom(failed)
+			a.failQueue(failed.err)
 		case len(files) > 0:
 			a.commit(files)
 		case stopped:
@@ -77,10 +78,7 @@ func (a *Accumulator) commit(files []*file) {
 	start := time.Now()
 	result, err := a.commitUntilKnown(call)
 	if err != nil {
-		a.log.Error("data files were not committed; their producers are told to retry",
-			"error", err, "files", len(files), "first", files[0].commit.ID)
-		files[0].err = err
-		a.failFrom(files[0])
+		a.failQueue(err)
 		return
 	}
 	a.metrics.commit.Observe(time.Since(start).Seconds())
@@ -91,11 +89,24 @@ func (a *Accumulator) commit(files []*file) {
 	}
 	a.committed(call, bodies, result.Commits)
 	a.remove(len(files))
+	var late error
 	for i, f := range files {
 		a.metrics.acked.Observe(time.Since(f.opened).Seconds())
 		f.finish(result.Files[i], nil)
+		late = errors.Join(late, tooLate(result.Files[i]))
+	}
+	if late != nil {
+		a.failQueue(late)
 	}
 	kick(a.paceKick)
+}
+
+// tooLate returns the error of a file that was refused as a whole for its age.
+func tooLate(r metadata.FileResult) error {
+	if len(r.Outcomes) > 0 && len(r.Outcomes[0]) > 0 && errors.Is(r.Outcomes[0][0].Err, metadata.ErrFileTooOld) {
+		return fmt.Errorf("%w; the metadata store was away for long, or this machine's clock is wrong", r.Outcomes[0][0].Err)
+	}
+	return nil
 }
 
 func (a *Accumulator) commitUntilKnown(files []metadata.File) (metadata.CommitResult, error) {
@@ -130,30 +141,35 @@ func (a *Accumulator) remove(n int) {
 	a.inFlight = append(a.inFlight[:0:0], a.inFlight[n:]...)
 }
 
-// failFrom fails the head of the queue and everything that was accumulated
-// behind it: a later batch of a producer must not be committed when an earlier
-// one was not, or the producer's retry would come out of order.
-func (a *Accumulator) failFrom(head *file) {
-	cause := head.err
+// failQueue fails everything that is accumulated and not committed: a later
+// batch of a producer must not be committed when an earlier one was not, or the
+// producer's retry would come out of order. What is added while uploads are
+// being cancelled belongs to it.
+func (a *Accumulator) failQueue(cause error) {
 	a.mu.Lock()
-	files := append(append([]*file(nil), a.inFlight...), a.sealed...)
+	a.failing = true
+	uploading := slices.Clone(a.inFlight)
+	a.mu.Unlock()
+	// An upload may still run and write to its file. Whether it succeeds does
+	// not matter: an object that is never committed is an orphan.
+	for _, f := range uploading {
+		f.cancelUpload()
+	}
+	for _, f := range uploading {
+		<-f.uploaded
+	}
+
+	a.mu.Lock()
+	files := slices.Concat(a.inFlight, a.sealed)
 	if a.open != nil {
 		files = append(files, a.open)
 	}
-	uploading := len(a.inFlight)
-	a.inFlight, a.sealed, a.open = nil, nil, nil
+	a.inFlight, a.sealed, a.open, a.failing = nil, nil, nil, false
 	a.mu.Unlock()
 
 	a.metrics.failed.Add(float64(len(files)))
-	a.log.Error("data file failed; its producers, and those behind it, are told to retry",
-		"error", cause, "files", len(files))
-	for i, f := range files {
-		if i < uploading {
-			// Its upload may still run and write to the file. Whether it succeeds
-			// does not matter: an object that is never committed is an orphan.
-			f.cancelUpload()
-			<-f.uploaded
-		}
+	a.log.Error("data files failed; their producers are told to retry", "error", cause, "files", len(files))
+	for _, f := range files {
 		f.finish(metadata.FileResult{}, fmt.Errorf("%w: %w", ErrFileFailed, cause))
 	}
 	kick(a.paceKick)

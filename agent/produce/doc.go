@@ -13,8 +13,10 @@
 //
 // Guarantees: nothing is answered without error before its commit; files commit
 // in the order in which they were sealed, so the batches of one connection
-// keep their order; when a file fails for good, all that was accumulated after
-// it fails too, so that no later batch of a producer overtakes an earlier one.
+// keep their order; when a file fails for good, all that was accumulated until
+// then fails too, so that no later batch of a producer overtakes an earlier one. (A
+// batch that is on its way to us at that moment, sent before its producer heard
+// of the failure, is taken as Kafka's leader takes it: by its sequence.)
 // A lost reply of the object store or of the metadata store is retried with
 // the same bytes and the same file ID, which both of them accept.
 //

@@ -116,18 +116,13 @@ func (f *file) add(entries []Entry, release func()) Ticket {
 	return t
 }
 
-// encode gives the file its ID and its bytes, and lets go of the requests'
-// buffers. (They stay charged: the body has taken their place.)
+// encode makes the file's bytes, and lets go of the requests' buffers. (They stay charged: the body has taken their place.)
 func (f *file) encode(compression datafile.Compression) error {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return err
-	}
 	inputs := make([]datafile.Input, 0, len(f.sections))
 	for _, s := range f.sections {
 		inputs = append(inputs, s.input())
 	}
-	encoded, err := datafile.Encode(id, compression, inputs)
+	encoded, err := datafile.Encode(f.commit.ID, compression, inputs)
 	if err != nil {
 		return err
 	}
@@ -140,7 +135,8 @@ func (f *file) encode(compression datafile.Compression) error {
 		byPlace[place{s.topic, s.index}] = s
 	}
 	f.body = encoded.Bytes
-	f.commit = metadata.File{ID: id, Size: int64(len(encoded.Bytes)), Appends: make([]metadata.Append, len(encoded.Sections))}
+	f.commit.Size = int64(len(encoded.Bytes))
+	f.commit.Appends = make([]metadata.Append, len(encoded.Sections))
 	f.ordered = make([]*section, len(encoded.Sections))
 	for i, es := range encoded.Sections {
 		s := byPlace[place{es.TopicID, es.Partition}]

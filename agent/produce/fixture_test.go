@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -139,6 +140,15 @@ type faultyStore struct {
 	mu    sync.Mutex
 	fault func(files []metadata.File) commitFault
 	calls int
+	old   int // counts down the files to the one that is aged; 0 for none
+}
+
+// age makes the n-th file from now on, from 0, look too old to the store when
+// it commits, as if its upload had taken a quarter of an hour.
+func (s *faultyStore) age(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.old = n + 1
 }
 
 // commitFault says what happens to one CommitFiles.
@@ -183,11 +193,27 @@ func (s *faultyStore) CommitFiles(ctx context.Context, files []metadata.File) (m
 	if fault.err != nil && !fault.persisted {
 		return metadata.CommitResult{}, fault.err
 	}
+	files = s.aged(files)
 	result, err := s.Store.CommitFiles(ctx, files)
 	if fault.err != nil {
 		return metadata.CommitResult{}, fault.err
 	}
 	return result, err
+}
+
+func (s *faultyStore) aged(files []metadata.File) []metadata.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	files = slices.Clone(files)
+	for i := range files {
+		if s.old == 0 {
+			break
+		}
+		if s.old--; s.old == 0 {
+			binary.BigEndian.PutUint64(files[i].ID[:8], binary.BigEndian.Uint64(files[i].ID[:8])-uint64((15*time.Minute).Milliseconds())<<16)
+		}
+	}
+	return files
 }
 
 // newBatch makes an uncompressed batch of one record; sequence -1 is a

@@ -135,6 +135,66 @@ func TestFailedFileTakesThoseBehindItAlong(t *testing.T) {
 	}
 }
 
+// TestNothingPassesAFailingFile adds batches while the failure waits for an
+// upload beside it: they fail too, instead of getting offsets before the retries.
+func TestNothingPassesAFailingFile(t *testing.T) {
+	p := newPath(t, func(c *Config) { c.FlushBytes = 1 })
+	release, stuck := make(chan struct{}), make(chan struct{})
+	p.bucket.Fail(objstoretest.Put, 1, objstoretest.Fault{Block: release, Err: objstore.ErrConfig})
+	first := p.add(0, plain("first"))
+	for p.bucket.Calls(objstoretest.Put) == 0 {
+		<-after(time.Millisecond)
+	}
+	deaf := deafPut{stuck}
+	p.bucket.Inject(deaf.hook)
+	second := p.add(0, plain("second"))
+	for p.bucket.Calls(objstoretest.Put) < 2 {
+		<-after(time.Millisecond)
+	}
+	close(release)
+	third := p.add(0, plain("third")) // its producer knows of no failure yet
+	close(stuck)
+	for i, ticket := range []Ticket{first, second, third} {
+		if r := result(ticket); i < 2 && !errors.Is(r.Err, ErrFileFailed) || i == 2 && r.Err == nil && r.BaseOffset != 0 {
+			t.Errorf("batch %d: %+v", i, r)
+		}
+	}
+}
+
+// deafPut blocks a Put whatever becomes of its context, as an fsync does.
+type deafPut struct{ until <-chan struct{} }
+
+func (d deafPut) hook(op objstoretest.Op, _ string) objstoretest.Fault {
+	if op == objstoretest.Put {
+		<-d.until
+	}
+	return objstoretest.Fault{}
+}
+
+func TestFileThatIsTooOldFailsWhatIsBehindIt(t *testing.T) {
+	p := newPath(t, func(c *Config) { c.FlushBytes = 1 })
+	hold := make(chan struct{})
+	p.store.fail(1, commitFault{block: hold})
+	tickets := []Ticket{p.add(0, plain("on its way"))}
+	for i := range 3 {
+		tickets = append(tickets, p.add(0, newBatch(7, int32(i), "k", "v")))
+	}
+	for p.bucket.Calls(objstoretest.Put) < 4 {
+		<-after(time.Millisecond)
+	}
+	// By the time of the commit, the second file has become too old.
+	p.store.age(1)
+	close(hold)
+	if r := result(tickets[0]); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	for i, ticket := range tickets[1:] {
+		if r := result(ticket); r.Err == nil {
+			t.Errorf("batch %d behind a file that was too old got offset %d", i, r.BaseOffset)
+		}
+	}
+}
+
 func TestFilesThatAreReadyTogetherCommitTogether(t *testing.T) {
 	p := newPath(t, func(c *Config) { c.FlushBytes = 1 })
 	release := make(chan struct{})

@@ -36,6 +36,9 @@ type Topics interface {
 	TopicConfig(topic metadata.Topic) configs.Topic
 }
 
+// ErrRefused: records that nobody wants to hear of (acks=0) were not accepted.
+var ErrRefused = errors.New("records sent with acks=0 were refused")
+
 // Handler answers Produce.
 type Handler struct {
 	topics  Topics
@@ -58,8 +61,10 @@ const (
 
 // Produce validates the request, adds what is valid to the open data file, and
 // returns the function that waits for the offsets. The request's bytes are in
-// use until release is called. The answer is nil for acks=0.
-func (h *Handler) Produce(ctx context.Context, req *kmsg.ProduceRequest, release func()) func() *kmsg.ProduceResponse {
+// use until release is called. The answer is nil for acks=0; then ErrRefused says
+// that something was not accepted, of which Kafka tells such a producer by closing
+// its connection.
+func (h *Handler) Produce(ctx context.Context, req *kmsg.ProduceRequest, release func()) func() (*kmsg.ProduceResponse, error) {
 	deadline := time.Now().Add(min(max(time.Duration(req.TimeoutMillis)*time.Millisecond, minTimeout), maxTimeout))
 	call := &call{req: req, resp: req.ResponseKind().(*kmsg.ProduceResponse), now: time.Now()}
 	call.fill(ctx, h.topics)
@@ -71,20 +76,28 @@ func (h *Handler) Produce(ctx context.Context, req *kmsg.ProduceRequest, release
 		var err error
 		if call.ticket, err = h.acc.Add(call.entries, release); err != nil {
 			call.failEntries(codeOf(err), err.Error())
+			call.refused += len(call.entries)
 			call.entries = nil
 		}
 	}
 	if req.Acks == 0 {
-		if call.refused > 0 {
-			h.log.Debug("records sent with acks=0 were refused", "partitions", call.refused)
+		refused := call.refused > 0
+		return func() (*kmsg.ProduceResponse, error) {
+			if refused {
+				return nil, ErrRefused
+			}
+			return nil, nil
 		}
-		return func() *kmsg.ProduceResponse { return nil }
 	}
-	return func() *kmsg.ProduceResponse {
-		if len(call.entries) > 0 {
+	waits := len(call.entries) > 0
+	// The answer needs neither, and both point into the request's bytes, whose
+	// place in memory the data file takes.
+	call.entries, call.req = nil, nil
+	return func() (*kmsg.ProduceResponse, error) {
+		if waits {
 			h.await(call, deadline)
 		}
-		return call.resp
+		return call.resp, nil
 	}
 }
 

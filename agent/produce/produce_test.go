@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,7 +43,10 @@ func produceRequest(version, acks int16, topic string, partition int32, records 
 func send(t *testing.T, h *Handler, req *kmsg.ProduceRequest) kmsg.ProduceResponseTopicPartition {
 	t.Helper()
 	released := make(chan struct{})
-	resp := h.Produce(t.Context(), req, func() { close(released) })()
+	resp, err := h.Produce(t.Context(), req, func() { close(released) })()
+	if err != nil {
+		t.Fatal(err)
+	}
 	<-released
 	if resp.Version != req.Version {
 		t.Errorf("answered in version %d, asked in %d", resp.Version, req.Version)
@@ -182,12 +186,32 @@ func TestAcksZeroIsNotAnsweredAndStored(t *testing.T) {
 	p := newPath(t, nil)
 	released := make(chan struct{})
 	wait := p.handler(nil).Produce(t.Context(), produceRequest(9, 0, "t", 0, plain("v")), func() { close(released) })
-	if resp := wait(); resp != nil {
-		t.Errorf("answered with %+v", resp)
+	if resp, err := wait(); resp != nil || err != nil {
+		t.Errorf("answered with %+v, %v", resp, err)
 	}
 	<-released
 	if got := p.nextOffset(0); got != 1 {
 		t.Errorf("the log ends at %d, want 1", got)
+	}
+}
+
+func TestRefusalOfAcksZeroIsReported(t *testing.T) {
+	p := newPath(t, nil)
+	resp, err := p.handler(nil).Produce(t.Context(), produceRequest(9, 0, "t", 7, plain("v")), func() {})()
+	if resp != nil || !errors.Is(err, ErrRefused) {
+		t.Errorf("got %+v, %v, want ErrRefused", resp, err)
+	}
+}
+
+func TestRecompressedBatchIsHeldToMaxMessageBytes(t *testing.T) {
+	small, err := protocol.Recompress(plain(strings.Repeat("x", 10_000)), protocol.CodecZstd, 3, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPath(t, nil)
+	got := send(t, p.handler(map[string]string{"compression.type": "uncompressed", "max.message.bytes": "5000"}), produceRequest(9, -1, "t", 0, small))
+	if got.ErrorCode != kerr.MessageTooLarge.Code {
+		t.Errorf("a batch of %d bytes that grows to 10,000: %v, want MESSAGE_TOO_LARGE", len(small), kerr.ErrorForCode(got.ErrorCode))
 	}
 }
 
@@ -198,7 +222,10 @@ func TestProducerIsToldInTimeAndItsRetryIsADuplicate(t *testing.T) {
 	h := p.handler(nil)
 	req := produceRequest(9, -1, "t", 0, newBatch(7, 0, "k", "v"))
 	req.TimeoutMillis = 1
-	resp := h.Produce(t.Context(), req, func() {})()
+	resp, err := h.Produce(t.Context(), req, func() {})()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if got := resp.Topics[0].Partitions[0].ErrorCode; got != kerr.RequestTimedOut.Code {
 		t.Fatalf("got %v, want REQUEST_TIMED_OUT", kerr.ErrorForCode(got))
 	}

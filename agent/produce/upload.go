@@ -18,6 +18,9 @@ func (a *Accumulator) upload(f *file) {
 	defer close(f.uploaded)
 	a.metrics.buffered.Observe(time.Since(f.opened).Seconds())
 	raw := f.bytes
+	if f.err != nil { // it got no ID
+		return
+	}
 	if f.err = f.encode(a.config.Compression); f.err != nil {
 		f.err = fmt.Errorf("encode data file: %w", f.err)
 		return

@@ -124,6 +124,10 @@ func rewrite(batch protocol.Batch, topic configs.Topic, now time.Time) (protocol
 		if err != nil {
 			return nil, &refusal{code: errcode.Of(err), message: err.Error()}
 		}
+		if len(again) > int(topic.MaxMessageBytes) {
+			return nil, refuse(kerr.MessageTooLarge, "the batch has %d bytes in the topic's compression.type (%s), max.message.bytes is %d",
+				len(again), topic.CompressionType, topic.MaxMessageBytes)
+		}
 		batch = again
 	}
 	if topic.LogAppendTime {

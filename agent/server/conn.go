@@ -27,8 +27,11 @@ const (
 	// producers wait. (Produce requests stay in memory until their data file is
 	// committed, the others until they are answered.)
 	freeFrameBytes = 64 << 10
-	// readChunk is how much of a frame must come within the stall timeout.
-	readChunk = 1 << 20
+	// slowestPeer is the bytes a second at which a frame may come, after the
+	// stall timeout that every frame gets.
+	slowestPeer = 1 << 20
+	// writeChunk is how much of an answer must go within the stall timeout.
+	writeChunk = 1 << 20
 )
 
 // conn is one client connection. The reader goroutine owns client and the
@@ -163,14 +166,14 @@ func (c *conn) readRequest(r *bufio.Reader, size int32) error {
 }
 
 func (c *conn) readFrame(r io.Reader, size int32) ([]byte, error) {
+	// One deadline for the whole frame: its size is charged to the budget all the while.
+	slowest := c.server.config.StallTimeout + time.Duration(size/slowestPeer)*time.Second
+	if err := c.deadline(slowest); err != nil {
+		return nil, err
+	}
 	frame := make([]byte, size)
-	for at := 0; at < len(frame); at += readChunk {
-		if err := c.deadline(c.server.config.StallTimeout); err != nil {
-			return nil, err
-		}
-		if _, err := io.ReadFull(r, frame[at:min(at+readChunk, len(frame))]); err != nil {
-			return nil, fmt.Errorf("frame of %d bytes cut off after %d: %w", size, at, err)
-		}
+	if n, err := io.ReadFull(r, frame); err != nil {
+		return nil, fmt.Errorf("frame of %d bytes cut off after %d: %w", size, n, err)
 	}
 	return frame, nil
 }
@@ -290,7 +293,11 @@ func (c *conn) write() {
 	broken := false
 	for a := range c.queue {
 		resp, err := c.await(a)
-		if err == nil && resp != nil && !broken {
+		switch {
+		case err != nil || broken || resp == nil:
+		case resp == HangUp:
+			err = errRefused
+		default:
 			err = c.answer(a.header, resp)
 		}
 		if err != nil && !broken {
@@ -303,7 +310,12 @@ func (c *conn) write() {
 }
 
 // answer encodes the response into a pooled buffer and sends it.
-func (c *conn) answer(h protocol.RequestHeader, resp kmsg.Response) error {
+func (c *conn) answer(h protocol.RequestHeader, resp kmsg.Response) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = c.panicked(h.Key, p)
+		}
+	}()
 	buffer := pool.Get(protocol.SizeHint(resp))
 	frame := protocol.AppendResponse(buffer[:0], h, resp)
 	defer pool.Put(frame) // which may have outgrown the buffer
@@ -329,7 +341,7 @@ func (c *conn) giveUp() {
 func (c *conn) send(b []byte) error {
 	c.server.metrics.bytesOut.Add(float64(len(b)))
 	for len(b) > 0 {
-		n := min(len(b), readChunk)
+		n := min(len(b), writeChunk)
 		if err := c.nc.SetWriteDeadline(time.Now().Add(c.server.config.StallTimeout)); err != nil {
 			return err
 		}

@@ -34,6 +34,11 @@ func (r *Request) Keep() (done func()) {
 // sends nothing (Produce with acks=0).
 type Pending func() kmsg.Response
 
+// HangUp is the answer that closes the connection instead.
+var HangUp kmsg.Response = hangUp{}
+
+type hangUp struct{ kmsg.Response }
+
 // Handler starts a request. It is called for one request of a connection
 // after the other; the Pending that it returns is called in another goroutine.
 // ctx ends with the connection, and when a stopping server runs out of patience.

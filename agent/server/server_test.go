@@ -30,6 +30,7 @@ type fixture struct {
 	address string
 	release chan int16 // answers the next produce request with this error code
 	started chan *Request
+	after   chan struct{} // gets a value when a fetch is done with
 }
 
 func start(t *testing.T, change func(*Config)) *fixture {
@@ -38,7 +39,7 @@ func start(t *testing.T, change func(*Config)) *fixture {
 	if change != nil {
 		change(&config)
 	}
-	f := &fixture{t: t, budget: NewBudget(1 << 20), release: make(chan int16), started: make(chan *Request, 100)}
+	f := &fixture{t: t, budget: NewBudget(1 << 20), release: make(chan int16), started: make(chan *Request, 100), after: make(chan struct{}, 100)}
 	handlers := map[int16]Handler{
 		int16(kmsg.Metadata): Inline(func(_ context.Context, client protocol.Client, req *kmsg.MetadataRequest) *kmsg.MetadataResponse {
 			if client.ID == "panic" {
@@ -46,6 +47,10 @@ func start(t *testing.T, change func(*Config)) *fixture {
 			}
 			return req.ResponseKind().(*kmsg.MetadataResponse)
 		}),
+		int16(kmsg.Fetch): func(_ context.Context, req *Request) Pending {
+			req.AfterAnswer(func() { f.after <- struct{}{} })
+			return func() kmsg.Response { return HangUp }
+		},
 		int16(kmsg.ApiVersions): Inline(func(_ context.Context, _ protocol.Client, req *kmsg.ApiVersionsRequest) *kmsg.ApiVersionsResponse {
 			resp := req.ResponseKind().(*kmsg.ApiVersionsResponse)
 			resp.ApiKeys = []kmsg.ApiVersionsResponseApiKey{{ApiKey: 3, MaxVersion: 13}}
@@ -185,6 +190,18 @@ func TestAnswersKeepTheOrderOfRequests(t *testing.T) {
 	f.release <- 0
 	c.expect(2)
 	c.expect(3)
+}
+
+func TestHangUpClosesTheConnectionBehindEarlierAnswers(t *testing.T) {
+	f := start(t, nil)
+	c := f.dial()
+	fetch := kmsg.NewPtrFetchRequest()
+	fetch.SetVersion(12)
+	c.send(1, "", metadata(9))
+	c.send(2, "", fetch)
+	c.expect(1)
+	c.expectClosed()
+	<-f.after
 }
 
 func TestAcksZeroIsAnsweredWithNothing(t *testing.T) {
