@@ -118,7 +118,7 @@ func (c Config) advertise(port int) string {
 		return c.Advertise
 	}
 	host, _, err := splitHostPort(c.KafkaListen)
-	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {
+	if err != nil || wildcard(host) {
 		host = "localhost"
 		// Who listens everywhere has clients elsewhere, which know this machine by its name.
 		if name, err := os.Hostname(); err == nil {

@@ -105,7 +105,7 @@ func (c Config) Validate() error {
 		switch {
 		case err != nil:
 			bad("advertise", "%v; want host:port, as in wadi.example.org:9092", err)
-		case host == "" || net.ParseIP(host).IsUnspecified() && net.ParseIP(host) != nil || port == 0:
+		case wildcard(host) || port == 0:
 			bad("advertise", "%q is no address that a client can connect to; name a host and a port", c.Advertise)
 		}
 	}
@@ -171,6 +171,10 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// wildcard reports whether the host stands for all addresses of a machine, so
+// that no client can connect to it.
+func wildcard(host string) bool { return host == "" || net.ParseIP(host).IsUnspecified() }
 
 // splitHostPort parses host:port with a numeric port in 0..65535.
 func splitHostPort(addr string) (host string, port int32, err error) {

@@ -1,7 +1,11 @@
 package produce
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -118,29 +122,23 @@ func (f *file) add(entries []Entry, release func()) Ticket {
 
 // encode makes the file's bytes, and lets go of the requests' buffers. (They stay charged: the body has taken their place.)
 func (f *file) encode(compression datafile.Compression) error {
-	inputs := make([]datafile.Input, 0, len(f.sections))
-	for _, s := range f.sections {
-		inputs = append(inputs, s.input())
+	// In the order of the format, so that section i of the file is ordered[i].
+	f.ordered = slices.SortedFunc(maps.Values(f.sections), func(a, b *section) int {
+		return cmp.Or(bytes.Compare(a.topic[:], b.topic[:]), cmp.Compare(a.index, b.index))
+	})
+	inputs := make([]datafile.Input, len(f.ordered))
+	for i, s := range f.ordered {
+		inputs[i] = s.input()
 	}
 	encoded, err := datafile.Encode(f.commit.ID, compression, inputs)
 	if err != nil {
 		return err
 	}
-	type place struct {
-		topic uuid.UUID
-		index int32
-	}
-	byPlace := make(map[place]*section, len(f.sections))
-	for _, s := range f.sections {
-		byPlace[place{s.topic, s.index}] = s
-	}
 	f.body = encoded.Bytes
 	f.commit.Size = int64(len(encoded.Bytes))
 	f.commit.Appends = make([]metadata.Append, len(encoded.Sections))
-	f.ordered = make([]*section, len(encoded.Sections))
 	for i, es := range encoded.Sections {
-		s := byPlace[place{es.TopicID, es.Partition}]
-		f.ordered[i] = s
+		s := f.ordered[i]
 		f.commit.Appends[i] = metadata.Append{
 			Partition: s.partition, Encoding: metadata.Encoding(es.Encoding),
 			Position: es.Position, StoredSize: es.StoredSize, Batches: s.describe(),

@@ -17,7 +17,6 @@ const uploadTimeout = 2 * time.Minute
 func (a *Accumulator) upload(f *file) {
 	defer close(f.uploaded)
 	a.metrics.buffered.Observe(time.Since(f.opened).Seconds())
-	raw := f.bytes
 	if f.err != nil { // it got no ID
 		return
 	}
@@ -26,7 +25,7 @@ func (a *Accumulator) upload(f *file) {
 		return
 	}
 	a.metrics.fileBytes.Observe(float64(len(f.body)))
-	a.metrics.rawBytes.Add(float64(raw))
+	a.metrics.rawBytes.Add(float64(f.bytes))
 	a.metrics.storedBytes.Add(float64(len(f.body)))
 
 	start := time.Now()
