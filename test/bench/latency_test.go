@@ -18,7 +18,7 @@ func BenchmarkLatency(b *testing.B) {
 			createTopic(b, a.Bootstrap(), "latency", 1)
 			batch, _ := randomBatch(0, 1)
 			frame := produceFrame("latency", []int32{0}, batch)
-			before := metrics(b, a)
+			before := a.Metrics()
 			var waits []time.Duration
 			pace := time.NewTicker(20 * time.Millisecond)
 			defer pace.Stop()
@@ -26,7 +26,7 @@ func BenchmarkLatency(b *testing.B) {
 				<-pace.C
 				waits = append(waits, produceAll(b, a.Bootstrap(), [][]byte{frame}, 1, 1))
 			}
-			after := metrics(b, a)
+			after := a.Metrics()
 			parts := 0.0
 			for _, step := range []string{"buffered", "put", "commit"} {
 				name := "wadi_produce_" + step + "_seconds"

@@ -1,9 +1,7 @@
 package bench
 
 import (
-	"bufio"
 	"fmt"
-	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -41,30 +39,6 @@ func used(b *testing.B, a *harness.AgentProcess) usage {
 		cpu: time.Duration(number(14)+number(15)) * 10 * time.Millisecond,
 		rss: number(24) * int64(os.Getpagesize()),
 	}
-}
-
-// metrics returns the agent's metrics, with samples of one name added up.
-func metrics(b *testing.B, a *harness.AgentProcess) map[string]float64 {
-	b.Helper()
-	resp, err := http.Get(a.HTTP() + "/metrics")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer resp.Body.Close()
-	sums := map[string]float64{}
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		sample, value, ok := strings.Cut(lines.Text(), " ")
-		v, err := strconv.ParseFloat(value, 64)
-		if !ok || err != nil || strings.HasPrefix(sample, "#") {
-			continue
-		}
-		name, _, _ := strings.Cut(sample, "{")
-		sums[name] += v
-		if name != sample {
-			sums[sample] = v
-		}
-	}
-	return sums
 }
 
 // requests returns how many requests of a verb the agent made to its object store.

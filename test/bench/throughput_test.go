@@ -37,9 +37,9 @@ func BenchmarkThroughput(b *testing.B) {
 			load := newLoad()
 
 			createTopic(b, a.Bootstrap(), "produce", loadPartitions)
-			before, counted := used(b, a), metrics(b, a)
+			before, counted := used(b, a), a.Metrics()
 			took := produceAll(b, a.Bootstrap(), load.frames("produce"), load.count, loadInFlight)
-			after, recounted := used(b, a), metrics(b, a)
+			after, recounted := used(b, a), a.Metrics()
 			rawPut = (rawPut + rawPuts(b, bucket)) / 2
 			b.ReportMetric(mbPerSecond(load.bytes, took), "produce-MB/s")
 			b.ReportMetric(mbPerSecond(load.bytes, took)/rawPut, "produce/raw-PUT")

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,9 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -70,13 +67,13 @@ func TestAgentSurvivesBytesThatAreNoRequest(t *testing.T) {
 		}
 		cases["noise "+strconv.Itoa(i)] = noise
 	}
-	before := gauge(t, agent, "go_goroutines")
+	before := agent.Metrics()["go_goroutines"]
 	for name, bytes := range cases {
 		sendAndHangUp(t, name, agent.Bootstrap(), bytes)
 	}
-	eventually(t, "connections are closed", func() bool { return gauge(t, agent, "wadi_connections") <= 2 })
-	eventually(t, "goroutines end", func() bool { return gauge(t, agent, "go_goroutines") <= before+8 })
-	eventually(t, "memory is given back", func() bool { return gauge(t, agent, "wadi_request_memory_bytes") == 0 })
+	eventually(t, "connections are closed", func() bool { return agent.Metrics()["wadi_connections"] <= 2 })
+	eventually(t, "goroutines end", func() bool { return agent.Metrics()["go_goroutines"] <= before+8 })
+	eventually(t, "memory is given back", func() bool { return agent.Metrics()["wadi_request_memory_bytes"] == 0 })
 	produceOne(t, agent.Bootstrap(), "alive")
 }
 
@@ -225,29 +222,6 @@ func batch() []byte {
 	)
 	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
 	return b
-}
-
-// gauge returns the sum of a metric's samples as the agent exports it, 0 when it has none.
-func gauge(t testing.TB, agent *harness.AgentProcess, name string) float64 {
-	t.Helper()
-	resp, err := http.Get(agent.HTTP() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	sum := 0.0
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		sample, value, ok := strings.Cut(lines.Text(), " ")
-		if base, _, _ := strings.Cut(sample, "{"); !ok || base != name {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum += v
-	}
-	return sum
 }
 
 // eventually waits until the condition holds, and fails the test when it does

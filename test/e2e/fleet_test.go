@@ -38,7 +38,7 @@ func TestLongPollWakesOnCommitOfAnotherAgent(t *testing.T) {
 		resp, err := c.SeedBrokers()[0].Request(t.Context(), oldFetch{fetch})
 		answered <- result{resp, err}
 	}()
-	eventually(t, "the fetch waits", func() bool { return gauge(t, reader, "wadi_fetch_waiting") == 1 })
+	eventually(t, "the fetch waits", func() bool { return reader.Metrics()["wadi_fetch_waiting"] == 1 })
 
 	start := time.Now()
 	produceOne(t, writer.Bootstrap(), "tail")

@@ -52,7 +52,7 @@ func TestOutageOfAStoreLosesNothing(t *testing.T) {
 			store.Start()
 			traffic.awaitAcks(t, traffic.acks()+500)
 			checkLedger(t, traffic.stop(t), readAll(t, agent.Bootstrap(), "ledger"))
-			if gauge(t, agent, "wadi_request_memory_bytes") != 0 {
+			if agent.Metrics()["wadi_request_memory_bytes"] != 0 {
 				t.Error("requests are still held in memory")
 			}
 		})

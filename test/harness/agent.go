@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"net"
@@ -153,6 +154,40 @@ func (a *AgentProcess) Bootstrap() string { return a.kafka }
 
 // HTTP returns the base URL of /livez, /readyz and /metrics. It stays the same across restarts.
 func (a *AgentProcess) HTTP() string { return "http://" + a.http }
+
+// Metrics returns what the agent exports at /metrics: each sample by its name with
+// labels, and the sum of a metric's samples by the name alone.
+func (a *AgentProcess) Metrics() map[string]float64 {
+	a.t.Helper()
+	resp, err := http.Get(a.HTTP() + "/metrics")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }() // read to its end, or the test fails
+	samples := map[string]float64{}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		line := lines.Text()
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		end := strings.LastIndexByte(line, ' ') // a label's value may hold spaces
+		sample := line[:max(end, 0)]
+		value, err := strconv.ParseFloat(line[end+1:], 64)
+		if err != nil {
+			a.t.Fatalf("/metrics: %q: %v", line, err)
+		}
+		name, _, labelled := strings.Cut(sample, "{")
+		samples[name] += value
+		if labelled {
+			samples[sample] = value
+		}
+	}
+	if err := lines.Err(); err != nil {
+		a.t.Fatalf("/metrics: %v", err)
+	}
+	return samples
+}
 
 // DataDir returns the agent's own folder, the value of --data-dir.
 func (a *AgentProcess) DataDir() string { return filepath.Join(a.folder, "data") }
