@@ -21,6 +21,8 @@ var (
 	ErrPartitionCount = errors.New("partition count must grow")
 	// ErrNodeIDInUse: a live agent holds the node ID.
 	ErrNodeIDInUse = errors.New("node ID in use by a live agent")
+	// ErrGroupVersion: the group changed since it was read; read it again.
+	ErrGroupVersion = errors.New("group changed meanwhile")
 	// ErrSchema: the database's schema is missing, older or newer than this
 	// binary; the message names `wadi migrate`.
 	ErrSchema = errors.New("metadata schema does not fit this version of wadi")
