@@ -49,6 +49,11 @@ const (
 	connectionsMaxIdleMs     = "connections.max.idle.ms"
 	maxRequestPartitionSize  = "max.request.partition.size.limit"
 	producerIDExpirationMs   = "producer.id.expiration.ms"
+
+	offsetMetadataMaxBytes          = "offset.metadata.max.bytes"
+	offsetsRetentionMinutes         = "offsets.retention.minutes"
+	offsetsRetentionCheckIntervalMs = "offsets.retention.check.interval.ms"
+
 	// MaxPartitionsPerTopic is Wadi's own: Kafka allows 10,000 new partitions
 	// in a request and has no limit for a topic.
 	MaxPartitionsPerTopic = "wadi.max.partitions.per.topic"
@@ -116,11 +121,11 @@ var ownBrokerDefinitions = []Definition{
 		Doc: "Partitions in one answer of DescribeTopicPartitions at most."},
 	{Name: numPartitions, Type: typeInt, Default: "1", Settable: true, check: atLeast(1),
 		Doc: "Partitions of topics created without a number."},
-	{Name: "offset.metadata.max.bytes", Type: typeInt, Default: "4096", Settable: true, check: atLeast(0),
+	{Name: offsetMetadataMaxBytes, Type: typeInt, Default: "4096", Settable: true, check: atLeast(0),
 		Doc: "Size of the text that a consumer may store with a committed offset at most."},
-	{Name: "offsets.retention.check.interval.ms", Type: typeLong, Default: "600000", Settable: true, check: atLeast(1),
+	{Name: offsetsRetentionCheckIntervalMs, Type: typeLong, Default: "600000", Settable: true, check: atLeast(1),
 		Doc: "Time between two looks for committed offsets that expired."},
-	{Name: "offsets.retention.minutes", Type: typeInt, Default: "10080", Settable: true, check: atLeast(1),
+	{Name: offsetsRetentionMinutes, Type: typeInt, Default: "10080", Settable: true, check: atLeast(1),
 		Doc: "Time for which committed offsets are kept after their group became empty or left the topic."},
 	{Name: producerIDExpirationMs, Type: typeInt, Default: "86400000", Settable: true, check: atLeast(1),
 		Doc: "Time without a write after which a partition forgets an idempotent producer."},

@@ -233,6 +233,13 @@ func TestParseBroker(t *testing.T) {
 		b.MaxPartitionsPerTopic != 10000 || b.MaxRequestPartitions != 2000 || b.ProducerIDExpirationMs != 86400000 {
 		t.Errorf("defaults are %+v", b)
 	}
+	if b.GroupMinSessionTimeoutMs != 6000 || b.GroupMaxSessionTimeoutMs != 1800000 || b.GroupInitialRebalanceDelayMs != 3000 ||
+		b.GroupMaxSize != math.MaxInt32 || b.GroupMaxMetadataBytes != 1<<20 ||
+		b.GroupConsumerSessionTimeoutMs != 45000 || b.GroupConsumerHeartbeatIntervalMs != 5000 || b.GroupConsumerMaxSize != math.MaxInt32 ||
+		!slices.Equal(b.GroupConsumerAssignors, []string{"uniform", "range"}) || b.GroupConsumerMigrationPolicy != "bidirectional" ||
+		b.OffsetMetadataMaxBytes != 4096 || b.OffsetsRetentionMinutes != 10080 || b.OffsetsRetentionCheckIntervalMs != 600000 {
+		t.Errorf("defaults of groups are %+v", b)
+	}
 	b, err := ParseBroker(map[string]string{"num.partitions": "12", "auto.create.topics.enable": "False", "delete.topic.enable": "false"})
 	if err != nil || b.NumPartitions != 12 || b.AutoCreateTopics || b.DeleteTopicEnable {
 		t.Errorf("settings give %+v, %v", b, err)
@@ -247,6 +254,18 @@ func TestParseBroker(t *testing.T) {
 		"number":        {map[string]string{"num.partitions": "many"}, "Not a number of type INT"},
 		"contradiction": {map[string]string{"log.cleaner.max.compaction.lag.ms": "1", "log.cleaner.min.compaction.lag.ms": "2"}, "conflict"},
 		"limit":         {map[string]string{"num.partitions": "10001"}, "wadi.max.partitions.per.topic (10000)"},
+
+		"classic session":   {map[string]string{"group.max.session.timeout.ms": "5"}, "group.max.session.timeout.ms (5) must be greater than or equal to group.min.session.timeout.ms (6000)"},
+		"short session":     {map[string]string{"group.consumer.session.timeout.ms": "5000"}, "group.consumer.session.timeout.ms (5000) must be greater than or equal to group.consumer.min.session.timeout.ms (45000)"},
+		"long session":      {map[string]string{"group.consumer.session.timeout.ms": "60001"}, "group.consumer.max.session.timeout.ms (60000) must be"},
+		"session bounds":    {map[string]string{"group.consumer.max.session.timeout.ms": "44999"}, "must be greater than or equal to group.consumer.min.session.timeout.ms"},
+		"heartbeat bounds":  {map[string]string{"group.consumer.max.heartbeat.interval.ms": "4999"}, "must be greater than or equal to group.consumer.min.heartbeat.interval.ms"},
+		"slow heartbeat":    {map[string]string{"group.consumer.heartbeat.interval.ms": "15001"}, "group.consumer.max.heartbeat.interval.ms (15000) must be"},
+		"fast heartbeat":    {map[string]string{"group.consumer.heartbeat.interval.ms": "4999"}, "must be greater than or equal to group.consumer.min.heartbeat.interval.ms (5000)"},
+		"beat over session": {map[string]string{"group.consumer.min.session.timeout.ms": "5000", "group.consumer.session.timeout.ms": "5000"}, "group.consumer.heartbeat.interval.ms (5000) must be less than group.consumer.session.timeout.ms (5000)"},
+		"no assignor":       {map[string]string{"group.consumer.assignors": ","}, "group.consumer.assignors: Configuration can't be empty"},
+		"other assignor":    {map[string]string{"group.consumer.assignors": "range,sticky"}, "String must be one of: uniform, range"},
+		"little metadata":   {map[string]string{"wadi.group.max.metadata.bytes": "1023"}, "Value must be at least 1024"},
 	} {
 		if err := ValidateBroker(tc.settings); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: error %v, want %q", name, err, tc.want)

@@ -159,6 +159,17 @@ func eachOf(allowed ...string) check {
 	}
 }
 
+// someOf is eachOf for a list that may not be empty.
+func someOf(allowed ...string) check {
+	each := eachOf(allowed...)
+	return func(value string) string {
+		if len(SplitList(value)) == 0 {
+			return "Configuration can't be empty; it takes some of: " + strings.Join(allowed, ", ")
+		}
+		return each(value)
+	}
+}
+
 // throttledReplicas accepts "*" or partition:broker pairs.
 func throttledReplicas(value string) string {
 	if value == "*" {

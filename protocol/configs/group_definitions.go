@@ -44,27 +44,43 @@ var clientMetricsDefinitions = []Definition{
 		Doc: "Prefixes of the names of the metrics to report; empty is none."},
 }
 
+// Names of the settings of groups that [Broker] has a field for.
+const (
+	groupMinSessionTimeoutMs         = "group.min.session.timeout.ms"
+	groupMaxSessionTimeoutMs         = "group.max.session.timeout.ms"
+	groupInitialRebalanceDelayMs     = "group.initial.rebalance.delay.ms"
+	groupMaxSize                     = "group.max.size"
+	groupConsumerSessionTimeoutMs    = "group.consumer.session.timeout.ms"
+	groupConsumerHeartbeatIntervalMs = "group.consumer.heartbeat.interval.ms"
+	groupConsumerMaxSize             = "group.consumer.max.size"
+	groupConsumerAssignors           = "group.consumer.assignors"
+	groupConsumerMigrationPolicy     = "group.consumer.migration.policy"
+	// groupMaxMetadataBytes is Wadi's own: Kafka bounds a group by the largest
+	// record that its offsets topic takes.
+	groupMaxMetadataBytes = "wadi.group.max.metadata.bytes"
+)
+
 // groupBrokerDefinitions set the group configs' defaults and bounds.
 var groupBrokerDefinitions = []Definition{
-	groupInt("group.consumer.heartbeat.interval.ms", "5000", "Default of the group config consumer.heartbeat.interval.ms."),
+	groupInt(groupConsumerHeartbeatIntervalMs, "5000", "Default of the group config consumer.heartbeat.interval.ms."),
 	groupInt("group.consumer.max.heartbeat.interval.ms", "15000", "Longest heartbeat interval of consumer groups."),
 	groupInt("group.consumer.max.session.timeout.ms", "60000", "Longest session timeout of consumer groups."),
-	groupInt("group.consumer.max.size", maxInt, "Members of a consumer group at most."),
+	groupInt(groupConsumerMaxSize, maxInt, "Members of a consumer group at most."),
 	groupInt("group.consumer.min.heartbeat.interval.ms", "5000", "Shortest heartbeat interval of consumer groups."),
 	groupInt("group.consumer.min.session.timeout.ms", "45000", "Shortest session timeout of consumer groups."),
-	groupInt("group.consumer.session.timeout.ms", "45000", "Default of the group config consumer.session.timeout.ms."),
-	{Name: "group.consumer.assignors", Type: typeList, Default: "uniform,range", Settable: true, check: eachOf("uniform", "range"),
+	groupInt(groupConsumerSessionTimeoutMs, "45000", "Default of the group config consumer.session.timeout.ms."),
+	{Name: groupConsumerAssignors, Type: typeList, Default: "uniform,range", Settable: true, check: someOf("uniform", "range"),
 		Doc: "Assignors that consumer groups may choose from; the first is for those that don't choose."},
-	{Name: "group.consumer.migration.policy", Type: typeString, Default: "bidirectional", Settable: true, check: oneOf("disabled", "downgrade", "upgrade", "bidirectional"),
+	{Name: groupConsumerMigrationPolicy, Type: typeString, Default: "bidirectional", Settable: true, check: oneOf("disabled", "downgrade", "upgrade", "bidirectional"),
 		Doc: "Whether a group with members may change from the classic to the consumer protocol (upgrade) and back (downgrade)."},
 	{Name: "group.coordinator.rebalance.protocols", Type: typeList, Default: "classic,consumer", Settable: true, check: eachOf("classic", "consumer", "share", "streams"),
 		Doc: "Group protocols that are enabled."},
-	{Name: "group.initial.rebalance.delay.ms", Type: typeInt, Default: "3000", Settable: true, check: atLeast(0),
+	{Name: groupInitialRebalanceDelayMs, Type: typeInt, Default: "3000", Settable: true, check: atLeast(0),
 		Doc: "Time that a new classic group waits for more members before its first rebalance."},
-	{Name: "group.max.session.timeout.ms", Type: typeInt, Default: "1800000", Settable: true, check: atLeast(1),
+	{Name: groupMaxSessionTimeoutMs, Type: typeInt, Default: "1800000", Settable: true, check: atLeast(1),
 		Doc: "Longest session timeout that a member of a classic group may ask for."},
-	groupInt("group.max.size", maxInt, "Members of a classic group at most."),
-	{Name: "group.min.session.timeout.ms", Type: typeInt, Default: "6000", Settable: true, check: atLeast(0),
+	groupInt(groupMaxSize, maxInt, "Members of a classic group at most."),
+	{Name: groupMinSessionTimeoutMs, Type: typeInt, Default: "6000", Settable: true, check: atLeast(0),
 		Doc: "Shortest session timeout that a member of a classic group may ask for."},
 	groupInt("group.share.heartbeat.interval.ms", "5000", "Default of the group config share.heartbeat.interval.ms."),
 	groupInt("group.share.session.timeout.ms", "45000", "Default of the group config share.session.timeout.ms."),
@@ -76,9 +92,34 @@ var groupBrokerDefinitions = []Definition{
 	{Name: "group.streams.num.standby.replicas", Type: typeInt, Default: "0", Settable: true, check: atLeast(0),
 		Doc: "Default of the group config streams.num.standby.replicas."},
 	groupInt("group.streams.session.timeout.ms", "45000", "Default of the group config streams.session.timeout.ms."),
+	{Name: groupMaxMetadataBytes, Type: typeInt, Default: "1048576", Settable: true, check: atLeast(1024),
+		Doc: "Bytes that one member may store in its group at most: subscription, user data, assignment."},
 }
 
 // groupInt is a settable INT of at least 1.
 func groupInt(name, value, doc string) Definition {
 	return Definition{Name: name, Type: typeInt, Default: value, Settable: true, Doc: doc, check: atLeast(1)}
+}
+
+// checkGroupBounds compares the settings of groups with each other, as Kafka
+// does when a broker starts, but for the bounds of classic groups: Kafka takes
+// those as they are and then lets no member join.
+func checkGroupBounds(v values) error {
+	for _, c := range []struct{ low, high string }{
+		{groupMinSessionTimeoutMs, groupMaxSessionTimeoutMs},
+		{"group.consumer.min.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms"},
+		{"group.consumer.min.heartbeat.interval.ms", groupConsumerHeartbeatIntervalMs},
+		{groupConsumerHeartbeatIntervalMs, "group.consumer.max.heartbeat.interval.ms"},
+		{"group.consumer.min.session.timeout.ms", "group.consumer.max.session.timeout.ms"},
+		{"group.consumer.min.session.timeout.ms", groupConsumerSessionTimeoutMs},
+		{groupConsumerSessionTimeoutMs, "group.consumer.max.session.timeout.ms"},
+	} {
+		if low, high := v.int(c.low), v.int(c.high); low > high {
+			return invalidf("%s (%d) must be greater than or equal to %s (%d)", c.high, high, c.low, low)
+		}
+	}
+	if beat, session := v.int(groupConsumerHeartbeatIntervalMs), v.int(groupConsumerSessionTimeoutMs); beat >= session {
+		return invalidf("%s (%d) must be less than %s (%d)", groupConsumerHeartbeatIntervalMs, beat, groupConsumerSessionTimeoutMs, session)
+	}
+	return nil
 }
