@@ -166,14 +166,23 @@ func (c *Catalog) Lookup(ctx context.Context, names []string, ids []uuid.UUID) (
 
 // AllTopics returns all topics by name, from the cache once that is loaded.
 func (c *Catalog) AllTopics(ctx context.Context) ([]metadata.Topic, error) {
-	if topics, loaded := c.table.all(); loaded {
-		return topics, nil
+	topics, _, err := c.Snapshot(ctx)
+	return topics, err
+}
+
+// Snapshot is [Catalog.AllTopics] with the number of a commit up to which the
+// topics have every change; of later changes they may have some. It grows, and of
+// two agents with the same number neither knows a change that the other can't know of soon.
+func (c *Catalog) Snapshot(ctx context.Context) (topics []metadata.Topic, seq int64, err error) {
+	topics, seq, loaded := c.table.all()
+	if loaded {
+		return topics, seq, nil
 	}
 	if err := c.load(ctx); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	topics, _ := c.table.all()
-	return topics, nil
+	topics, seq, _ = c.table.all()
+	return topics, seq, nil
 }
 
 // TopicConfig returns what the topic's configs say now, parsed once per change.
@@ -228,7 +237,7 @@ func (c *Catalog) write(ctx context.Context, change func() (metadata.Topic, erro
 		return metadata.Topic{}, err
 	}
 	if !c.table.put(t, topic) {
-		c.refresh(ctx, []uuid.UUID{topic.ID})
+		c.refresh(ctx, []uuid.UUID{topic.ID}, 0)
 	}
 	return topic, nil
 }
@@ -249,14 +258,17 @@ func (c *Catalog) DeleteTopic(ctx context.Context, id uuid.UUID) error {
 // are read anew. What can't be read now is read as soon as the store answers.
 func (c *Catalog) Apply(ctx context.Context, commits []metadata.Commit) {
 	var ids []uuid.UUID
+	var seq int64
 	for _, commit := range commits {
-		ids = append(ids, commit.Topics...)
+		if len(commit.Topics) > 0 {
+			ids, seq = append(ids, commit.Topics...), commit.Seq
+		}
 	}
 	if len(ids) == 0 {
 		return
 	}
 	slices.SortFunc(ids, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
-	c.refresh(ctx, slices.Compact(ids))
+	c.refresh(ctx, slices.Compact(ids), seq)
 }
 
 // Reset reads all topics anew, as after a gap in the feed. What can't be read
@@ -264,16 +276,19 @@ func (c *Catalog) Apply(ctx context.Context, commits []metadata.Commit) {
 func (c *Catalog) Reset(ctx context.Context) {
 	if err := c.load(ctx); err != nil {
 		c.log.Warn("can't read the topics from the metadata store; will try again", "error", err)
-		c.repair(nil)
+		c.repair(nil, 0)
 	}
 }
 
-// refresh reads topics anew, now or later.
-func (c *Catalog) refresh(ctx context.Context, ids []uuid.UUID) {
+// refresh reads topics anew, now or later; with them the table has every
+// change up to the commit seq.
+func (c *Catalog) refresh(ctx context.Context, ids []uuid.UUID, seq int64) {
 	if err := c.query(ctx, nil, ids); err != nil {
 		c.log.Warn("can't read changed topics from the metadata store; will try again", "topics", len(ids), "error", err)
-		c.repair(ids)
+		c.repair(ids, seq)
+		return
 	}
+	c.advance(seq)
 }
 
 // load reads all topics.
@@ -282,11 +297,12 @@ func (c *Catalog) load(ctx context.Context) error {
 	defer cancel()
 	t := c.table.begin()
 	defer c.table.end(t)
-	topics, _, err := c.store.ListTopics(ctx)
+	topics, seq, err := c.store.ListTopics(ctx)
 	if err != nil {
 		return fmt.Errorf("list topics: %w", err)
 	}
 	c.table.putAll(t, topics)
+	c.table.reflects(seq)
 	return nil
 }
 

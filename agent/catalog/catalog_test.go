@@ -368,6 +368,13 @@ func TestApplyFollowsOtherAgents(t *testing.T) {
 	if !c.RecentlyDeleted("gone") {
 		t.Error("another agent's deletion is not remembered")
 	}
+	last, err := store.LastSeq(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, seq, err := c.Snapshot(ctx); err != nil || seq != last {
+		t.Errorf("the snapshot has every change up to %d (%v), want %d", seq, err, last)
+	}
 }
 
 func TestOutageIsRepaired(t *testing.T) {
@@ -399,6 +406,9 @@ func TestOutageIsRepaired(t *testing.T) {
 			if _, err := c.TopicByName(ctx, "unknown"); !errors.Is(err, metadata.ErrUnavailable) {
 				t.Errorf("an unknown topic during the outage: %v, want ErrUnavailable", err)
 			}
+			if _, got, err := c.Snapshot(ctx); err != nil || got != seq {
+				t.Errorf("during the outage the snapshot claims to have every change up to %d (%v), want %d", got, err, seq)
+			}
 			if got, err := c.Lookup(ctx, []string{"t", "unknown"}, nil); !errors.Is(err, metadata.ErrUnavailable) || len(got) != 1 {
 				t.Errorf("both during the outage: %v, %v", got, err)
 			}
@@ -407,7 +417,8 @@ func TestOutageIsRepaired(t *testing.T) {
 			for {
 				got, _ := c.table.byID(topic.ID)
 				_, ok := c.table.byID(unknown.ID)
-				if ok && len(got.Partitions) == 4 {
+				_, reflected, _ := c.table.all()
+				if ok && len(got.Partitions) == 4 && reflected == seq+2 {
 					break
 				}
 				waitABit(t)

@@ -87,14 +87,31 @@ type repairs struct {
 	running bool
 	all     bool
 	ids     map[uuid.UUID]struct{}
+	// seq is the last commit that is mended with them.
+	seq int64
 }
 
-// repair reads topics, nil for all, as soon as the store answers.
-func (c *Catalog) repair(ids []uuid.UUID) {
+// advance notes that the table has every change up to the commit, unless an
+// earlier one still has to be repaired, which then brings it.
+func (c *Catalog) advance(seq int64) {
+	r := &c.repairs
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running {
+		r.seq = max(r.seq, seq)
+		return
+	}
+	c.table.reflects(seq)
+}
+
+// repair reads topics, nil for all, as soon as the store answers. With them the
+// table has every change up to the commit seq.
+func (c *Catalog) repair(ids []uuid.UUID, seq int64) {
 	r := &c.repairs
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = r.all || ids == nil
+	r.seq = max(r.seq, seq)
 	if r.ids == nil {
 		r.ids = map[uuid.UUID]struct{}{}
 	}
@@ -124,6 +141,7 @@ func (c *Catalog) runRepairs() {
 		r.all, r.ids = false, nil
 		if !all && len(ids) == 0 {
 			r.running = false
+			c.table.reflects(r.seq)
 			r.mu.Unlock()
 			return
 		}

@@ -43,6 +43,8 @@ type table struct {
 	deleted map[string]time.Time
 	loaded  bool
 	sorted  []metadata.Topic // all topics by name; nil after a change
+	// seq is the number of a commit up to which the table has every change of topics.
+	seq int64
 }
 
 type entry struct {
@@ -235,13 +237,21 @@ func (b *table) recentlyDeleted(name string) bool {
 	return ok && time.Since(at) < deletedMemory
 }
 
-// all returns all topics by name; loaded is false before the first putAll.
-func (b *table) all() (topics []metadata.Topic, loaded bool) {
+// reflects notes that the table has every change of topics up to the commit.
+func (b *table) reflects(seq int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.seq = max(b.seq, seq)
+}
+
+// all returns all topics by name, and a number up to which they have every
+// change; loaded is false before the first putAll.
+func (b *table) all() (topics []metadata.Topic, seq int64, loaded bool) {
 	b.mu.RLock()
-	topics, loaded = b.sorted, b.loaded
+	topics, seq, loaded = b.sorted, b.seq, b.loaded
 	b.mu.RUnlock()
 	if topics != nil || !loaded {
-		return topics, loaded
+		return topics, seq, loaded
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -253,5 +263,5 @@ func (b *table) all() (topics []metadata.Topic, loaded bool) {
 		slices.SortFunc(sorted, func(a, b metadata.Topic) int { return cmp.Compare(a.Name, b.Name) })
 		b.sorted = sorted
 	}
-	return b.sorted, true
+	return b.sorted, b.seq, true
 }

@@ -45,6 +45,8 @@ type conn struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	queue  chan answer
+	// gone is closed when the peer has ended the connection, or broken it.
+	gone chan struct{}
 
 	// stopped is set before the read deadline that ends the reader, so that
 	// the reader does not move the deadline again.
@@ -70,7 +72,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 		server: s, nc: nc, log: s.log.With("client", nc.RemoteAddr().String()),
 		client: protocol.Client{Host: host},
 		ctx:    ctx, cancel: cancel,
-		queue: make(chan answer, s.config.MaxInFlight),
+		queue: make(chan answer, s.config.MaxInFlight), gone: make(chan struct{}),
 	}
 }
 
@@ -83,6 +85,9 @@ func (c *conn) serve() {
 		c.write()
 	}()
 	err := c.read()
+	if !c.stopped.Load() {
+		close(c.gone)
+	}
 	close(c.queue)
 	c.logEnd(err)
 	<-written
@@ -236,7 +241,7 @@ func (c *conn) handle(a *answer, body kmsg.Request) (wait Pending, err error) {
 		// KIP-511: the client names its software once, for the connection.
 		c.client.SoftwareName, c.client.SoftwareVersion = v.ClientSoftwareName, v.ClientSoftwareVersion
 	}
-	req := &Request{Client: c.client, Body: body, done: a.done}
+	req := &Request{Client: c.client, Body: body, Gone: c.gone, done: a.done}
 	wait = handler(c.ctx, req)
 	if req.kept {
 		a.done = nil

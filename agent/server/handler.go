@@ -12,6 +12,10 @@ import (
 type Request struct {
 	Client protocol.Client
 	Body   kmsg.Request
+	// Gone is closed when the client ends or breaks the connection, by which a
+	// request that waits for long learns that nobody waits for its answer. (What the
+	// client sent before is answered all the same: it may read on.)
+	Gone <-chan struct{}
 
 	done  func()
 	kept  bool

@@ -380,3 +380,20 @@ func TestRefuseFillsEveryServedRequest(t *testing.T) {
 		}
 	}
 }
+
+func TestWaitingRequestLearnsThatItsClientLeft(t *testing.T) {
+	f := start(t, nil)
+	c := f.dial()
+	c.send(1, "", produce(9, 1, 10))
+	req := <-f.started
+	select {
+	case <-req.Gone:
+		t.Fatal("the client counts as gone while it waits")
+	default:
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-req.Gone
+	f.release <- 0
+}
