@@ -4,6 +4,7 @@ package args
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -37,6 +38,17 @@ func Some(what string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// Unique drops names that were given twice, keeping the order.
+func Unique(names []string) []string {
+	var kept []string
+	for _, name := range names {
+		if !slices.Contains(kept, name) {
+			kept = append(kept, name)
+		}
+	}
+	return kept
 }
 
 // Subcommand is for commands that only group others: what is left as an

@@ -5,7 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
+
+	"github.com/wadi-log/wadi/cmd/wadi/internal/flagvalue"
 )
 
 // position is a place in a partition as the user names it, before anything is
@@ -36,8 +37,11 @@ func parsePosition(text string) (position, error) {
 	case text == "end":
 		return position{kind: atEnd}, nil
 	case strings.HasPrefix(text, "@"):
-		ms, err := parseTime(text[1:])
-		return position{kind: atTime, n: ms}, err
+		ms, err := flagvalue.ParseTime(text[1:])
+		if err != nil {
+			return position{}, errPosition
+		}
+		return position{kind: atTime, n: ms}, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	switch {
@@ -47,19 +51,6 @@ func parsePosition(text string) (position, error) {
 		return position{kind: beforeEnd, n: -n}, nil // -0 is the end
 	}
 	return position{kind: atOffset, n: n}, nil
-}
-
-// parseTime returns ms since the epoch.
-func parseTime(text string) (int64, error) {
-	if ms, err := strconv.ParseInt(text, 10, 64); err == nil && ms >= 0 {
-		return ms, nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || t.UnixMilli() < 0 {
-		return 0, errPosition
-	}
-	// Rounded up: "from 09:00:00.0005 on" must not show what came before.
-	return t.Add(time.Millisecond - 1).UnixMilli(), nil
 }
 
 // bounds are what a partition holds when the command starts. atTime is the

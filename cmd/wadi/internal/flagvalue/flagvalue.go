@@ -129,6 +129,28 @@ func formatDuration(d time.Duration) string {
 	return text
 }
 
+// Time is a point in time, in ms since the epoch.
+func Time(target *int64) *Value[int64] {
+	return &Value[int64]{
+		target: target, kind: "time",
+		parse:  func(text string, _ int64) (int64, error) { return ParseTime(text) },
+		format: func(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339Nano) },
+	}
+}
+
+// ParseTime reads a time in RFC 3339, or ms since the epoch, and returns ms.
+// It rounds up: "from 09:00:00.0005 on" must not include what came before.
+func ParseTime(text string) (int64, error) {
+	if ms, err := strconv.ParseInt(text, 10, 64); err == nil && ms >= 0 {
+		return ms, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || t.UnixMilli() < 0 {
+		return 0, errors.New("want a time in RFC 3339, as in 2026-11-23T09:00:00Z, or ms since 1970")
+	}
+	return t.Add(time.Millisecond - 1).UnixMilli(), nil
+}
+
 // Size is a number of bytes: plain, or with a unit (KiB, MiB, GiB; KB, MB, GB
 // are powers of ten).
 func Size(target *int64) *Value[int64] {

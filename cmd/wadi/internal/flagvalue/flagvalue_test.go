@@ -146,3 +146,30 @@ func TestOneOfTakesItsWordsOnly(t *testing.T) {
 		t.Errorf("got %q, %v", word, err)
 	}
 }
+
+func TestTimeRoundsUpToMilliseconds(t *testing.T) {
+	for text, want := range map[string]int64{
+		"0":                          0,
+		"1700000000123":              1700000000123,
+		"1970-01-01T00:00:01Z":       1000,
+		"1970-01-01T01:00:01+01:00":  1000,
+		"1970-01-01T00:00:00.0015Z":  2,
+		"1970-01-01T00:00:00.001Z":   1,
+		"1970-01-01T00:00:01.000Z":   1000,
+		"2026-11-23T09:00:00.00001Z": 1795424400001,
+	} {
+		var ms int64
+		value := Time(&ms)
+		if err := value.Set(text); err != nil || ms != want {
+			t.Errorf("%s: got %d, %v; want %d", text, ms, err, want)
+		}
+		if again, err := ParseTime(value.String()); err != nil || again != want {
+			t.Errorf("%s: printed as %s, which reads as %d, %v", text, value, again, err)
+		}
+	}
+	for _, text := range []string{"", "noon", "-1", "2026-11-23", "1969-12-31T00:00:00Z"} {
+		if ms, err := ParseTime(text); err == nil {
+			t.Errorf("%q: got %d, want an error", text, ms)
+		}
+	}
+}

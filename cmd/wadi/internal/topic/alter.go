@@ -12,6 +12,7 @@ import (
 	"github.com/wadi-log/wadi/cmd/wadi/internal/args"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/bootstrap"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/flagvalue"
+	"github.com/wadi-log/wadi/cmd/wadi/internal/output"
 )
 
 func alterCommand() *cobra.Command {
@@ -73,7 +74,7 @@ func configChanges(set map[string]string, deletes []string) ([]kadm.AlterConfig,
 		}
 		changes = append(changes, kadm.AlterConfig{Op: kadm.SetConfig, Name: key, Value: &value})
 	}
-	for _, key := range unique(deletes) {
+	for _, key := range args.Unique(deletes) {
 		changes = append(changes, kadm.AlterConfig{Op: kadm.DeleteConfig, Name: key})
 	}
 	slices.SortFunc(changes, func(a, b kadm.AlterConfig) int { return strings.Compare(a.Name, b.Name) })
@@ -119,6 +120,6 @@ func addPartitions(cmd *cobra.Command, client *bootstrap.Client, name string, co
 	if response := responses[name]; response.Err != nil {
 		return client.Explain("adding partitions to "+name, response.Err, response.ErrMessage)
 	}
-	cmd.PrintErrf("topic %s has %s\n", name, plural(count, "partition"))
+	cmd.PrintErrf("topic %s has %s\n", name, output.Plural(count, "partition"))
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/wadi-log/wadi/cmd/wadi/internal/args"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/bootstrap"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/flagvalue"
+	"github.com/wadi-log/wadi/cmd/wadi/internal/output"
 )
 
 func createCommand() *cobra.Command {
@@ -55,7 +56,7 @@ func createCommand() *cobra.Command {
 			if err != nil {
 				return client.Explain("creating topic "+names[0], err, created.ErrMessage)
 			}
-			cmd.PrintErrf("created topic %s with %s\n", names[0], plural(int(created.NumPartitions), "partition"))
+			cmd.PrintErrf("created topic %s with %s\n", names[0], output.Plural(int(created.NumPartitions), "partition"))
 			return nil
 		},
 	}

@@ -1,16 +1,16 @@
 package topic
 
 import (
-	"bufio"
-	"context"
+	"cmp"
 	"errors"
-	"io"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wadi-log/wadi/cmd/wadi/internal/args"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/bootstrap"
+	"github.com/wadi-log/wadi/cmd/wadi/internal/output"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/terminal"
 )
 
@@ -25,7 +25,7 @@ func deleteCommand() *cobra.Command {
 		Args:              args.Some("a topic"),
 		ValidArgsFunction: connection.CompleteTopics(0),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			names = unique(names)
+			names = args.Unique(names)
 			if !yes && !terminal.Is(cmd.InOrStdin()) {
 				return errors.New("deleting topics can't be undone; say --yes where nobody can be asked")
 			}
@@ -40,8 +40,9 @@ func deleteCommand() *cobra.Command {
 				return err
 			}
 			if !yes {
-				if err := confirm(cmd, names); err != nil {
-					return err
+				question := fmt.Sprintf("Delete %s with all records: %s?", output.Plural(len(names), "topic"), strings.Join(names, ", "))
+				if yes, err := terminal.Confirm(cmd, question); err != nil || !yes {
+					return cmp.Or(err, errors.New("nothing was deleted"))
 				}
 			}
 			return deleteTopics(cmd, client, names)
@@ -51,29 +52,6 @@ func deleteCommand() *cobra.Command {
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask")
 	connection.Register(cmd)
 	return cmd
-}
-
-// confirm asks on the terminal; anything but yes is an error.
-func confirm(cmd *cobra.Command, names []string) error {
-	cmd.PrintErrf("Delete %s with all records: %s? Type yes: ", plural(len(names), "topic"), strings.Join(names, ", "))
-	answer := make(chan string, 1)
-	go func() {
-		// Ends with the process at the latest: a read from a terminal can't be cancelled.
-		line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			line = ""
-		}
-		answer <- strings.TrimSpace(line)
-	}()
-	select {
-	case <-cmd.Context().Done():
-		return context.Cause(cmd.Context())
-	case text := <-answer:
-		if strings.EqualFold(text, "yes") || strings.EqualFold(text, "y") {
-			return nil
-		}
-		return errors.New("nothing was deleted")
-	}
 }
 
 func deleteTopics(cmd *cobra.Command, client *bootstrap.Client, names []string) error {

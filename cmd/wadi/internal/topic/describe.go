@@ -16,6 +16,7 @@ import (
 
 	"github.com/wadi-log/wadi/cmd/wadi/internal/args"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/bootstrap"
+	"github.com/wadi-log/wadi/cmd/wadi/internal/output"
 )
 
 // described is one topic in `wadi topic describe -o json`.
@@ -39,7 +40,7 @@ type partition struct {
 
 func describeCommand() *cobra.Command {
 	var connection bootstrap.Flags
-	output := "table"
+	format := "table"
 	cmd := &cobra.Command{
 		Use:   "describe TOPIC...",
 		Short: "Show partitions, offsets and configs of topics",
@@ -54,18 +55,18 @@ func describeCommand() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			topics, err := describe(cmd.Context(), client, unique(names))
+			topics, err := describe(cmd.Context(), client, args.Unique(names))
 			if err != nil {
 				return err
 			}
-			if output == "json" {
-				return writeJSON(cmd.OutOrStdout(), topics)
+			if format == "json" {
+				return output.JSON(cmd.OutOrStdout(), topics)
 			}
 			return writeDescribed(cmd.OutOrStdout(), topics)
 		},
 	}
 	cmd.Flags().SortFlags = false
-	registerOutput(cmd, &output, "table", "json")
+	output.Register(cmd, &format, "table", "json")
 	connection.Register(cmd)
 	return cmd
 }
@@ -133,7 +134,7 @@ func writeDescribed(w io.Writer, topics []described) error {
 		if i > 0 {
 			head.WriteString("\n")
 		}
-		fmt.Fprintf(&head, "%s  %s  id %s\n", topic.Name, plural(len(topic.Partitions), "partition"), topic.ID)
+		fmt.Fprintf(&head, "%s  %s  id %s\n", topic.Name, output.Plural(len(topic.Partitions), "partition"), topic.ID)
 		for _, key := range slices.Sorted(maps.Keys(topic.Configs)) {
 			fmt.Fprintf(&head, "  %s=%s\n", key, topic.Configs[key])
 		}
@@ -147,7 +148,7 @@ func writeDescribed(w io.Writer, topics []described) error {
 				strconv.FormatInt(p.Start, 10), strconv.FormatInt(p.End, 10),
 			})
 		}
-		if err := table(w, "PARTITION LEADER START END", rows); err != nil {
+		if err := output.Table(w, "PARTITION LEADER START END", rows); err != nil {
 			return err
 		}
 	}

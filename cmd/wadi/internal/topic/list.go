@@ -10,7 +10,7 @@ import (
 
 	"github.com/wadi-log/wadi/cmd/wadi/internal/args"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/bootstrap"
-	"github.com/wadi-log/wadi/cmd/wadi/internal/flagvalue"
+	"github.com/wadi-log/wadi/cmd/wadi/internal/output"
 )
 
 // listed is one topic in `wadi topic list -o json`.
@@ -25,7 +25,7 @@ func listCommand() *cobra.Command {
 	var (
 		connection bootstrap.Flags
 		internal   bool
-		output     = "table"
+		format     = "table"
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -51,21 +51,21 @@ func listCommand() *cobra.Command {
 					found = append(found, listed{topic.Topic, idText(topic.ID), len(topic.Partitions), topic.IsInternal})
 				}
 			}
-			return writeList(cmd, output, found)
+			return writeList(cmd, format, found)
 		},
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().BoolVar(&internal, "internal", false, "list Kafka's internal topics too")
-	registerOutput(cmd, &output, "table", "json", "name")
+	output.Register(cmd, &format, "table", "json", "name")
 	connection.Register(cmd)
 	return cmd
 }
 
-func writeList(cmd *cobra.Command, output string, topics []listed) error {
+func writeList(cmd *cobra.Command, format string, topics []listed) error {
 	out := cmd.OutOrStdout()
-	switch output {
+	switch format {
 	case "json":
-		return writeJSON(out, topics)
+		return output.JSON(out, topics)
 	case "name":
 		for _, topic := range topics {
 			if _, err := fmt.Fprintln(out, topic.Name); err != nil {
@@ -78,7 +78,7 @@ func writeList(cmd *cobra.Command, output string, topics []listed) error {
 	for _, topic := range topics {
 		rows = append(rows, []string{topic.Name, strconv.Itoa(topic.Partitions), topic.ID})
 	}
-	return table(out, "NAME PARTITIONS ID", rows)
+	return output.Table(out, "NAME PARTITIONS ID", rows)
 }
 
 // idText is the topic ID as Kafka prints it: URL-safe base64 of the UUID (KIP-516).
@@ -87,12 +87,4 @@ func idText(id kadm.TopicID) string {
 		return "-" // brokers before Kafka 2.8
 	}
 	return base64.RawURLEncoding.EncodeToString(id[:])
-}
-
-// registerOutput adds -o with the words that it takes, and their completion.
-func registerOutput(cmd *cobra.Command, output *string, words ...string) {
-	cmd.Flags().VarP(flagvalue.OneOf(output, words...), "output", "o", "format of the output")
-	if err := cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // the flag was added in the line above
-	}
 }

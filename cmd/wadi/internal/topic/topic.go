@@ -5,12 +5,6 @@ package topic
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -56,45 +50,4 @@ func load(ctx context.Context, client *bootstrap.Client, names ...string) ([]kad
 		}
 	}
 	return topics, nil
-}
-
-// table writes rows below a header, in aligned columns.
-func table(w io.Writer, header string, rows [][]string) error {
-	var text strings.Builder
-	fmt.Fprintln(&text, strings.ReplaceAll(header, " ", "\t"))
-	for _, row := range rows {
-		fmt.Fprintln(&text, strings.Join(row, "\t"))
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if _, err := io.WriteString(t, text.String()); err != nil {
-		return err
-	}
-	return t.Flush()
-}
-
-// writeJSON writes v as indented JSON.
-func writeJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(v)
-}
-
-// plural returns "1 partition" or "3 partitions".
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// unique drops names that were given twice, keeping the order.
-func unique(names []string) []string {
-	var kept []string
-	for _, name := range names {
-		if !slices.Contains(kept, name) {
-			kept = append(kept, name)
-		}
-	}
-	return kept
 }

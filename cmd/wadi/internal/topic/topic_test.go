@@ -2,9 +2,6 @@ package topic
 
 import (
 	"bytes"
-	"context"
-	"errors"
-	"io"
 	"strings"
 	"testing"
 
@@ -118,37 +115,4 @@ func TestInternalTopicsAreListedOnDemand(t *testing.T) {
 			t.Errorf("%v: got %q, %v; want %q", test.args, stdout, err, test.want)
 		}
 	}
-}
-
-func TestConfirm(t *testing.T) {
-	for answer, want := range map[string]string{"yes\n": "", "Y\n": "", "yes": "", "no\n": "nothing was deleted", "\n": "nothing was deleted", "": "nothing was deleted"} {
-		cmd := deleteCommand()
-		cmd.SetContext(t.Context())
-		cmd.SetIn(strings.NewReader(answer))
-		var question bytes.Buffer
-		cmd.SetErr(&question)
-		err := confirm(cmd, []string{"t", "u"})
-		if got := errorText(err); got != want || !strings.Contains(question.String(), "Delete 2 topics with all records: t, u?") {
-			t.Errorf("%q: got %q, asked %q", answer, got, question.String())
-		}
-	}
-
-	ctx, cancel := context.WithCancelCause(t.Context())
-	r, w := io.Pipe() // nobody answers
-	defer func() { _ = w.Close() }()
-	cmd := deleteCommand()
-	cmd.SetContext(ctx)
-	cmd.SetIn(r)
-	cmd.SetErr(io.Discard)
-	cancel(errors.New("interrupted"))
-	if err := confirm(cmd, []string{"t"}); errorText(err) != "interrupted" {
-		t.Errorf("got %v", err)
-	}
-}
-
-func errorText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }
