@@ -8,19 +8,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-func (c *Classic) heartbeat(groupID string, env Env, req *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse {
+func (c *Classic) heartbeat(groupID string, req *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse {
 	if groupID == "" {
 		return heartbeatFailed(req, kerr.InvalidGroupID)
 	}
-	m, err := c.knownMember(req.MemberID, req.InstanceID)
+	_, err := c.knownMember(req.MemberID, req.InstanceID)
 	switch {
 	case err != nil:
 		return heartbeatFailed(req, err)
 	case req.Generation != c.Generation:
 		return heartbeatFailed(req, kerr.IllegalGeneration)
-	}
-	c.heardOf(m.ID, env.Now)
-	if c.State == PreparingRebalance {
+	case c.State == PreparingRebalance:
 		return heartbeatFailed(req, kerr.RebalanceInProgress)
 	}
 	return req.ResponseKind().(*kmsg.HeartbeatResponse)

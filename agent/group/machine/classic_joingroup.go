@@ -170,7 +170,6 @@ func (c *Classic) joinKnown(env Env, client Client, req *kmsg.JoinGroupRequest) 
 	if err != nil {
 		return joinFailed(req, err)
 	}
-	c.heardOf(m.ID, env.Now)
 	same := slices.EqualFunc(m.Protocols, protocols(req), ClassicProtocol.equal)
 	switch {
 	case same && c.State == CompletingRebalance, same && c.State == Stable && c.Leader != m.ID:

@@ -19,7 +19,6 @@ func (c *Classic) syncGroup(groupID string, env Env, req *kmsg.SyncGroupRequest)
 	if err != nil {
 		return syncFailed(req, err)
 	}
-	c.heardOf(m.ID, env.Now)
 	if c.State == PreparingRebalance {
 		return syncFailed(req, kerr.RebalanceInProgress)
 	}

@@ -2,4 +2,71 @@
 // request and time in, state and answer out.
 //
 // It refuses to know where groups are stored, how requests arrive and who waits for what.
+// Its caller lets any agent serve any request of any member, and does it so: load the state and
+// what agents heard of the members, apply every request that waits for the group ([Group.Heard],
+// [Group.Tick], [Group.JoinGroup] ...), store the new state by compare-and-set, and only then answer.
+// What the machine guarantees in return:
+//
+//   - Equal states encode to equal bytes, and a request without effect changes none. So there is something
+//     to store only if the bytes differ, and a heartbeat stores nothing.
+//   - A request may be applied again to a state that has it already (its reply was lost). It has its effect
+//     once, and gets the answer that it would have got.
+//   - An answer that must wait follows from whatever state comes later ([Group.JoinAnswer],
+//     [Group.SyncAnswer]). States in between may be missed, and the agent that answers need not be the one that applied
+//     the request. When an agent dies, its clients send their requests again to others, which starts no rebalance.
+//   - Everything that ends by time ends at a time that is in the state ([Group.Due]), by whichever agent comes first.
+//
+// # Classic groups
+//
+// Members join until everybody is there (PreparingRebalance). Then a new generation begins: each learns its number, and
+// the leader, which is one of them, also learns who the others are and what they want. It decides who gets what and
+// sends that with its SyncGroup, for which the others wait (CompletingRebalance). From then on the group is Stable.
+//
+//	        Empty ◀─────────────────┐
+//	          │ the first joins     │ nobody is left: generation + 1
+//	          ▼                     │
+//	┌─▶ PreparingRebalance ─────────┘    joins wait, heartbeats say REBALANCE_IN_PROGRESS
+//	│         │ everybody joined, or the phase is over and who didn't join is out:
+//	│         ▼ generation + 1
+//	├── CompletingRebalance              syncs wait
+//	│         │ the leader syncs
+//	│         ▼
+//	└──── Stable
+//
+// The way back is taken when a member joins, leaves, ends its session or didn't sync in time, and when the leader of a stable group
+// joins again. From Empty the join phase lasts for a while even if all have joined, and longer while others come.
+//
+// Kafka's fifth state, Dead, is a group that doesn't exist. The rules are those of Kafka 4.2's coordinator
+// (GroupMetadataManager, ClassicGroup). These hold in every state:
+//
+//   - The members of a generation and their assignment never change while it lasts, and no number is used twice. The one exception is
+//     a static member (KIP-345) that comes back: it gets a new ID and its old assignment, the old ID is fenced.
+//   - Who is heard of in time stays a member, whichever agents hear of it. The only other ways out are not to join, or not to sync,
+//     within the rebalance timeout, to leave, and to be the last to join a group that has no room (group.max.size).
+//   - All members have a protocol in common. The leader is a member. A join waits only in PreparingRebalance.
+//
+// A new dynamic member is told its ID first and joins with that (KIP-394). IDs that are on their way are stored
+// (Classic.Pending): one that nobody handed out is refused, and the join phase waits for those that were.
+//
+// # Time
+//
+// A session ends its timeout, and [BeatEvery] on top, after the latest of three times: when a request last changed the member
+// (stored with it), when the caller says that an agent heard of it ([Group.Heard]; never stored here), and since when
+// the caller hears of everybody at all (Env.Since). So nobody is gone because no agent was there to hear, and the same goes for the
+// phases, which last their whole length from Env.Since on. While a join or a sync is parked, the agent that parks it says that it
+// hears of the member: unlike in Kafka, waiting makes nobody immune. An agent that dies takes none of its members along, a client
+// that dies while it waits is gone after its session.
+//
+// # Where it differs from Kafka
+//
+//   - Too much metadata (Limits.MaxMetadataBytes for a member's protocols and names, and for each assignment) is refused with
+//     MESSAGE_TOO_LARGE. Kafka finds out when it writes its log and answers UNKNOWN_SERVER_ERROR, which says nothing to whoever has to find the
+//     reason. Both are errors that clients hand to the application and don't retry by themselves. A leader whose assignment is refused counts as one that
+//     didn't sync: the others wait for the rebalance timeout and go on without it, where a rebalance at once would repeat itself for ever.
+//   - A static member that comes back with other topics starts a rebalance; in Kafka its new topics wait for the next one.
+//   - A static member that comes back needs no room in a full group, since it has it already.
+//   - A pending member that leaves starts no rebalance, and a group that loses its last member during the initial phase is Empty at once.
+//   - Protocol names that are empty or appear twice are INCONSISTENT_GROUP_PROTOCOL. Kafka fails on the latter later, when it counts votes.
+//   - Names that are not UTF-8 are INVALID_REQUEST.
+//   - Phases last a second at least, however short the rebalance timeout.
 package machine

@@ -253,12 +253,13 @@ func (g *Group) SyncAnswer(req *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse {
 	return g.classic().syncAnswer(req)
 }
 
-// Heartbeat answers a classic member's heartbeat. That it was heard of is for the caller to note.
+// Heartbeat answers a classic member's heartbeat. In a classic group it only reads: that the member was heard
+// of is for the caller to note, as with every request that a member gets a good answer to.
 func (g *Group) Heartbeat(env Env, req *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse {
 	if g.Consumer != nil {
 		return g.Consumer.heartbeat(g, env, req)
 	}
-	return g.classic().heartbeat(g.ID, env, req)
+	return g.classic().heartbeat(g.ID, req)
 }
 
 // LeaveGroup removes members.
