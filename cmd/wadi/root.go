@@ -9,6 +9,7 @@ import (
 
 	"github.com/wadi-log/wadi/cmd/wadi/internal/args"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/consume"
+	"github.com/wadi-log/wadi/cmd/wadi/internal/group"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/inspect"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/produce"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/topic"
@@ -47,7 +48,7 @@ order in a metadata store, and any agent can serve any client.`,
 		}
 	}
 	add(serverGroup, agentCommand(), migrateCommand(), inspect.Command())
-	add(clientGroup, topic.Command(), produce.Command(), consume.Command())
+	add(clientGroup, topic.Command(), group.Command(), produce.Command(), consume.Command())
 	add("", versionCommand())
 	return root
 }

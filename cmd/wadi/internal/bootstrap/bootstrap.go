@@ -140,6 +140,8 @@ func (c *Client) Explain(doing string, err error, message string) error {
 		return c.interrupted()
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return fmt.Errorf("%s: there is no such topic; see wadi topic list, or wadi topic create", doing)
+	case errors.Is(err, kerr.GroupIDNotFound):
+		return fmt.Errorf("%s: there is no such group; see wadi group list", doing)
 	case errors.Is(err, context.DeadlineExceeded):
 		return c.Unanswered(doing)
 	case errors.As(err, &dial):

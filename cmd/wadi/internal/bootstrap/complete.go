@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -14,6 +15,21 @@ const completeTimeout = 2 * time.Second
 // for 0. Without a cluster it completes nothing, and says nothing: the user is in the
 // middle of a line.
 func (f *Flags) CompleteTopics(limit int) cobra.CompletionFunc {
+	return f.complete(limit, func(ctx context.Context, client *Client) ([]string, error) {
+		topics, err := client.Admin.ListTopics(ctx)
+		return topics.Names(), err
+	})
+}
+
+// CompleteGroups completes names of groups as CompleteTopics does topics.
+func (f *Flags) CompleteGroups(limit int) cobra.CompletionFunc {
+	return f.complete(limit, func(ctx context.Context, client *Client) ([]string, error) {
+		groups, err := client.Admin.ListGroups(ctx)
+		return groups.Groups(), err
+	})
+}
+
+func (f *Flags) complete(limit int, list func(context.Context, *Client) ([]string, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if limit > 0 && len(args) >= limit {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -26,12 +42,12 @@ func (f *Flags) CompleteTopics(limit int) cobra.CompletionFunc {
 		defer client.Close()
 		ctx, cancel := client.Bound(cmd.Context())
 		defer cancel()
-		topics, err := client.Admin.ListTopics(ctx)
+		all, err := list(ctx, client)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
 		var names []cobra.Completion
-		for _, name := range topics.Names() {
+		for _, name := range all {
 			if !slices.Contains(args, name) {
 				names = append(names, name)
 			}

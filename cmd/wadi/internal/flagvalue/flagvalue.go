@@ -87,6 +87,21 @@ func Int32(target *int32) *Value[int32] {
 	}
 }
 
+// Int64 is a whole number that fits 64 bits.
+func Int64(target *int64) *Value[int64] {
+	return &Value[int64]{
+		target: target, kind: "number",
+		parse: func(text string, _ int64) (int64, error) {
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return 0, errors.New("want a whole number")
+			}
+			return n, nil
+		},
+		format: func(n int64) string { return strconv.FormatInt(n, 10) },
+	}
+}
+
 // Float is a finite number.
 func Float(target *float64) *Value[float64] {
 	return &Value[float64]{
