@@ -11,7 +11,7 @@ import (
 func (g *Group) CheckCommit(env Env, memberID string, instanceID *string, generation int32, version int16) *kerr.Error {
 	switch {
 	case g.Consumer != nil:
-		return g.Consumer.checkCommit(g, env, memberID, instanceID, generation, version)
+		return g.Consumer.checkCommit(memberID, generation, version)
 	case g.Classic != nil:
 		return g.Classic.checkCommit(memberID, instanceID, generation)
 	case generation < 0:
@@ -26,7 +26,7 @@ func (g *Group) CheckCommit(env Env, memberID string, instanceID *string, genera
 func (g *Group) CheckTxnCommit(env Env, memberID string, instanceID *string, generation int32) *kerr.Error {
 	switch {
 	case g.Consumer != nil:
-		return g.Consumer.checkTxnCommit(g, env, memberID, instanceID, generation)
+		return g.Consumer.checkTxnCommit(memberID, generation)
 	case g.Classic != nil:
 		return g.Classic.checkTxnCommit(memberID, instanceID, generation)
 	case generation < 0:

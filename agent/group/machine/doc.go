@@ -48,6 +48,50 @@
 // A new dynamic member is told its ID first and joins with that (KIP-394). IDs that are on their way are stored
 // (Classic.Pending): one that nobody handed out is refused, and the join phase waits for those that were.
 //
+// # Consumer groups
+//
+// In the consumer protocol (KIP-848) the group assigns, and members learn what is theirs by their heartbeats. Three numbers follow each other:
+//
+//	group epoch    ◀── grows when a member comes, goes or subscribes to something else, and when a topic changes
+//	  │ the target of everybody is computed (package assign): Assigning until then
+//	  ▼
+//	target epoch
+//	  │ each member gives up what isn't its any more, then gets what others have given up: Reconciling until all have
+//	  ▼
+//	member epochs      all there: Stable
+//
+// A target is computed in the heartbeat that makes it necessary, or in the next one, if it was time that removed a member. Each
+// heartbeat takes its member one step:
+//
+//	                  has something that isn't in its target:
+//	          ┌─────▶ it is told to give that up ───────────▶ UnrevokedPartitions ──▶ removed, if it takes longer
+//	          │                                                    │                  than its rebalance timeout
+//	          │                                                    │ it has given up
+//	          │       has nothing to give up: target epoch         ▼
+//	       Stable ◀───────────────────────────────────────── everything else is free?
+//	          ▲                                                    │ no
+//	          │       the rest is free                             ▼
+//	          └────────────────────────────────────────────── UnreleasedPartitions
+//
+// A newer target is a new start from any state, but for UnrevokedPartitions: what a member was told to give up it gives up first.
+//
+// A static member that leaves for a moment has epoch -2 and keeps its partitions until its session ends. These hold in every state:
+//
+//   - No partition is in the hands of two members: in hands is what a member was told that it has (Assigned) or has to give up
+//     (Revoking), until it says that it has given it up or is removed.
+//   - Epochs never go back. A member's is never ahead of the target's, and that is never ahead of the group's.
+//   - A target gives each partition of each subscribed topic to one subscriber. It is never computed with an older catalog than the
+//     one before it: with one the group stays in Assigning until an agent is asked that knows more.
+//   - Who is heard of in time and gives up in time stays a member.
+//
+// # Migration
+//
+// A member of the consumer protocol that joins a classic group of consumers makes it a consumer group, where group.consumer.migration.policy
+// allows it. Its members keep what they have and live on by the classic protocol: all joins and syncs that wait are answered with
+// REBALANCE_IN_PROGRESS, from whatever later state, and from then on the group answers them at once. A member's epoch is its generation, and it is told by
+// heartbeats to join again when there is something to give up or to get. When the last member of the consumer
+// protocol is gone the group becomes a classic one and rebalances. A group without members simply becomes one of whoever joins.
+//
 // # Time
 //
 // A session ends its timeout, and [BeatEvery] on top, after the latest of three times: when a request last changed the member
@@ -68,5 +112,11 @@
 //   - A pending member that leaves starts no rebalance, and a group that loses its last member during the initial phase is Empty at once.
 //   - Protocol names that are empty or appear twice are INCONSISTENT_GROUP_PROTOCOL. Kafka fails on the latter later, when it counts votes.
 //   - Names that are not UTF-8 are INVALID_REQUEST.
-//   - Phases last a second at least, however short the rebalance timeout.
+//   - Phases last a second at least, however short the rebalance timeout. So does the time to give partitions up.
+//   - Too large a subscription of a consumer group's member is MESSAGE_TOO_LARGE too.
+//   - Regular expressions are resolved in the heartbeat that brings them and whenever topics change. Kafka does it aside, every ten seconds at most.
+//   - A static member of a consumer group that comes back needs no room in a full group either.
+//   - Classic members in a consumer group are told to join again when topics change; in Kafka only heartbeats of the consumer protocol look.
+//   - A static member that comes back with the classic protocol to a group that becomes a classic one by that joins it by the rules of
+//     classic groups, where Kafka tells it a generation that is none any more.
 package machine

@@ -270,16 +270,6 @@ func (g *Group) LeaveGroup(env Env, req *kmsg.LeaveGroupRequest) *kmsg.LeaveGrou
 	return g.classic().leaveGroup(g.ID, env, req)
 }
 
-// ConsumerGroupHeartbeat is the whole of the consumer protocol: members join, leave, and learn their
-// assignment by it.
-func (g *Group) ConsumerGroupHeartbeat(env Env, client Client, req *kmsg.ConsumerGroupHeartbeatRequest) *kmsg.ConsumerGroupHeartbeatResponse {
-	c := g.Consumer
-	if c == nil {
-		c = newConsumer() // made the group's own by the heartbeat that joins
-	}
-	return c.consumerGroupHeartbeat(g, env, client, req)
-}
-
 // DescribeClassic answers DescribeGroups for a group that exists.
 func (g *Group) DescribeClassic(version int16) kmsg.DescribeGroupsResponseGroup {
 	if g.Consumer == nil {
