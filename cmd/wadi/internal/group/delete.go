@@ -184,19 +184,17 @@ func (d *deletion) deleteOffsetsOf(ctx context.Context, name string) error {
 	case err != nil:
 		return d.client.Explain("deleting offsets of group "+name, err, "")
 	}
-	var failed []error
+	failed := failures{}
 	for _, topic := range assignments(d.offsets[name]) {
 		deleted := 0
 		for _, number := range topic.Partitions {
+			p := partition{topic.Topic, number}
 			err, ok := responses.Lookup(topic.Topic, number)
-			doing := fmt.Sprintf("deleting the offset of group %s in %s partition %d", name, topic.Topic, number)
 			switch {
 			case !ok:
-				failed = append(failed, fmt.Errorf("%s: the broker's answer has nothing on it", doing))
-			case errors.Is(err, kerr.GroupSubscribedToTopic):
-				failed = append(failed, fmt.Errorf("%s: members of the group read this topic; stop them first, see wadi group describe %s --members", doing, name))
+				failed.add(p, errors.New("the broker's answer has nothing on it"))
 			case err != nil:
-				failed = append(failed, d.client.Explain(doing, err, ""))
+				failed.add(p, err)
 			default:
 				deleted++
 			}
@@ -205,5 +203,14 @@ func (d *deletion) deleteOffsetsOf(ctx context.Context, name string) error {
 			d.note("deleted %s of group %s in topic %s\n", output.Plural(deleted, "offset"), name, topic.Topic)
 		}
 	}
-	return errors.Join(failed...)
+	var reasons []error
+	for partitions, err := range failed.each() {
+		doing := fmt.Sprintf("deleting offsets of group %s in %s", name, partitions)
+		if errors.Is(err, kerr.GroupSubscribedToTopic) {
+			reasons = append(reasons, fmt.Errorf("%s: members of the group read this topic; stop them first, see wadi group describe %s --members", doing, name))
+			continue
+		}
+		reasons = append(reasons, d.client.Explain(doing, err, ""))
+	}
+	return errors.Join(reasons...)
 }

@@ -110,27 +110,33 @@ func (r *reset) commit(ctx context.Context, changes []change) (again bool, err e
 	if err != nil {
 		return false, r.client.Explain("committing offsets of group "+r.name, err, "")
 	}
-	var failed []error
-	refused := 0
+	failed := failures{}
+	refused, committed := 0, 0
 	for _, c := range changes {
 		response, ok := responses.Lookup(c.topic, c.partition.partition)
 		switch {
 		case !ok:
-			response.Err = errors.New("the broker's answer has nothing on it")
+			failed.add(c.partition, errors.New("the broker's answer has nothing on it"))
 		case hasMembers(response.Err):
 			refused++
-		}
-		if response.Err != nil {
-			failed = append(failed, r.client.Explain(fmt.Sprintf("committing %s partition %d", c.topic, c.partition.partition), response.Err, ""))
+			failed.add(c.partition, response.Err)
+		case response.Err != nil:
+			failed.add(c.partition, response.Err)
+		default:
+			committed++
 		}
 	}
 	if refused == len(changes) {
 		return true, nil
 	}
-	if len(failed) > 0 {
-		return false, fmt.Errorf("%d of %s could not be committed:\n%w", len(failed), output.Plural(len(changes), "offset"), errors.Join(failed...))
+	var reasons []error
+	for partitions, err := range failed.each() {
+		reasons = append(reasons, r.client.Explain(fmt.Sprintf("committing offsets of group %s in %s", r.name, partitions), err, ""))
 	}
-	return false, nil
+	if len(reasons) > 0 && committed > 0 {
+		reasons = append(reasons, fmt.Errorf("all others of group %s are committed (%d)", r.name, committed))
+	}
+	return false, errors.Join(reasons...)
 }
 
 // hasMembers reports whether a commit from outside was refused because the

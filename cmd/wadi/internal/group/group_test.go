@@ -3,7 +3,10 @@ package group
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
+	"hash/crc32"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -293,6 +296,38 @@ func TestSecondsOfAPartitionThatEndsInAControlRecord(t *testing.T) {
 	}
 }
 
+// Compaction leaves batches without records behind.
+func TestSecondsAreReadBehindABatchThatCompactionEmptied(t *testing.T) {
+	cluster := newCluster(t)
+	produce(t, newClient(t, cluster), "t", 0, 5)
+	mustRun(t, cluster, "reset", "g", "--topic", "t:0", "--to-offset", "1", "--execute")
+	var asked []int64
+	cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		fetch := req.(*kmsg.FetchRequest)
+		asked = append(asked, fetch.Topics[0].Partitions[0].FetchOffset)
+		if len(asked) > 1 {
+			return nil, nil, false
+		}
+		emptied := kmsg.NewRecordBatch()
+		emptied.FirstOffset, emptied.LastOffsetDelta, emptied.Magic = 1, 2, 2
+		emptied.Length = int32(len(emptied.AppendTo(nil)) - 12)
+		batch := emptied.AppendTo(nil)
+		binary.BigEndian.PutUint32(batch[17:], crc32.Checksum(batch[21:], crc32.MakeTable(crc32.Castagnoli)))
+		response := req.ResponseKind().(*kmsg.FetchResponse)
+		topic, answer := kmsg.NewFetchResponseTopic(), kmsg.NewFetchResponseTopicPartition()
+		topic.Topic, topic.TopicID = fetch.Topics[0].Topic, fetch.Topics[0].TopicID
+		answer.RecordBatches = batch
+		topic.Partitions = append(topic.Partitions, answer)
+		response.Topics = append(response.Topics, topic)
+		return response, nil, true
+	})
+	stdout, stderr := mustRun(t, cluster, "describe", "g")
+	if !strings.Contains(stdout, "t      0          1          5    4    0.") || stderr != "" || !slices.Equal(asked, []int64{1, 4}) {
+		t.Errorf("printed\n%ssaid %q, fetched at %v", stdout, stderr, asked)
+	}
+}
+
 func TestUnreadableRecordsLeaveSecondsUnknown(t *testing.T) {
 	cluster := newCluster(t)
 	produce(t, newClient(t, cluster), "t", 0, 2)
@@ -369,7 +404,7 @@ func TestResetNamesPartitionsThatWereRefused(t *testing.T) {
 		return refuse(req, kerr.TopicAuthorizationFailed, 1), nil, true
 	})
 	_, _, err := run(t, cluster, "reset", "g", "--topic", "t", "--to-latest", "--execute")
-	if err == nil || !strings.HasPrefix(err.Error(), "1 of 2 offsets could not be committed:\ncommitting t partition 1: TOPIC_AUTHORIZATION_FAILED: ") {
+	if err == nil || !strings.HasPrefix(err.Error(), "committing offsets of group g in t:1: TOPIC_AUTHORIZATION_FAILED: ") || !strings.HasSuffix(err.Error(), "\nall others of group g are committed (1)") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -453,7 +488,7 @@ func TestOffsetsOfTopicsThatAreReadAreNotDeleted(t *testing.T) {
 	}
 	await(t, join(t, cluster), 0)
 	_, stderr, err := run(t, cluster, "delete", "g", "--offsets", "--topic", "t", "--topic", "u:1", "--yes")
-	if err == nil || !strings.Contains(err.Error(), "deleting the offset of group g in t partition 0: members of the group read this topic; stop them first") {
+	if err == nil || !strings.Contains(err.Error(), "deleting offsets of group g in t:0: members of the group read this topic; stop them first") {
 		t.Errorf("got %v", err)
 	}
 	if stderr != "deleted 1 offset of group g in topic u\n" {

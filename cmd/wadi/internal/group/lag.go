@@ -3,7 +3,6 @@ package group
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -65,16 +64,16 @@ func addOffsets(ctx context.Context, client *bootstrap.Client, groups []describe
 	return nil
 }
 
-// noteUnknown tells why lags in seconds are not known, one line for each reason.
+// noteUnknown tells why lags in seconds are not known.
 func noteUnknown(found map[partition]probed, note func(format string, args ...any)) {
-	byReason := map[string][]partition{}
+	unknown := failures{}
 	for p, outcome := range found {
 		if outcome.err != nil {
-			byReason[outcome.err.Error()] = append(byReason[outcome.err.Error()], p)
+			unknown.add(p, outcome.err)
 		}
 	}
-	for _, reason := range slices.Sorted(maps.Keys(byReason)) {
-		note("seconds are unknown for %s: %s\n", partitionsText(byReason[reason]), reason)
+	for partitions, err := range unknown.each() {
+		note("seconds are unknown for %s: %v\n", partitions, err)
 	}
 }
 

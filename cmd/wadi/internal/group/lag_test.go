@@ -2,6 +2,7 @@ package group
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"testing"
@@ -84,8 +85,8 @@ func TestUnknownSecondsAreToldOncePerReason(t *testing.T) {
 	noteUnknown(map[partition]probed{
 		{"t", 0}: {err: errNoRecord}, {"t", 1}: {err: errNoRecord}, {"u", 3}: {err: errNoRecord},
 		{"t", 2}: {err: errors.New("gone")}, {"t", 4}: {written: time.Now()},
-	}, func(_ string, args ...any) { told = append(told, args[0].(string)+" "+args[1].(string)) })
-	want := []string{"t:2 gone", "t:0-1 u:3 " + errNoRecord.Error()}
+	}, func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) })
+	want := []string{"seconds are unknown for t:2: gone\n", "seconds are unknown for t:0-1 u:3: " + errNoRecord.Error() + "\n"}
 	if !reflect.DeepEqual(told, want) {
 		t.Errorf("got %q, want %q", told, want)
 	}
