@@ -41,7 +41,8 @@ type GroupRef struct {
 	// still in this version comes without its State. 0: none.
 	Known int64
 	// Create, in [Groups.WriteOffsets], is the state in which the group is
-	// entered if there is none; nil leaves it missing.
+	// entered if there is none, so that decide sees it; nil leaves it missing. It
+	// goes again when nothing is put into it.
 	Create *GroupState
 }
 
@@ -85,7 +86,9 @@ type OffsetKey struct {
 
 // OffsetChanges is what WriteOffsets writes.
 type OffsetChanges struct {
-	Put    []Offset
+	// Put may name only groups that decide saw, and that exist.
+	Put []Offset
+	// Delete goes first: an offset that is in both is put.
 	Delete []OffsetKey
 }
 
@@ -97,7 +100,8 @@ type OffsetQuery struct {
 }
 
 // Groups keeps consumer groups and their committed offsets. Group IDs are any
-// strings of up to 32 KiB, compared by their bytes.
+// strings of up to 32 KiB, compared by their bytes; what else clients choose may
+// be any bytes, too. Times are kept to the microsecond.
 //
 // A group's state changes by compare-and-set on its version and is stored before
 // anybody sees it; that members are alive is noted beside it, so that heartbeats
@@ -110,7 +114,9 @@ type Groups interface {
 	GroupVersions(ctx context.Context, ids []string) (versions []int64, now time.Time, err error)
 	// StoreGroup replaces the state of the group that is still in the version (0:
 	// that does not exist) and returns its new version. Errors: ErrGroupVersion when
-	// it is in another, ErrUnavailable (nothing happened), ErrOutcomeUnknown.
+	// it is in another, ErrUnavailable (nothing happened), ErrOutcomeUnknown: then
+	// read the group and store it once more even if the change is there, since what
+	// is visible need not have reached a synchronous standby.
 	StoreGroup(ctx context.Context, id string, version int64, state GroupState) (newVersion int64, err error)
 	// DeferGroup sets Due alone, which changes no version; nothing happens when the
 	// group is in another version.
@@ -126,24 +132,26 @@ type Groups interface {
 	ClaimDueGroups(ctx context.Context, limit int, lease time.Duration) (ids []string, err error)
 
 	// BeatMembers notes when this agent (its incarnation) heard of members last,
-	// replacing what it had noted of those groups. Other agents' notes stay.
+	// replacing what it had noted of those groups. Other agents' notes stay. Groups
+	// that don't exist are passed over.
 	BeatMembers(ctx context.Context, agent uuid.UUID, beats []GroupBeats) error
 	// TrimBeats deletes up to limit notes that are older than the age.
 	TrimBeats(ctx context.Context, olderThan time.Duration, limit int) (int, error)
 
-	// WriteOffsets locks the groups against StoreGroup and DeleteGroup (but not
-	// against other WriteOffsets), lets decide look at them as they are then (in the
+	// WriteOffsets locks the groups against StoreGroup, DeleteGroup and other
+	// WriteOffsets, lets decide look at them as they are then (in the
 	// order of refs, without Beats; Version 0 for those that don't exist), and writes
 	// what it returns, all in one transaction. So no offset of an older generation can
 	// land after the next one began. decide does no I/O and may be called more than once;
 	// with its error nothing happens and the error is returned. Of two Puts of one
 	// key the later counts. Safe to repeat. Errors: ErrUnavailable, ErrOutcomeUnknown.
+	// Each agent has one transaction at a time, so put what waits into one call.
 	WriteOffsets(ctx context.Context, refs []GroupRef, decide func(now time.Time, groups []Group) (OffsetChanges, error)) error
 	// FetchOffsets returns the committed offsets in the order asked, each list by
 	// partition; partitions without one are missing.
 	FetchOffsets(ctx context.Context, queries []OffsetQuery) ([][]Offset, error)
-	// IdleGroups returns up to limit groups after the given one (by an order of the
-	// store's own; "" starts) that may be due for cleaning: they have an offset
+	// IdleGroups returns up to limit (2 or more) groups after the given one (by an order
+	// of the store's own; "" starts) that may be due for cleaning: they have an offset
 	// committed before the time, or one whose ExpireAt has passed, or they have no
 	// offsets at all.
 	IdleGroups(ctx context.Context, after string, before time.Time, limit int) ([]string, error)

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 
@@ -43,4 +44,15 @@ func ChooseNodeID(asked, before int32, taken map[int32]bool) (int32, error) {
 		return 0, fmt.Errorf("%w: %d", ErrNodeIDInUse, id)
 	}
 	return id, nil
+}
+
+// GroupKey is what the stores key a group's rows by: the first half of the
+// SHA-256 of its ID, which may itself be longer than an index takes. The empty ID
+// has the key that sorts first.
+func GroupKey(id string) (key uuid.UUID) {
+	if id != "" {
+		sum := sha256.Sum256([]byte(id))
+		copy(key[:], sum[:])
+	}
+	return key
 }

@@ -42,3 +42,16 @@ func TestChooseNodeID(t *testing.T) {
 		}
 	}
 }
+
+// Rows in databases are under these keys.
+func TestGroupKeysAreStable(t *testing.T) {
+	for id, want := range map[string]string{
+		"":      "00000000-0000-0000-0000-000000000000", // sorts first
+		"group": "ad936fcb-ed63-1fa6-7e05-c3ea03953905",
+		"\x00":  "6e340b9c-ffb3-7a98-9ca5-44e6bb780a2c",
+	} {
+		if got := GroupKey(id).String(); got != want {
+			t.Errorf("%q: got %s, want %s", id, got, want)
+		}
+	}
+}

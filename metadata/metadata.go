@@ -16,6 +16,7 @@ type Store interface {
 	Offsets
 	Producers
 	Agents
+	Groups
 
 	// ClusterID is the cluster's ID as Kafka clients see it: 22 characters of
 	// URL-safe base64, made once when the store was created.

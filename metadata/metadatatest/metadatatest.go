@@ -3,7 +3,8 @@
 //
 // Each test gets a fresh database and may open several stores on it, as several
 // agents would. After each test the suite checks what must hold at all times:
-// every file's live runs equal its rows, and the feed has no gaps.
+// every file's live runs equal its rows, the feed has no gaps, and nothing is
+// left of groups that are gone.
 package metadatatest
 
 import (
@@ -26,11 +27,15 @@ type Database interface {
 	// test ends.
 	Open(t testing.TB) metadata.Store
 	// Age makes everything that is stored older by d: feed entries, producer
-	// states and agents' beats. (IDs of files keep the time that is in them.)
+	// states, agents' beats, and what is noted, committed and due of groups. (IDs of
+	// files, and what agents heard of members, keep the times that are in them.)
 	Age(t testing.TB, d time.Duration)
 	// FileCounts returns each file's live-run counter, and the number of rows of
 	// the index that name it; also files that have only one of the two.
 	FileCounts(t testing.TB) map[uuid.UUID]FileCount
+	// GroupLeftovers counts states, offsets and beats without their group, and
+	// groups without their state.
+	GroupLeftovers(t testing.TB) int
 	// AddFeedEntry appends an entry with the payload, past the store's back.
 	AddFeedEntry(t testing.TB, payload []byte)
 }
@@ -53,6 +58,8 @@ func Run(t *testing.T, create func(t testing.TB) Database) {
 		{"Runs", runTests},
 		{"Topics", topicTests},
 		{"Agents", agentTests},
+		{"Groups", groupTests},
+		{"GroupOffsets", offsetTests},
 	} {
 		for _, test := range group.tests {
 			t.Run(group.name+"/"+test.name, func(t *testing.T) {
@@ -88,6 +95,9 @@ func (f *fixture) checkInvariants() {
 		if count.LiveRuns != count.Rows {
 			f.Errorf("file %s: %d live runs, but %d rows", id, count.LiveRuns, count.Rows)
 		}
+	}
+	if n := f.db.GroupLeftovers(f); n != 0 {
+		f.Errorf("%d rows of groups that are gone", n)
 	}
 	last, err := f.store.LastSeq(f.ctx)
 	f.must(err)

@@ -76,6 +76,24 @@ func (s *Store) change(ctx context.Context, pool *pgxpool.Pool, doing string, re
 }
 
 func changeOnce(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), write func(*sequencer, *pgx.Batch) error) error {
+	var q sequencer
+	return transact(ctx, pool, func(b *pgx.Batch) {
+		b.Queue(`SELECT FROM sequencer_lock FOR UPDATE`)
+		b.Queue(`SELECT last_seq, next_partition_id, clock_timestamp() FROM sequencer`).QueryRow(func(row pgx.Row) error {
+			return row.Scan(&q.lastSeq, &q.nextPartition, &q.now)
+		})
+		read(b)
+	}, func(b *pgx.Batch) error {
+		err := write(&q, b)
+		q.queue(b)
+		return err
+	})
+}
+
+// transact is one transaction in two round trips: read queues what locks and
+// looks, write looks at the results and queues the changes. When write fails or
+// queues nothing, nothing changes.
+func transact(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), write func(*pgx.Batch) error) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return classify(err, false)
@@ -83,40 +101,58 @@ func changeOnce(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), 
 	// A connection that is still in the transaction is closed, not reused.
 	defer conn.Release()
 
-	var q sequencer
 	first := &pgx.Batch{}
 	first.Queue(begin)
 	first.Queue(limits)
-	first.Queue(`SELECT FROM sequencer_lock FOR UPDATE`)
-	first.Queue(`SELECT last_seq, next_partition_id, clock_timestamp() FROM sequencer`).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&q.lastSeq, &q.nextPartition, &q.now)
-	})
 	read(first)
 	if err := conn.SendBatch(ctx, first).Close(); err != nil {
 		rollBack(conn)
 		return classify(err, false)
 	}
 	second := &pgx.Batch{}
-	if err := write(&q, second); err != nil {
+	if err := write(second); err != nil || second.Len() == 0 {
 		rollBack(conn)
 		return err
 	}
-	if second.Len() == 0 && len(q.entries.seq) == 0 {
-		rollBack(conn)
-		return nil
-	}
-	q.queue(second)
-	second.Queue(`COMMIT`).Exec(func(tag pgconn.CommandTag) error {
-		if tag.String() != "COMMIT" {
-			return errors.New("the transaction was rolled back: " + tag.String())
-		}
-		return nil
-	})
+	queueCommit(second)
 	if err := conn.SendBatch(ctx, second).Close(); err != nil {
 		rollBack(conn)
 		return classify(err, true)
 	}
 	return nil
+}
+
+// atOnce runs one transaction in one round trip, for changes whose conditions
+// the database checks. It is repeated only when it is sure that nothing happened.
+func (s *Store) atOnce(ctx context.Context, pool *pgxpool.Pool, doing string, queue func(*pgx.Batch)) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return describe(doing, s.repeat(ctx, func(ctx context.Context) error {
+		conn, err := pool.Acquire(ctx)
+		if err != nil {
+			return classify(err, false)
+		}
+		defer conn.Release()
+		b := &pgx.Batch{}
+		b.Queue(begin)
+		b.Queue(limits)
+		queue(b)
+		queueCommit(b)
+		if err := conn.SendBatch(ctx, b).Close(); err != nil {
+			rollBack(conn)
+			return classify(err, true)
+		}
+		return nil
+	}))
+}
+
+func queueCommit(b *pgx.Batch) {
+	b.Queue(`COMMIT`).Exec(func(tag pgconn.CommandTag) error {
+		if tag.String() != "COMMIT" {
+			return errors.New("the transaction was rolled back: " + tag.String())
+		}
+		return nil
+	})
 }
 
 // rollBack frees the lock at once, where the connection still works. Where it

@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// readConnections of each agent, beside the one for commits: Postgres pays
-	// for each with a process.
-	readConnections = 4
+	// readConnections and groupConnections of each agent, beside one for commits
+	// and one for committed offsets: Postgres pays for each with a process.
+	readConnections  = 4
+	groupConnections = 2
 
 	connectTimeout = 5 * time.Second
 	// callTimeout bounds one call, with waiting for a connection and retries.

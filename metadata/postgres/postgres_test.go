@@ -58,7 +58,10 @@ func open(t testing.TB, url string) *Store {
 
 func (d database) Age(t testing.TB, by time.Duration) {
 	t.Helper()
-	for _, column := range []string{"commits SET at = at", "producers SET seen_at = seen_at", "agents SET beat_at = beat_at", "files SET committed_at = committed_at"} {
+	for _, column := range []string{
+		"commits SET at = at", "producers SET seen_at = seen_at", "agents SET beat_at = beat_at", "files SET committed_at = committed_at",
+		"groups SET due_at = due_at", "group_beats SET at = at", "group_offsets SET expire_at = expire_at - $1::interval, committed_at = committed_at",
+	} {
 		exec(t, d.url, "UPDATE "+column+" - $1::interval", by)
 	}
 }
@@ -78,6 +81,17 @@ func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount 
 		t.Fatal(err)
 	}
 	return counts
+}
+
+func (d database) GroupLeftovers(t testing.TB) (rows int) {
+	t.Helper()
+	if err := dial(t, d.url).QueryRow(t.Context(), `SELECT (SELECT count(*) FROM group_states WHERE group_key NOT IN (SELECT group_key FROM groups))
+		+ (SELECT count(*) FROM group_offsets WHERE group_key NOT IN (SELECT group_key FROM groups))
+		+ (SELECT count(*) FROM group_beats WHERE group_key NOT IN (SELECT group_key FROM groups))
+		+ (SELECT count(*) FROM groups g WHERE (group_key, version) NOT IN (SELECT group_key, version FROM group_states))`).Scan(&rows); err != nil {
+		t.Fatal(err)
+	}
+	return rows
 }
 
 func (d database) AddFeedEntry(t testing.TB, payload []byte) {

@@ -14,6 +14,11 @@
 // between is decided in Go. The commits of a store have a connection of their
 // own, so that they never wait behind reads.
 //
+// Consumer groups stay out of that order. A group changes by compare-and-set, in
+// one round trip; committed offsets are written under locks of their groups'
+// rows, which are always taken in the order of their keys. Both have connections
+// of their own, so that nobody who waits for a group's lock keeps reads waiting.
+//
 // No session state is used: no SET, no temporary tables, no LISTEN, no advisory
 // locks; timeouts are set inside each transaction. PgBouncer in transaction
 // mode therefore works; before version 1.21 it needs
@@ -38,6 +43,10 @@ import (
 type Store struct {
 	// commits has a single connection, for CommitFiles.
 	commits *pgxpool.Pool
+	// offsets has a single connection, for WriteOffsets.
+	offsets *pgxpool.Pool
+	// groups serves what waits for groups that are locked.
+	groups *pgxpool.Pool
 	// pool serves everything else.
 	pool      *pgxpool.Pool
 	retry     failsafe.Executor[any]
@@ -73,12 +82,14 @@ func connect(url string) (*Store, error) {
 		WithJitterFactor(0.5).
 		ReturnLastFailure().
 		Build())}
-	if s.commits, err = newPool(config, 1); err != nil {
-		return nil, err
-	}
-	if s.pool, err = newPool(config, readConnections); err != nil {
-		s.commits.Close()
-		return nil, err
+	for _, p := range []struct {
+		to          **pgxpool.Pool
+		connections int32
+	}{{&s.commits, 1}, {&s.offsets, 1}, {&s.groups, groupConnections}, {&s.pool, readConnections}} {
+		if *p.to, err = newPool(config, p.connections); err != nil {
+			s.closePools()
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -122,8 +133,11 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) closePools() {
-	s.commits.Close()
-	s.pool.Close()
+	for _, pool := range []*pgxpool.Pool{s.commits, s.offsets, s.groups, s.pool} {
+		if pool != nil {
+			pool.Close()
+		}
+	}
 }
 
 // read runs queries that change nothing, or nothing that a second run would

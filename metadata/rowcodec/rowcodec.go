@@ -1,6 +1,6 @@
 // Package rowcodec turns what the metadata stores keep in opaque columns into
 // bytes and back: the payload of a feed entry, the replay record of a file,
-// and the last batches of a producer.
+// the last batches of a producer, and what an agent heard of a group's members.
 //
 // Both stores use it, so that the formats exist once. Each value opens with a
 // version byte; a decoder refuses versions that it does not know, and bytes
@@ -97,6 +97,14 @@ func (r *reader) count(size int) int {
 		return 0
 	}
 	return int(n)
+}
+
+// string reads a length and as many bytes.
+func (r *reader) string() string {
+	n := r.count(1)
+	s := string(r.rest[:n])
+	r.rest = r.rest[n:]
+	return s
 }
 
 func (r *reader) uuid() (id uuid.UUID) {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -34,6 +35,7 @@ func TestFormatIsStable(t *testing.T) {
 		t.Fatal(err)
 	}
 	producer := []sequence.ProducerBatch{{FirstSequence: math.MaxInt32, LastSequence: 1, BaseOffset: 1 << 40}}
+	beats := map[string]time.Time{"b": time.UnixMicro(299), "": time.UnixMicro(300), "a\xff": time.UnixMicro(-1)}
 	for _, c := range []struct {
 		name string
 		got  []byte
@@ -43,6 +45,8 @@ func TestFormatIsStable(t *testing.T) {
 			"0a" + "ac02" + "02" + "01" + "10" + "32" + "0a" + "5a" + "d00f" + "01" + "00" + "01" + "00" + "00" + "07" + "d10f"},
 		{"empty commit", EncodeCommit(metadata.Commit{}), "01000000"},
 		{"replay", replay, "01" + "02" + "04" + "00d804" + "01c904" + "03" + "04" + "01" + "02"},
+		{"beats", EncodeBeats(beats), "01" + "03" + "00" + "d804" + "02" + "61ff" + "d904" + "01" + "62" + "d804"},
+		{"no beats", EncodeBeats(nil), "0100"},
 		{"producer", EncodeProducerBatches(producer), "01" + "01" + "ffffffff07" + "02" + "808080808020"},
 	} {
 		if got := hex.EncodeToString(c.got); got != c.want {
@@ -54,6 +58,10 @@ func TestFormatIsStable(t *testing.T) {
 	}
 	if got, err := DecodeReplay(replay); err != nil || !reflect.DeepEqual(got, outcomes) {
 		t.Errorf("replay: got %+v, %v", got, err)
+	}
+	got := map[string]time.Time{}
+	if err := AddBeats(got, EncodeBeats(beats)); err != nil || !reflect.DeepEqual(got, beats) {
+		t.Errorf("beats: got %v, %v", got, err)
 	}
 	if got, err := DecodeProducerBatches(EncodeProducerBatches(producer)); err != nil || !reflect.DeepEqual(got, producer) {
 		t.Errorf("producer: got %+v, %v", got, err)
@@ -71,6 +79,19 @@ func TestCommitOfSeveralFiles(t *testing.T) {
 	}
 }
 
+func TestLatestBeatStays(t *testing.T) {
+	early, late := time.UnixMicro(1), time.UnixMicro(2)
+	got := map[string]time.Time{}
+	for _, beats := range []map[string]time.Time{{"a": late, "b": early}, {"a": early, "b": late, "c": early}, {}} {
+		if err := AddBeats(got, EncodeBeats(beats)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := map[string]time.Time{"a": late, "b": late, "c": early}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func TestReplayRefusesOutcomeThatIsNotKept(t *testing.T) {
 	if _, err := EncodeReplay([][]metadata.Outcome{{{BaseOffset: -1, Err: metadata.ErrFileTooOld}}}); err == nil {
 		t.Error("no error")
@@ -85,6 +106,9 @@ func TestDecodersRefuse(t *testing.T) {
 		}
 		if _, err := DecodeProducerBatches(b); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("producer %q: %v", in, err)
+		}
+		if err := AddBeats(map[string]time.Time{}, b); !errors.Is(err, ErrCorrupt) && in != "0100" {
+			t.Errorf("beats %q: %v", in, err)
 		}
 		if _, err := DecodeReplay(b); !errors.Is(err, ErrCorrupt) && in != "0100" {
 			t.Errorf("replay %q: %v", in, err)
@@ -140,6 +164,19 @@ func FuzzDecodeProducerBatches(f *testing.F) {
 		encoded := EncodeProducerBatches(last)
 		if again, err := DecodeProducerBatches(encoded); err != nil || !reflect.DeepEqual(last, again) || !bytes.Equal(encoded, EncodeProducerBatches(again)) {
 			t.Fatalf("%+v became %+v, %v", last, again, err)
+		}
+	})
+}
+
+func FuzzAddBeats(f *testing.F) {
+	f.Add(EncodeBeats(map[string]time.Time{"a": time.UnixMicro(1), "b": time.UnixMicro(2), "": time.UnixMicro(-5)}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		beats, again := map[string]time.Time{}, map[string]time.Time{}
+		if err := AddBeats(beats, b); err != nil {
+			return
+		}
+		if err := AddBeats(again, EncodeBeats(beats)); err != nil || !reflect.DeepEqual(beats, again) {
+			t.Fatalf("%v became %v, %v", beats, again, err)
 		}
 	})
 }

@@ -209,6 +209,12 @@ func runChild(path string) error {
 	if err != nil {
 		return err
 	}
+	if os.Getenv(childCounts) != "" {
+		return countInGroup(context.Background(), s, func(count int) error {
+			_, err := fmt.Println(count)
+			return err
+		})
+	}
 	for {
 		file := newFile(1)
 		result, err := s.CommitFiles(context.Background(), []metadata.File{file})

@@ -55,8 +55,13 @@ func open(t testing.TB, path string) *Store {
 func (d database) Age(t testing.TB, by time.Duration) {
 	t.Helper()
 	db := d.raw(t)
-	for _, column := range []string{"commits SET at = at", "producers SET seen_at = seen_at", "agents SET beat_at = beat_at", "files SET committed_at = committed_at"} {
-		if _, err := db.ExecContext(t.Context(), "UPDATE "+column+" - ?", by.Milliseconds()); err != nil {
+	for column, unit := range map[string]time.Duration{
+		"commits SET at = at": time.Millisecond, "producers SET seen_at = seen_at": time.Millisecond,
+		"agents SET beat_at = beat_at": time.Millisecond, "files SET committed_at = committed_at": time.Millisecond,
+		"groups SET due_at = due_at": time.Microsecond, "group_beats SET at = at": time.Microsecond,
+		"group_offsets SET expire_at = expire_at - ?1, committed_at = committed_at": time.Microsecond,
+	} {
+		if _, err := db.ExecContext(t.Context(), "UPDATE "+column+" - ?1", int64(by/unit)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,6 +89,17 @@ func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount 
 		t.Fatal(err)
 	}
 	return counts
+}
+
+func (d database) GroupLeftovers(t testing.TB) (rows int) {
+	t.Helper()
+	if err := d.raw(t).QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM group_states WHERE group_key NOT IN (SELECT group_key FROM groups))
+		+ (SELECT count(*) FROM group_offsets WHERE group_key NOT IN (SELECT group_key FROM groups))
+		+ (SELECT count(*) FROM group_beats WHERE group_key NOT IN (SELECT group_key FROM groups))
+		+ (SELECT count(*) FROM groups WHERE group_key NOT IN (SELECT group_key FROM group_states))`).Scan(&rows); err != nil {
+		t.Fatal(err)
+	}
+	return rows
 }
 
 func (d database) AddFeedEntry(t testing.TB, payload []byte) {

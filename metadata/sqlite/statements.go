@@ -16,10 +16,17 @@ type statements struct {
 	insertRun, insertFile          *sql.Stmt
 	lockSequencer, updateSequencer *sql.Stmt
 	insertCommit                   *sql.Stmt
+	putBeats                       *sql.Stmt
+	putOffset, deleteOffset        *sql.Stmt
 	// On the reader.
 	bounds, findRuns, probeRun *sql.Stmt
 	lastSeq, commits           *sql.Stmt
+	groupVersion               *sql.Stmt
+	groupOffsets, groupOffset  *sql.Stmt
 }
+
+// offsetsOfGroup selects what tx.offsets scans.
+const offsetsOfGroup = `SELECT partition_id, committed_offset, leader_epoch, committed_at, expire_at, metadata FROM group_offsets WHERE group_key = ?`
 
 // runColumns are the columns of a run, in the order of scanRun.
 const runColumns = `base_offset, records, file_id, encoding, position, stored_size, skip, size, max_timestamp`
@@ -43,6 +50,12 @@ func (s *statements) prepare(ctx context.Context, writer, reader *sql.DB) error 
 		{&s.lockSequencer, writer, `SELECT last_seq, next_partition_id FROM sequencer`},
 		{&s.updateSequencer, writer, `UPDATE sequencer SET last_seq = ?, next_partition_id = ?`},
 		{&s.insertCommit, writer, `INSERT INTO commits (seq, at, file_id, payload, replay) VALUES (?, ?, ?, ?, ?)`},
+		{&s.putBeats, writer, `INSERT INTO group_beats (group_key, agent, at, beats) SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM groups WHERE group_key = ?1)
+			ON CONFLICT (group_key, agent) DO UPDATE SET at = excluded.at, beats = excluded.beats`},
+		{&s.putOffset, writer, `INSERT INTO group_offsets (group_key, partition_id, committed_offset, leader_epoch, committed_at, expire_at, metadata) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (group_key, partition_id) DO UPDATE SET committed_offset = excluded.committed_offset, leader_epoch = excluded.leader_epoch,
+				committed_at = excluded.committed_at, expire_at = excluded.expire_at, metadata = excluded.metadata`},
+		{&s.deleteOffset, writer, `DELETE FROM group_offsets WHERE group_key = ? AND partition_id = ? AND committed_at = COALESCE(?, committed_at)`},
 		{&s.bounds, reader, bounds},
 		{&s.findRuns, reader, `SELECT ` + runColumns + ` FROM runs WHERE partition_id = ?1 AND base_offset >= (
 				SELECT base_offset FROM runs WHERE partition_id = ?1 AND base_offset <= ?2 ORDER BY base_offset DESC LIMIT 1)
@@ -50,6 +63,9 @@ func (s *statements) prepare(ctx context.Context, writer, reader *sql.DB) error 
 		{&s.probeRun, reader, `SELECT ` + runColumns + ` FROM runs WHERE partition_id = ? AND base_offset <= ? ORDER BY base_offset DESC LIMIT 1`},
 		{&s.lastSeq, reader, `SELECT last_seq FROM sequencer`},
 		{&s.commits, reader, `SELECT seq, payload FROM commits WHERE seq > ? ORDER BY seq LIMIT ?`},
+		{&s.groupVersion, reader, `SELECT version FROM groups WHERE group_key = ?`},
+		{&s.groupOffsets, reader, offsetsOfGroup + ` ORDER BY partition_id`},
+		{&s.groupOffset, reader, offsetsOfGroup + ` AND partition_id = ?`},
 	} {
 		var err error
 		if *p.to, err = p.db.PrepareContext(ctx, p.query); err != nil {
@@ -63,7 +79,8 @@ func (s *statements) close() error {
 	var errs []error
 	for _, stmt := range []*sql.Stmt{
 		s.partitions, s.updatePartition, s.producers, s.putProducer, s.replay, s.insertRun, s.insertFile,
-		s.lockSequencer, s.updateSequencer, s.insertCommit, s.bounds, s.findRuns, s.probeRun, s.lastSeq, s.commits,
+		s.lockSequencer, s.updateSequencer, s.insertCommit, s.putBeats, s.putOffset, s.deleteOffset,
+		s.bounds, s.findRuns, s.probeRun, s.lastSeq, s.commits, s.groupVersion, s.groupOffsets, s.groupOffset,
 	} {
 		if stmt != nil {
 			errs = append(errs, stmt.Close())
