@@ -135,7 +135,13 @@ type Groups interface {
 	// replacing what it had noted of those groups. Other agents' notes stay. Groups
 	// that don't exist are passed over.
 	BeatMembers(ctx context.Context, agent uuid.UUID, beats []GroupBeats) error
-	// TrimBeats deletes up to limit notes that are older than the age.
+	// HeardThrough notes that this agent has told by BeatMembers of everybody whom it
+	// heard of until then (by the store's clock), and returns until when all agents
+	// have: the earliest of what was noted within [AgentTimeout]. A member may be
+	// silent for all that is known after that time.
+	HeardThrough(ctx context.Context, agent uuid.UUID, through time.Time) (all time.Time, err error)
+	// TrimBeats deletes up to limit notes of BeatMembers that are older than the age,
+	// and the agents that noted nothing since then.
 	TrimBeats(ctx context.Context, olderThan time.Duration, limit int) (int, error)
 
 	// WriteOffsets locks the groups against StoreGroup, DeleteGroup and other

@@ -35,6 +35,7 @@ var groupTests = []test{
 	{"BeatsOfAllAgents", beatsOfAllAgents},
 	{"BeatsOfManyGroups", beatsOfManyGroups},
 	{"OldBeatsAreTrimmed", oldBeatsAreTrimmed},
+	{"HeardThroughTheSlowestAgent", heardThroughTheSlowestAgent},
 }
 
 // plainGroup is a state that changes by itself never.
@@ -492,4 +493,27 @@ func oldBeatsAreTrimmed(f *fixture) {
 	if got := f.loadGroup("g"); len(got.Beats) != 1 {
 		f.Fatalf("got %+v", got)
 	}
+}
+
+func heardThroughTheSlowestAgent(f *fixture) {
+	first, second := uuid.New(), uuid.New()
+	heard := func(agent uuid.UUID, through, want time.Time) {
+		f.Helper()
+		if got, err := f.store.HeardThrough(f.ctx, agent, through); err != nil || !got.Equal(want) {
+			f.Fatalf("everybody was heard until %v (%v), want %v", got, err, want)
+		}
+	}
+	early, late, later := ago(time.Minute), ago(time.Second), ago(0)
+	heard(first, late, late)
+	heard(second, early, early)
+	heard(first, later, early)
+	heard(second, late, late)
+	// Who says nothing any more is not waited for.
+	f.db.Age(f, metadata.AgentTimeout+time.Second)
+	heard(first, later, later)
+	if _, err := f.store.TrimBeats(f.ctx, time.Second, 1); err != nil {
+		f.Fatal(err)
+	}
+	heard(first, later, later)
+	heard(second, late, late)
 }

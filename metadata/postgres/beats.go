@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/wadi-log/wadi/metadata"
@@ -44,10 +45,27 @@ func (s *Store) BeatMembers(ctx context.Context, agent uuid.UUID, beats []metada
 	})
 }
 
+// HeardThrough implements metadata.Groups. Both statements are one transaction
+// and one round trip; the second sees what the first wrote.
+func (s *Store) HeardThrough(ctx context.Context, agent uuid.UUID, through time.Time) (all time.Time, err error) {
+	err = s.read(ctx, "note until when members were heard", func(ctx context.Context) error {
+		b := &pgx.Batch{}
+		b.Queue(`INSERT INTO group_listeners (agent, at, through) VALUES ($1, clock_timestamp(), $2)
+			ON CONFLICT (agent) DO UPDATE SET at = excluded.at, through = excluded.through`, agent, through)
+		b.Queue(`SELECT min(through) FROM group_listeners WHERE at > clock_timestamp() - $1::interval`, metadata.AgentTimeout).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&all) })
+		return s.pool.SendBatch(ctx, b).Close()
+	})
+	return all, err
+}
+
 // TrimBeats implements metadata.Groups.
 func (s *Store) TrimBeats(ctx context.Context, olderThan time.Duration, limit int) (int, error) {
 	var trimmed int64
 	err := s.read(ctx, "trim the beats of members", func(ctx context.Context) error {
+		if _, err := s.pool.Exec(ctx, `DELETE FROM group_listeners WHERE at < clock_timestamp() - $1::interval`, olderThan); err != nil {
+			return err
+		}
 		tag, err := s.pool.Exec(ctx, `WITH old AS MATERIALIZED (
 				SELECT group_key, agent FROM group_beats WHERE at < clock_timestamp() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED
 			)

@@ -60,7 +60,7 @@ func (d database) Age(t testing.TB, by time.Duration) {
 	t.Helper()
 	for _, column := range []string{
 		"commits SET at = at", "producers SET seen_at = seen_at", "agents SET beat_at = beat_at", "files SET committed_at = committed_at",
-		"groups SET due_at = due_at", "group_beats SET at = at", "group_offsets SET expire_at = expire_at - $1::interval, committed_at = committed_at",
+		"groups SET due_at = due_at", "group_beats SET at = at", "group_listeners SET at = at", "group_offsets SET expire_at = expire_at - $1::interval, committed_at = committed_at",
 	} {
 		exec(t, d.url, "UPDATE "+column+" - $1::interval", by)
 	}

@@ -248,9 +248,27 @@ func (s *Store) BeatMembers(ctx context.Context, agent uuid.UUID, beats []metada
 	})
 }
 
+// HeardThrough implements metadata.Groups.
+func (s *Store) HeardThrough(ctx context.Context, agent uuid.UUID, through time.Time) (all time.Time, err error) {
+	err = s.change(ctx, "note until when members were heard", func(t *tx) error {
+		if err := t.exec(`INSERT INTO group_listeners (agent, at, through) VALUES (?, ?, ?)
+			ON CONFLICT (agent) DO UPDATE SET at = excluded.at, through = excluded.through`, agent[:], micros(t.now), micros(through)); err != nil {
+			return err
+		}
+		var earliest int64
+		err := t.QueryRowContext(t.ctx, `SELECT min(through) FROM group_listeners WHERE at > ?`, micros(t.now.Add(-metadata.AgentTimeout))).Scan(&earliest)
+		all = time.UnixMicro(earliest)
+		return err
+	})
+	return all, err
+}
+
 // TrimBeats implements metadata.Groups.
 func (s *Store) TrimBeats(ctx context.Context, olderThan time.Duration, limit int) (trimmed int, err error) {
 	err = s.change(ctx, "trim the beats of members", func(t *tx) error {
+		if err := t.exec(`DELETE FROM group_listeners WHERE at < ?`, micros(t.now.Add(-olderThan))); err != nil {
+			return err
+		}
 		trimmed, err = t.affected(`DELETE FROM group_beats WHERE (group_key, agent) IN (SELECT group_key, agent FROM group_beats WHERE at < ? LIMIT ?)`,
 			micros(t.now.Add(-olderThan)), limit)
 		return err

@@ -59,6 +59,7 @@ func (d database) Age(t testing.TB, by time.Duration) {
 		"commits SET at = at": time.Millisecond, "producers SET seen_at = seen_at": time.Millisecond,
 		"agents SET beat_at = beat_at": time.Millisecond, "files SET committed_at = committed_at": time.Millisecond,
 		"groups SET due_at = due_at": time.Microsecond, "group_beats SET at = at": time.Microsecond,
+		"group_listeners SET at = at": time.Microsecond,
 		"group_offsets SET expire_at = expire_at - ?1, committed_at = committed_at": time.Microsecond,
 	} {
 		if _, err := db.ExecContext(t.Context(), "UPDATE "+column+" - ?1", int64(by/unit)); err != nil {

@@ -215,7 +215,7 @@ func (c *Classic) sessionTimeout(memberID string) (time.Duration, bool) {
 // sessionEnd is when the member is gone unless it is heard of before.
 func (m *ClassicMember) sessionEnd(env Env) time.Time {
 	timeout := millis(m.SessionTimeoutMs)
-	return latest(m.StoredHeard, m.heard, env.Since).Add(timeout + BeatEvery(timeout))
+	return latest(m.StoredHeard, m.heard, env.Since).Add(timeout + BeatEvery(timeout) + env.Lag)
 }
 
 // metadata is what the member says for the protocol; ok tells whether it supports it.

@@ -36,7 +36,7 @@ func (m *ConsumerMember) end(env Env) time.Time {
 		timeout = millis(m.Classic.SessionTimeoutMs)
 		deadlines = []time.Time{m.Classic.JoinBy, m.Classic.SyncBy}
 	}
-	end := latest(m.StoredHeard, m.heard, env.Since).Add(timeout + BeatEvery(timeout))
+	end := latest(m.StoredHeard, m.heard, env.Since).Add(timeout + BeatEvery(timeout) + env.Lag)
 	for _, deadline := range deadlines {
 		if deadline.IsZero() {
 			continue

@@ -63,15 +63,15 @@
 // A target is computed in the heartbeat that makes it necessary, or in the next one, if it was time that removed a member. Each
 // heartbeat takes its member one step:
 //
-//	                  has something that isn't in its target:
-//	          ┌─────▶ it is told to give that up ───────────▶ UnrevokedPartitions ──▶ removed, if it takes longer
-//	          │                                                    │                  than its rebalance timeout
-//	          │                                                    │ it has given up
-//	          │       has nothing to give up: target epoch         ▼
-//	       Stable ◀───────────────────────────────────────── everything else is free?
-//	          ▲                                                    │ no
-//	          │       the rest is free                             ▼
-//	          └────────────────────────────────────────────── UnreleasedPartitions
+//	           has something that isn't in its target:
+//	   ┌─────▶ it is told to give that up ───────────▶ UnrevokedPartitions ──▶ removed, if it takes longer
+//	   │                                                    │                  than its rebalance timeout
+//	   │                                                    │ it has given up
+//	   │       has nothing to give up: target epoch         ▼
+//	Stable ◀───────────────────────────────────────── everything else is free?
+//	   ▲                                                    │ no
+//	   │       the rest is free                             ▼
+//	   └────────────────────────────────────────────── UnreleasedPartitions
 //
 // A newer target is a new start from any state, but for UnrevokedPartitions: what a member was told to give up it gives up first.
 //

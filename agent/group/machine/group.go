@@ -30,7 +30,10 @@ type Env struct {
 	Now time.Time
 	// Since is when the caller began to hear of all members without
 	// interruption: nobody counts as silent from before that.
-	Since  time.Time
+	Since time.Time
+	// Lag is how long ago the caller last knew of everybody that all agents had heard
+	// of: sessions last so much longer.
+	Lag    time.Duration
 	Limits Limits
 	Topics Topics
 }

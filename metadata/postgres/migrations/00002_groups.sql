@@ -44,6 +44,13 @@ CREATE TABLE group_beats (
         autovacuum_vacuum_cost_delay = 0, toast.autovacuum_vacuum_scale_factor = 0,
         toast.autovacuum_vacuum_threshold = 5000, toast.autovacuum_vacuum_cost_delay = 0);
 
+-- Until when each agent has told of everybody whom it heard of, and when it said so.
+CREATE TABLE group_listeners (
+	agent   uuid        PRIMARY KEY,
+	at      timestamptz NOT NULL,
+	through timestamptz NOT NULL
+) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
 -- Committed offsets.
 CREATE TABLE group_offsets (
 	group_key        uuid        NOT NULL,

@@ -37,6 +37,13 @@ CREATE TABLE group_beats (
 	PRIMARY KEY (group_key, agent)
 ) STRICT, WITHOUT ROWID;
 
+-- Until when each agent has told of everybody whom it heard of, and when it said so.
+CREATE TABLE group_listeners (
+	agent   BLOB    NOT NULL PRIMARY KEY,
+	at      INTEGER NOT NULL,
+	through INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Committed offsets.
 CREATE TABLE group_offsets (
 	group_key        BLOB    NOT NULL,
