@@ -2,7 +2,7 @@
 # Gets the programs that the tests need and says what it does, with nothing to
 # do in well under a second. Called by make: setup.sh test | setup.sh lint.
 #
-# Postgres and kcat come from the system's packages. MinIO and golangci-lint are
+# Postgres, HAProxy and kcat come from the system's packages. MinIO and golangci-lint are
 # built from their Go modules, once, into ${XDG_CACHE_HOME:-~/.cache}/wadi/bin:
 # neither is wanted in go.mod, where it would bring in hundreds of modules. Real
 # input for the end-to-end tests is the npm package vega-datasets, in .../wadi/data.
@@ -44,6 +44,7 @@ packages() {
 	missing=
 	have_postgres || missing="$missing postgresql"
 	command -v kcat >/dev/null || missing="$missing kcat"
+	command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || missing="$missing haproxy"
 	# Only to fetch the data.
 	have_flights || command -v npm >/dev/null || missing="$missing npm"
 	[ -n "$missing" ] || return 0
