@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,8 @@ import (
 	"github.com/wadi-log/wadi/agent/catalog"
 	"github.com/wadi-log/wadi/agent/cluster"
 	"github.com/wadi-log/wadi/agent/fetch"
+	"github.com/wadi-log/wadi/agent/group"
+	"github.com/wadi-log/wadi/agent/group/machine"
 	"github.com/wadi-log/wadi/agent/produce"
 	"github.com/wadi-log/wadi/agent/server"
 	"github.com/wadi-log/wadi/metadata"
@@ -47,6 +50,7 @@ type Agent struct {
 	blocks     *fetch.Blocks
 	fetcher    *fetch.Fetcher
 	acc        *produce.Accumulator
+	groups     *group.Coordinator
 	server     *server.Server
 	http       *http.Server
 
@@ -184,6 +188,8 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		Uploads: uploads, Compression: datafile.Compression(a.config.FileCompression),
 	}, a.bucket, a.store, a.committed(tail), produceMetrics, a.log)
 
+	a.groups = group.New(a.store, a.catalog, groupSettings{a.broker}, a.membership.Self().Incarnation, group.NewMetrics(reg), a.log)
+
 	budget := server.NewBudget(a.config.MemoryBytes)
 	serverConfig := server.DefaultConfig()
 	serverConfig.MaxConnections = a.config.MaxConnections
@@ -196,6 +202,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		produce.NewProducerIDs(a.store),
 		a.fetcher,
 		cluster.New(a.catalog, a.membership, a.broker, clusterID, a.log),
+		a.groups,
 		admin.New(a.catalog, a.membership, a.broker, a.brokerFacts(), a.config.LogLevel, a.log),
 	), budget, server.NewMetrics(reg, budget), a.log)
 	a.http = newHTTP(a.ready, reg)
@@ -224,6 +231,20 @@ func (a *Agent) brokerFacts() map[string]string {
 	}
 }
 
+// groupSettings are the configs that act on groups.
+type groupSettings struct{ broker configs.Broker }
+
+// Limits implements group.Settings.
+func (s groupSettings) Limits(string) machine.Limits { return group.LimitsOf(s.broker) }
+
+// Offsets implements group.Settings.
+func (s groupSettings) Offsets() group.OffsetSettings { return group.OffsetSettingsOf(s.broker) }
+
+// ConsumerProtocol implements group.Settings.
+func (s groupSettings) ConsumerProtocol() bool {
+	return slices.Contains(s.broker.GroupRebalanceProtocols, "consumer")
+}
+
 // ready says why the agent can't take clients, nil when it can.
 func (a *Agent) ready(ctx context.Context) error {
 	if !a.serving.Load() {
@@ -242,6 +263,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer leave()
 	var work, listening sync.WaitGroup
 	work.Go(func() { a.follower.Run(background) })
+	work.Go(func() { a.groups.Run(background) })
 	work.Go(func() { keepHouse(background, a.store, a.broker, a.log) })
 	work.Go(func() { a.membership.Run(registered) })
 	failed := make(chan error, 2)
@@ -276,6 +298,7 @@ func (a *Agent) drain() error {
 	// Nothing is lost if a listener fails to close: the process ends.
 	_ = a.kafkaListener.Close()
 	a.fetcher.Drain()
+	a.groups.Drain()
 	// Side by side: the connections wait for the files that the accumulator ships.
 	var shipped error
 	var shipping sync.WaitGroup
@@ -307,6 +330,9 @@ func (a *Agent) close() {
 	}
 	if a.blocks != nil {
 		a.blocks.Close()
+	}
+	if a.groups != nil {
+		a.groups.Close()
 	}
 	if a.catalog != nil {
 		a.catalog.Close()

@@ -8,13 +8,15 @@ import (
 	"github.com/wadi-log/wadi/agent/admin"
 	"github.com/wadi-log/wadi/agent/cluster"
 	"github.com/wadi-log/wadi/agent/fetch"
+	"github.com/wadi-log/wadi/agent/group"
 	"github.com/wadi-log/wadi/agent/produce"
 	"github.com/wadi-log/wadi/agent/server"
+	"github.com/wadi-log/wadi/protocol"
 )
 
 // handlers is the table of the APIs served. A test compares it with the table
 // of versions in package protocol, from which ApiVersions answers.
-func handlers(p *produce.Handler, ids *produce.ProducerIDs, f *fetch.Fetcher, c *cluster.Cluster, a *admin.Admin) map[int16]server.Handler {
+func handlers(p *produce.Handler, ids *produce.ProducerIDs, f *fetch.Fetcher, c *cluster.Cluster, g *group.Coordinator, a *admin.Admin) map[int16]server.Handler {
 	return map[int16]server.Handler{
 		int16(kmsg.Produce):                 produceHandler(p),
 		int16(kmsg.InitProducerID):          server.Inline(ids.InitProducerID),
@@ -26,6 +28,18 @@ func handlers(p *produce.Handler, ids *produce.ProducerIDs, f *fetch.Fetcher, c 
 		int16(kmsg.DescribeCluster):         server.Inline(c.DescribeCluster),
 		int16(kmsg.DescribeTopicPartitions): server.Inline(c.DescribeTopicPartitions),
 		int16(kmsg.FindCoordinator):         server.Inline(c.FindCoordinator),
+		int16(kmsg.JoinGroup):               waiting(g.JoinGroup),
+		int16(kmsg.SyncGroup):               waiting(g.SyncGroup),
+		int16(kmsg.Heartbeat):               server.Inline(g.Heartbeat),
+		int16(kmsg.LeaveGroup):              server.Inline(g.LeaveGroup),
+		int16(kmsg.ConsumerGroupHeartbeat):  server.Inline(g.ConsumerGroupHeartbeat),
+		int16(kmsg.ConsumerGroupDescribe):   server.Inline(g.ConsumerGroupDescribe),
+		int16(kmsg.DescribeGroups):          server.Inline(g.DescribeGroups),
+		int16(kmsg.ListGroups):              server.Inline(g.ListGroups),
+		int16(kmsg.DeleteGroups):            server.Inline(g.DeleteGroups),
+		int16(kmsg.OffsetCommit):            server.Inline(g.OffsetCommit),
+		int16(kmsg.OffsetFetch):             server.Inline(g.OffsetFetch),
+		int16(kmsg.OffsetDelete):            server.Inline(g.OffsetDelete),
 		int16(kmsg.CreateTopics):            server.Inline(a.CreateTopics),
 		int16(kmsg.DeleteTopics):            server.Inline(a.DeleteTopics),
 		int16(kmsg.CreatePartitions):        server.Inline(a.CreatePartitions),
@@ -50,6 +64,18 @@ func produceHandler(p *produce.Handler) server.Handler {
 			}
 			return resp
 		}
+	}
+}
+
+// waiting starts a request that may wait for minutes, for other members of its
+// group, and lets the next one of its connection start meanwhile. It ends when
+// the client leaves.
+func waiting[Req any, PReq interface {
+	*Req
+	kmsg.Request
+}](start func(ctx context.Context, client protocol.Client, gone <-chan struct{}, req PReq) func() kmsg.Response) server.Handler {
+	return func(ctx context.Context, req *server.Request) server.Pending {
+		return start(ctx, req.Client, req.Gone, req.Body.(PReq))
 	}
 }
 

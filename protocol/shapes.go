@@ -31,7 +31,32 @@ var (
 		int8s.since(4), int8s.since(8).until(10), int8s.since(8),
 	}
 
+	offsetCommitShape = shape{
+		str, int32s.since(1), str.since(1), str.since(7), int64s.since(2).until(4),
+		array(str.until(9), uuid.since(10), array(int32s, int64s, int64s.since(1).until(1), int32s.since(6), str)),
+	}
+
+	offsetFetchShape = shape{
+		str.until(7), array(str, listOf(int32s)).until(7),
+		array(str, str.since(9), int32s.since(9), array(str.until(9), uuid.since(10), listOf(int32s))).since(8),
+		int8s.since(7),
+	}
+
 	findCoordinatorShape = shape{str.until(3), int8s.since(1), listOf(str).since(4)}
+
+	joinGroupShape = shape{
+		str, int32s, int32s.since(1), str, str.since(5), str, array(str, blob), str.since(8),
+	}
+
+	heartbeatShape = shape{str, int32s, str, str.since(3)}
+
+	leaveGroupShape = shape{str, str.until(2), array(str, str, str.since(5)).since(3)}
+
+	syncGroupShape = shape{str, int32s, str, str.since(3), str.since(5), str.since(5), array(str, blob)}
+
+	describeGroupsShape = shape{listOf(str), int8s.since(3)}
+
+	listGroupsShape = shape{listOf(str).since(4), listOf(str).since(5)}
 
 	apiVersionsShape = shape{str.since(3), str.since(3), str.since(5), int32s.since(5)}
 
@@ -58,7 +83,17 @@ var (
 
 	createPartitionsShape = shape{array(str, int32s, array(listOf(int32s))), int32s, int8s}
 
+	deleteGroupsShape = shape{listOf(str)}
+
 	incrementalAlterConfigsShape = shape{array(int8s, str, array(str, int8s, str)), int8s}
+
+	offsetDeleteShape = shape{str, array(str, array(int32s))}
+
+	consumerGroupHeartbeatShape = shape{
+		str, str, int32s, str, str, int32s, listOf(str), str.since(1), str, array(uuid, listOf(int32s)),
+	}
+
+	consumerGroupDescribeShape = shape{listOf(str), int8s}
 
 	describeClusterShape = shape{int8s, int8s.since(1), int8s.since(2)}
 

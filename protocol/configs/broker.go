@@ -38,6 +38,8 @@ type Broker struct {
 	GroupConsumerMaxSize             int32
 	// GroupConsumerAssignors has at least one element; the first is for members that name none.
 	GroupConsumerAssignors []string
+	// GroupRebalanceProtocols are those that are enabled: classic, consumer.
+	GroupRebalanceProtocols []string
 	// GroupConsumerMigrationPolicy is disabled, upgrade, downgrade or bidirectional.
 	GroupConsumerMigrationPolicy string
 
@@ -106,6 +108,7 @@ func ParseBroker(settings map[string]string) (Broker, error) {
 		GroupConsumerMaxSize:             int32(v.int(groupConsumerMaxSize)),
 		GroupConsumerAssignors:           SplitList(v.string(groupConsumerAssignors)),
 		GroupConsumerMigrationPolicy:     v.string(groupConsumerMigrationPolicy),
+		GroupRebalanceProtocols:          SplitList(v.string(groupRebalanceProtocols)),
 
 		OffsetMetadataMaxBytes:          int32(v.int(offsetMetadataMaxBytes)),
 		OffsetsRetentionMinutes:         v.int(offsetsRetentionMinutes),

@@ -55,6 +55,7 @@ const (
 	groupConsumerMaxSize             = "group.consumer.max.size"
 	groupConsumerAssignors           = "group.consumer.assignors"
 	groupConsumerMigrationPolicy     = "group.consumer.migration.policy"
+	groupRebalanceProtocols          = "group.coordinator.rebalance.protocols"
 	// groupMaxMetadataBytes is Wadi's own: Kafka bounds a group by the largest
 	// record that its offsets topic takes.
 	groupMaxMetadataBytes = "wadi.group.max.metadata.bytes"
@@ -73,7 +74,7 @@ var groupBrokerDefinitions = []Definition{
 		Doc: "Assignors that consumer groups may choose from; the first is for those that don't choose."},
 	{Name: groupConsumerMigrationPolicy, Type: typeString, Default: "bidirectional", Settable: true, check: oneOf("disabled", "downgrade", "upgrade", "bidirectional"),
 		Doc: "Whether a group with members may change from the classic to the consumer protocol (upgrade) and back (downgrade)."},
-	{Name: "group.coordinator.rebalance.protocols", Type: typeList, Default: "classic,consumer", Settable: true, check: eachOf("classic", "consumer", "share", "streams"),
+	{Name: groupRebalanceProtocols, Type: typeList, Default: "classic,consumer", Settable: true, check: eachOf("classic", "consumer", "share", "streams"),
 		Doc: "Group protocols that are enabled."},
 	{Name: groupInitialRebalanceDelayMs, Type: typeInt, Default: "3000", Settable: true, check: atLeast(0),
 		Doc: "Time that a new classic group waits for more members before its first rebalance."},

@@ -1,0 +1,185 @@
+package group
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/wadi-log/wadi/agent/group/machine"
+	"github.com/wadi-log/wadi/metadata"
+)
+
+const (
+	// commitTimeout bounds one transaction.
+	commitTimeout = 10 * time.Second
+	// commitOffsets is the number of offsets after which no more requests join
+	// a transaction.
+	commitOffsets = 20_000
+	// decodedGroups bounds the groups whose decoded state is kept for the checks.
+	decodedGroups = 4096
+)
+
+// committer writes committed offsets. One transaction is under way at a time; all
+// requests that come meanwhile share the next one. So commits of one connection
+// keep their order, and the more there are the cheaper each is.
+type committer struct {
+	c *Coordinator
+
+	mu      sync.Mutex
+	queue   []*commit
+	working bool
+
+	// Owned by the worker.
+	decoded map[string]decodedGroup
+}
+
+type decodedGroup struct {
+	version int64
+	group   *machine.Group
+}
+
+// commit is one request's changes of one group's offsets.
+type commit struct {
+	group string
+	// create enters the group if there is none, as one that is used for offsets only.
+	create bool
+	// decide returns what is written, by the group's state under the lock. It may
+	// be called more than once; what the client is answered it keeps to itself.
+	// exists tells whether there is such a group at all.
+	decide  func(g *machine.Group, exists bool, env machine.Env) metadata.OffsetChanges
+	offsets int // about how many
+
+	failed error // this commit alone
+	done   chan error
+}
+
+func newCommitter(c *Coordinator) *committer {
+	return &committer{c: c, decoded: map[string]decodedGroup{}}
+}
+
+// write writes what the commit decides, and returns when it is durable. With an
+// error nothing is known to be written. It takes as long as a transaction that is
+// under way and one more, which are bounded.
+func (m *committer) write(k *commit) error {
+	k.done = make(chan error, 1)
+	m.mu.Lock()
+	m.queue = append(m.queue, k)
+	if !m.working {
+		m.working = m.c.spawn(m.work)
+	}
+	working := m.working
+	m.mu.Unlock()
+	if !working {
+		return fmt.Errorf("%w: the agent is stopping", metadata.ErrUnavailable)
+	}
+	return <-k.done
+}
+
+func (m *committer) work() {
+	for {
+		batch := m.take()
+		if len(batch) == 0 {
+			return
+		}
+		err := m.transact(batch)
+		for _, k := range batch {
+			if err == nil {
+				k.done <- k.failed
+			} else {
+				k.done <- err
+			}
+		}
+	}
+}
+
+func (m *committer) take() []*commit {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, offsets := 0, 0
+	for n < len(m.queue) && (n == 0 || offsets < commitOffsets) {
+		offsets += m.queue[n].offsets
+		n++
+	}
+	batch := m.queue[:n:n]
+	m.queue = m.queue[n:]
+	m.working = n > 0
+	return batch
+}
+
+// transact writes a batch. An outcome that is unknown is not tried again here: the
+// client does it, who may have more to commit by then.
+func (m *committer) transact(batch []*commit) error {
+	ctx, cancel := context.WithTimeout(m.c.life, commitTimeout)
+	defer cancel()
+	topics, err := m.c.topics.now(ctx)
+	if err != nil {
+		return err
+	}
+	refs, index, err := m.refs(batch, topics)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	written := 0
+	err = m.c.store.WriteOffsets(ctx, refs, func(now time.Time, groups []metadata.Group) (metadata.OffsetChanges, error) {
+		m.c.clock.read(now)
+		now = inState(now)
+		var all metadata.OffsetChanges
+		for _, k := range batch {
+			var g *machine.Group
+			stored := groups[index[k.group]]
+			// A state that can't be decoded is no reason to fail other groups' commits.
+			if g, k.failed = m.groupOf(stored); k.failed == nil {
+				changes := k.decide(g, stored.Version != 0, m.c.envAt(k.group, now, topics))
+				all.Put, all.Delete = append(all.Put, changes.Put...), append(all.Delete, changes.Delete...)
+			}
+		}
+		written = len(all.Put)
+		return all, nil
+	})
+	if err == nil {
+		m.c.metrics.committed(written, len(batch), time.Since(began))
+	}
+	return err
+}
+
+// refs names each group of the batch once; index says where.
+func (m *committer) refs(batch []*commit, topics *view) (refs []metadata.GroupRef, index map[string]int, err error) {
+	index = make(map[string]int, len(batch))
+	if len(m.decoded) > decodedGroups {
+		clear(m.decoded)
+	}
+	for _, k := range batch {
+		i, ok := index[k.group]
+		if !ok {
+			i = len(refs)
+			index[k.group] = i
+			refs = append(refs, metadata.GroupRef{ID: k.group, Known: m.decoded[k.group].version})
+		}
+		if k.create && refs[i].Create == nil {
+			state, err := stateOf(machine.New(k.group), m.c.envAt(k.group, m.c.clock.now(), topics))
+			if err != nil {
+				return nil, nil, err
+			}
+			refs[i].Create = &state
+		}
+	}
+	return refs, index, nil
+}
+
+// groupOf decodes a group's state, once per version.
+func (m *committer) groupOf(stored metadata.Group) (*machine.Group, error) {
+	if stored.Version == 0 {
+		return machine.New(stored.ID), nil
+	}
+	if known, ok := m.decoded[stored.ID]; ok && known.version == stored.Version {
+		return known.group, nil
+	}
+	g, err := machine.Decode(stored.ID, stored.State)
+	if err != nil {
+		return nil, err
+	}
+	m.decoded[stored.ID] = decodedGroup{stored.Version, g}
+	return g, nil
+}
