@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -200,7 +201,7 @@ func (c *Classic) replaceStatic(env Env, client Client, m *ClassicMember, newMem
 		c.Leader = newMemberID
 	}
 	topics, known := m.topics(c)
-	m.ID, m.heard = newMemberID, env.Now
+	m.ID, m.StoredHeard, m.heard = newMemberID, stored(env.Now), time.Time{} // of the old ID nobody will hear
 	m.setClient(client)
 	m.update(env, req)
 	if newTopics, newKnown := m.topics(c); c.State != Stable || c.selectProtocol() != c.Protocol ||

@@ -133,6 +133,23 @@ func TestMembersThatDoNotSyncInTimeGo(t *testing.T) {
 	}
 }
 
+func TestEachGenerationIsSyncedAnew(t *testing.T) {
+	f := newFixture(t)
+	f.stable(2)
+	for range 2 * int(rebalanceTimeout/time.Second) {
+		f.keepAlive(time.Second) // nothing is left to wait for
+		f.wantPhase(Stable)
+	}
+	f.wantParked(f.join("m1"))
+	f.wantJoined(f.join("m2"), 2, "m1")
+	f.wantAssigned(f.sync("m1", 2, "m1", "a"), "a")
+	for range int(rebalanceTimeout / time.Second) {
+		f.wantPhase(Stable)
+		f.keepAlive(time.Second)
+	}
+	f.wantMembers("m1")
+}
+
 // keepAlive passes time while all members are heard of.
 func (f *fixture) keepAlive(d time.Duration) {
 	f.Helper()
@@ -290,6 +307,22 @@ func TestStaticMemberIsReplacedWithoutRebalance(t *testing.T) {
 		f.wantJoined(f.join("m1", instance("i1")), 2, "m1")
 		f.wantJoined(f.joinAnswer("m4", instance("i2")), 2, "m1")
 	})
+}
+
+func TestStaticMemberThatComesBackBeginsANewSession(t *testing.T) {
+	f := newFixture(t)
+	f.wantParked(f.join("", instance("i1")))
+	f.wantParked(f.join("", instance("i2")))
+	f.pass(2 * limits.InitialRebalanceDelay)
+	f.wantAssigned(f.sync("m1", 1), "")
+	f.wantAssigned(f.sync("m2", 1), "")
+	f.wantParked(f.join("m2", instance("i2"), protocol("range", "u")))
+	// Late in its session, while its join waits, it restarts and asks for the same.
+	f.env.Now = f.env.Now.Add(sessionLasts - time.Second)
+	f.wantParked(f.join("", instance("i2"), protocol("range", "u")))
+	f.env.Now = f.env.Now.Add(2 * time.Second)
+	f.change(func(g *Group) { g.Tick(f.env) })
+	f.wantMembers("m4")
 }
 
 func TestStaticMembersRestartOneAfterTheOther(t *testing.T) {
