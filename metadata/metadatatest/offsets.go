@@ -514,7 +514,7 @@ func writersAndDeleters(f *fixture, seed uint64) {
 		wg.Go(func() {
 			for range steps {
 				ids := []string{fmt.Sprint("g", rng.IntN(groups)), fmt.Sprint("g", rng.IntN(groups))}
-				err := error(nil)
+				var err error
 				switch rng.IntN(3) {
 				case 0:
 					loaded, _, loadErr := store.LoadGroups(f.ctx, []metadata.GroupRef{{ID: ids[0]}})

@@ -56,10 +56,12 @@ func (s *Store) FetchOffsets(ctx context.Context, queries []metadata.OffsetQuery
 	return out, nil
 }
 
+// fetchOffsets walks the key for each group of which all is asked (the subquery's
+// order makes sure): before the table is first analyzed, a join would read all of it.
 const fetchOffsets = `
 SELECT q.i, o.partition_id, o.committed_offset, o.leader_epoch, o.committed_at, o.expire_at, o.metadata
 FROM (SELECT unnest($1::int4[]) AS i, unnest($2::uuid[]) AS group_key) q
-JOIN group_offsets o ON o.group_key = q.group_key
+CROSS JOIN LATERAL (SELECT * FROM group_offsets WHERE group_key = q.group_key ORDER BY partition_id) o
 UNION ALL
 SELECT q.i, o.partition_id, o.committed_offset, o.leader_epoch, o.committed_at, o.expire_at, o.metadata
 FROM (SELECT unnest($3::int4[]) AS i, unnest($4::uuid[]) AS group_key, unnest($5::int4[]) AS partition_id) q

@@ -225,13 +225,15 @@ func (s *Store) ListGroups(ctx context.Context) ([]metadata.GroupInfo, error) {
 // take some 2 ms, and an index would cost every change of a group more. A claim whose
 // reply is lost is nobody's until the lease passes.
 func (s *Store) ClaimDueGroups(ctx context.Context, limit int, lease time.Duration) ([]string, error) {
-	return queryAll(ctx, s, "claim due groups", scanName, `WITH due AS MATERIALIZED (
-			SELECT group_key FROM groups WHERE due_at <= (SELECT clock_timestamp())
-			ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
-		)
-		UPDATE groups g SET due_at = clock_timestamp() + $2::interval FROM due WHERE g.group_key = due.group_key
-		RETURNING g.name`, limit, lease)
+	return queryAll(ctx, s, "claim due groups", scanName, claimDueGroups, limit, lease)
 }
+
+const claimDueGroups = `WITH due AS MATERIALIZED (
+		SELECT group_key FROM groups WHERE due_at <= (SELECT clock_timestamp())
+		ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
+	)
+	UPDATE groups g SET due_at = clock_timestamp() + $2::interval FROM due WHERE g.group_key = due.group_key
+	RETURNING g.name`
 
 func scanName(row pgx.CollectableRow) (string, error) {
 	var name []byte

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wadi-log/wadi/test/harness"
 )
 
@@ -30,21 +32,73 @@ func TestFindRunsCostFollowsTheBudget(t *testing.T) {
 		{"few bytes at a great lag", `'{1}', '{5}', '{3000}', '{256}'`, 30},
 		{"many runs", `'{1}', '{5}', '{100000000}', '{256}'`, 100},
 	} {
-		var explained []byte
-		if err := conn.QueryRow(t.Context(), `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE f(`+c.args+`)`).Scan(&explained); err != nil {
+		if blocks, plan := blocksOf(t, conn, `EXECUTE f(`+c.args+`)`); blocks > c.most || blocks == 0 {
+			t.Errorf("%s: %d blocks, want at most %d\n%s", c.name, blocks, c.most, plan)
+		}
+	}
+}
+
+// blocksOf runs the query and returns how many blocks it looked at, and its plan.
+func blocksOf(t *testing.T, conn *pgx.Conn, query string) (blocks int, plan []byte) {
+	t.Helper()
+	if err := conn.QueryRow(t.Context(), `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) `+query).Scan(&plan); err != nil {
+		t.Fatal(err)
+	}
+	var plans []struct {
+		Plan struct {
+			Hit  int `json:"Shared Hit Blocks"`
+			Read int `json:"Shared Read Blocks"`
+		}
+	}
+	if err := json.Unmarshal(plan, &plans); err != nil {
+		t.Fatal(err)
+	}
+	return plans[0].Plan.Hit + plans[0].Plan.Read, plan
+}
+
+// TestGroupQueriesFindTheirRows among those of 3,000 groups, whether or not the
+// planner knows yet how many there are.
+func TestGroupQueriesFindTheirRows(t *testing.T) {
+	url := harness.Postgres(t)
+	open(t, url)
+	conn := dial(t, url)
+	for _, query := range []string{
+		`ALTER TABLE groups SET (autovacuum_enabled = off)`,
+		`ALTER TABLE group_states SET (autovacuum_enabled = off)`,
+		`ALTER TABLE group_beats SET (autovacuum_enabled = off)`,
+		`ALTER TABLE group_offsets SET (autovacuum_enabled = off)`,
+		`INSERT INTO groups (group_key, version, due_at, name, protocol_type, type, phase)
+			SELECT md5(i::text)::uuid, i, clock_timestamp() + '1 hour', i::text::bytea, 'consumer', 'classic', 'Stable' FROM generate_series(1, 3000) i`,
+		`INSERT INTO group_states (group_key, version, state) SELECT md5(i::text)::uuid, i,
+			(SELECT string_agg(sha256((i * 1000 + j)::text::bytea), '') FROM generate_series(1, 100) j) FROM generate_series(1, 3000) i`,
+		`INSERT INTO group_beats (group_key, agent, at, beats) SELECT md5(i::text)::uuid, gen_random_uuid(), clock_timestamp(), '' FROM generate_series(1, 3000) i, generate_series(1, 3)`,
+		`INSERT INTO group_offsets (group_key, partition_id, committed_offset, leader_epoch, committed_at, metadata)
+			SELECT md5(i::text)::uuid, p, 5, -1, clock_timestamp(), '' FROM generate_series(1, 3000) i, generate_series(1, 10) p`,
+		`SET plan_cache_mode = force_generic_plan`,
+		`PREPARE load (uuid[], int8[]) AS ` + loadGroups,
+		`PREPARE fetch_offsets (int4[], uuid[], int4[], uuid[], int4[]) AS ` + fetchOffsets,
+		`PREPARE claim (int8, interval) AS ` + claimDueGroups,
+	} {
+		if _, err := conn.Exec(t.Context(), query); err != nil {
 			t.Fatal(err)
 		}
-		var plans []struct {
-			Plan struct {
-				Hit  int `json:"Shared Hit Blocks"`
-				Read int `json:"Shared Read Blocks"`
+	}
+	for range 2 {
+		for _, c := range []struct {
+			query string
+			most  int
+		}{
+			{`EXECUTE load(ARRAY[md5('7')::uuid], '{0}')`, 25},
+			{`EXECUTE fetch_offsets('{0}', ARRAY[md5('7')::uuid], '{}', '{}', '{}')`, 30},
+			{`EXECUTE fetch_offsets('{}', '{}', '{0,0}', ARRAY[md5('7')::uuid, md5('7')::uuid], '{1,2}')`, 20},
+			{`EXECUTE claim(10, '1 minute')`, 120}, // all of groups, and nothing else
+		} {
+			if blocks, plan := blocksOf(t, conn, c.query); blocks > c.most || blocks == 0 {
+				t.Errorf("%s: %d blocks, want at most %d\n%s", c.query, blocks, c.most, plan)
 			}
 		}
-		if err := json.Unmarshal(explained, &plans); err != nil {
+		if _, err := conn.Exec(t.Context(), `ANALYZE`); err != nil {
 			t.Fatal(err)
-		}
-		if blocks := plans[0].Plan.Hit + plans[0].Plan.Read; blocks > c.most || blocks == 0 {
-			t.Errorf("%s: %d blocks, want at most %d\n%s", c.name, blocks, c.most, explained)
 		}
 	}
 }
