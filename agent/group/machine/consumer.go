@@ -86,7 +86,8 @@ type ConsumerMember struct {
 	// Epoch is the TargetEpoch that it has come to. leaveStaticEpoch: a static member that left for a
 	// moment; its partitions wait for it until its session ends.
 	Epoch int32 `json:"epoch"`
-	// PreviousEpoch is the one before, with which it may come once more because the answer got lost.
+	// PreviousEpoch is the one it came with when it got to Epoch. It may come with that again, because
+	// the answer got lost.
 	PreviousEpoch int32 `json:"previous_epoch"`
 	// LastRequest is the request that changed the member last. If its outcome was
 	// unknown it is applied again, and has to get the same answer.

@@ -168,6 +168,11 @@ func (g *Group) heartbeatConsumer(env Env, client Client, newMemberID string, re
 	c.retarget(env, subscribed)
 	c.reconcile(env, &m, req.Topics, subscribed)
 
+	if req.MemberEpoch > 0 && req.MemberEpoch < was.Epoch {
+		// It doesn't know of the epoch it has left either, and may come with the same once more.
+		m.PreviousEpoch = was.PreviousEpoch
+	}
+
 	repeated := old != nil && newMemberID != "" && old.LastRequest == newMemberID
 	if !reflect.DeepEqual(m, was) || old == nil || old.ID != memberID {
 		m.setClient(client)
@@ -247,8 +252,8 @@ func (m *ConsumerMember) checkEpoch(newMemberID string, req *kmsg.ConsumerGroupH
 			"The member must abandon all its partitions and rejoin.", req.MemberEpoch, m.Epoch)
 	case req.MemberEpoch == m.PreviousEpoch && newMemberID != "" && newMemberID == m.LastRequest:
 		return nil // this very request took it from there to its epoch
-	case req.MemberEpoch == m.PreviousEpoch && req.Topics != nil && ownsOnly(req.Topics, m.Assigned):
-		return nil // it didn't get the answer
+	case m.PreviousEpoch > 0 && req.MemberEpoch >= m.PreviousEpoch && req.Topics != nil && ownsOnly(req.Topics, m.Assigned, m.Revoking):
+		return nil // it didn't get the answers since then
 	}
 	return refuse(kerr.FencedMemberEpoch, "The consumer group member has a smaller member epoch (%d) than the one known by the group coordinator (%d). "+
 		"The member must abandon all its partitions and rejoin.", req.MemberEpoch, m.Epoch)
@@ -309,11 +314,11 @@ func (m *ConsumerMember) setClient(client Client) {
 	m.ClientID, m.ClientHost = strings.ToValidUTF8(client.ID, "\uFFFD"), strings.ToValidUTF8(client.Host, "\uFFFD")
 }
 
-// ownsOnly tells whether a member reports nothing but partitions of p.
-func ownsOnly(owned []kmsg.ConsumerGroupHeartbeatRequestTopic, p assign.Partitions) bool {
+// ownsOnly tells whether a member reports nothing but partitions that are in p or q.
+func ownsOnly(owned []kmsg.ConsumerGroupHeartbeatRequestTopic, p, q assign.Partitions) bool {
 	for _, topic := range owned {
 		for _, n := range topic.Partitions {
-			if !p.Contains(topic.TopicID, n) {
+			if !p.Contains(topic.TopicID, n) && !q.Contains(topic.TopicID, n) {
 				return false
 			}
 		}

@@ -36,8 +36,9 @@ func (g *Group) upgraded(env Env) (*Consumer, *refusal) {
 	c.Epoch, c.TargetEpoch = old.Generation, old.Generation
 	c.Members = make(map[string]*ConsumerMember, len(old.Members))
 	owners := map[uuid.UUID]map[int32]bool{}
+	has := make(map[string]assign.Partitions)
 	for _, m := range old.Members {
-		converted, err := m.upgraded(old, env.Topics)
+		converted, owned, err := m.upgraded(old, env.Topics)
 		switch {
 		case errors.Is(err, errUserData):
 			return nil, refuse(kerr.GroupIDNotFound, "Cannot upgrade classic group %s to consumer group because an unsupported custom assignor is in use. "+
@@ -47,26 +48,32 @@ func (g *Group) upgraded(env Env) (*Consumer, *refusal) {
 		}
 		// The leader assigned, and may have given a partition to two. Only one of them can keep it.
 		converted.Assigned = unclaimed(owners, converted.Assigned)
+		c.Members[m.ID], has[m.ID] = converted, owned
+	}
+	for _, m := range old.Members {
+		// Between two generations a cooperative member still has what no assignment says any more.
+		converted := c.Members[m.ID]
+		converted.Assigned = union(converted.Assigned, unclaimed(owners, has[m.ID]))
 		converted.Target = converted.Assigned
-		c.Members[m.ID] = converted
 	}
 	return c, nil
 }
 
-func (m *ClassicMember) upgraded(old *Classic, catalog Topics) (*ConsumerMember, error) {
+// upgraded returns the member with what it was assigned, and apart from that what it said it had when it joined.
+func (m *ClassicMember) upgraded(old *Classic, catalog Topics) (converted *ConsumerMember, owned assign.Partitions, err error) {
 	metadata, ok := m.metadata(old.Protocol)
 	if !ok { // no generation began since it joined
 		metadata = m.Protocols[0].Metadata
 	}
 	said, err := readSubscription(metadata)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	assigned, err := readAssignment(m.Assignment, catalog)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	converted := &ConsumerMember{
+	converted = &ConsumerMember{
 		ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, ClientHost: m.ClientHost,
 		RebalanceTimeoutMs: m.RebalanceTimeoutMs,
 		Names:              sortedSet(said.topics),
@@ -78,7 +85,10 @@ func (m *ClassicMember) upgraded(old *Classic, catalog Topics) (*ConsumerMember,
 	if said.rack != "" {
 		converted.RackID = &said.rack
 	}
-	return converted, nil
+	for _, o := range said.owned {
+		owned = addNamed(owned, catalog, o.Topic, o.Partitions)
+	}
+	return converted, tidy(owned), nil
 }
 
 // mayDowngrade tells whether only members of the classic protocol are left, and the group may become theirs.
@@ -131,10 +141,14 @@ func (g *Group) downgrade(env Env) {
 }
 
 // downgradeToJoin does so when the last member of the consumer protocol comes back as a static
-// member of the classic one. Without a change of its subscription nobody else notices.
+// member of the classic one. Where all others have their targets and it still wants the same topics, nobody else notices.
 func (g *Group) downgradeToJoin(env Env, memberID string, subscribed bool, req *kmsg.JoinGroupRequest) *kmsg.JoinGroupResponse {
+	rebalance := subscribed || g.Consumer.Epoch > g.Consumer.TargetEpoch
+	for id, m := range g.Consumer.Members {
+		rebalance = rebalance || id != memberID && !m.reconciled(g.Consumer)
+	}
 	g.downgrade(env)
-	if subscribed {
+	if rebalance {
 		g.Classic.member(memberID).Joining = true
 		g.Classic.prepareRebalance(env)
 	}
@@ -198,15 +212,26 @@ func readAssignment(b []byte, catalog Topics) (assign.Partitions, error) {
 	}
 	var assigned assign.Partitions
 	for _, t := range a.Topics {
-		if topic, ok := catalog.ByName(t.Topic); ok && len(t.Partitions) > 0 {
-			assigned = add(assigned, topic.ID, t.Partitions...)
-		}
+		assigned = addNamed(assigned, catalog, t.Topic, t.Partitions)
 	}
-	for id, list := range assigned {
+	return tidy(assigned), nil
+}
+
+// addNamed adds partitions of a topic to p if it exists.
+func addNamed(p assign.Partitions, catalog Topics, name string, partitions []int32) assign.Partitions {
+	if topic, ok := catalog.ByName(name); ok && len(partitions) > 0 {
+		return add(p, topic.ID, partitions...)
+	}
+	return p
+}
+
+// tidy sorts what came from outside, and leaves out what is there twice.
+func tidy(p assign.Partitions) assign.Partitions {
+	for id, list := range p {
 		slices.Sort(list)
-		assigned[id] = slices.Compact(list)
+		p[id] = slices.Compact(list)
 	}
-	return assigned, nil
+	return p
 }
 
 // writeAssignment encodes partitions for a classic member, in the version of its metadata.

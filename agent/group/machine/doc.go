@@ -114,6 +114,7 @@
 //   - Names that are not UTF-8 are INVALID_REQUEST.
 //   - Phases last a second at least, however short the rebalance timeout. So does the time to give partitions up.
 //   - Too large a subscription of a consumer group's member is MESSAGE_TOO_LARGE too.
+//   - A member that misses two answers in a row, each with a new epoch, is not fenced. Agents come and go more often than coordinators do.
 //   - Regular expressions are resolved in the heartbeat that brings them and whenever topics change. Kafka does it aside, every ten seconds at most.
 //   - A static member of a consumer group that comes back needs no room in a full group either.
 //   - Classic members in a consumer group are told to join again when topics change; in Kafka only heartbeats of the consumer protocol look.
