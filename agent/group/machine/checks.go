@@ -7,7 +7,7 @@ import (
 )
 
 // CheckCommit tells whether OffsetCommit may write, nil if so. generation is the member epoch in the consumer
-// protocol, below zero from those that only keep offsets in the group (trap: they may not while it has members).
+// protocol, and below zero from those that only keep offsets in the group, which they may while it has no members.
 func (g *Group) CheckCommit(env Env, memberID string, instanceID *string, generation int32, version int16) *kerr.Error {
 	switch {
 	case g.Consumer != nil:

@@ -26,7 +26,7 @@ func TestClassicSchedules(t *testing.T) {
 	if *simSeed == 0 {
 		seeds = seeds[:0]
 		first := rand.Uint64()
-		for i := range uint64(80) {
+		for i := range uint64(60) {
 			seeds = append(seeds, first+i)
 		}
 	}

@@ -430,6 +430,9 @@ func TestAgentsDieWhileJoinsAreParked(t *testing.T) {
 	before = string(f.state)
 	f.wantJoined(f.join("m1"), 2, "m1")
 	f.wantJoined(f.join("m2", protocol("range", "u")), 2, "m1")
+	if string(f.state) != before {
+		t.Fatalf("joining again changed\n%s to\n%s", before, f.state)
+	}
 	f.wantAssigned(f.sync("m1", 2, "m1", "a", "m2", "b"), "a")
 	f.wantJoined(f.join("m2", protocol("range", "u")), 2, "m1")
 	f.wantAssigned(f.sync("m2", 2), "b")

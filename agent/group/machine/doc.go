@@ -94,7 +94,7 @@
 //
 // # Time
 //
-// A session ends its timeout, and [BeatEvery] on top, after the latest of three times: when a request last changed the member
+// A session ends its timeout, and [BeatEvery] and Env.Lag on top, after the latest of three times: when a request last changed the member
 // (stored with it), when the caller says that an agent heard of it ([Group.Heard]; never stored here), and since when
 // the caller hears of everybody at all (Env.Since). So nobody is gone because no agent was there to hear, and the same goes for the
 // phases, which last their whole length from Env.Since on. While a join or a sync is parked, the agent that parks it says that it

@@ -159,7 +159,9 @@ func FuzzDecode(f *testing.F) {
 			g.JoinAnswer(join, id)
 			g.SyncGroup(env, sync)
 			g.SyncAnswer(sync)
-			g.CheckCommit(env, id, nil, 1, 9)
+			if err := g.CheckCommit(env, "nobody", nil, 1, 9); err == nil {
+				t.Fatalf("nobody may commit: %s", once)
+			}
 		}
 		g.JoinGroup(env, Client{}, "new", joinRequest("", version(3)))
 		g.JoinGroup(env, Client{}, "newer", joinRequest("", instance("i1")))
