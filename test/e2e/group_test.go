@@ -46,7 +46,8 @@ func TestGroupBehindBalancer(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFleet(t, test.agents)
 			createTopic(t, f.balancer.Address(), "work", groupPartitions)
-			g := &groupRun{t: t, fleet: f, journal: newJournal(), protocol: test.protocol}
+			g := &groupRun{t: t, fleet: f, journal: newJournal(), protocol: test.protocol,
+				admin: kadm.NewClient(client(t, kgo.SeedBrokers(f.balancer.Address()), kgo.RetryTimeout(time.Minute)))}
 			written := g.startProducer()
 			watched := g.watchCommits()
 
@@ -61,8 +62,8 @@ func TestGroupBehindBalancer(t *testing.T) {
 			for _, problem := range g.journal.problems {
 				t.Error(problem)
 			}
-			slices.Sort(g.rebalances)
-			t.Logf("%d rebalances: p50 %v, p99 %v", len(g.rebalances), quantile(g.rebalances, 0.5), quantile(g.rebalances, 0.99))
+			t.Logf("%d joins and leaves: p50 %v, p99 %v; %d times two crashes: the longest %v", len(g.orderly), quantile(g.orderly, 0.5),
+				quantile(g.orderly, 0.99), len(g.crashed), quantile(g.crashed, 1))
 		})
 	}
 }
@@ -91,9 +92,11 @@ type groupRun struct {
 	fleet    *agentFleet
 	journal  *journal
 	protocol kgo.Opt
+	admin    *kadm.Client // through the balancer
 	members  []*member
-	// rebalances are the times from a change of members until all have their partitions.
-	rebalances []time.Duration
+	// orderly and crashed are the times from a change of members until all have their
+	// partitions: of joins and leaves, and of crashes, which a session's end shows.
+	orderly, crashed []time.Duration
 }
 
 func (g *groupRun) join() {
@@ -102,26 +105,27 @@ func (g *groupRun) join() {
 
 // joinAll starts the first members, not all at once.
 func (g *groupRun) joinAll(n int) {
-	g.rebalance("join of the first", func() {
+	g.t.Logf("%d members joined an empty group and had their partitions after %v", n, g.rebalance("join of the first", func() {
 		for range n {
 			g.join()
 		}
-	})
+	}).Round(time.Millisecond))
 }
 
 // churn replaces members, some of which say good-bye and some of which don't.
 func (g *groupRun) churn() {
 	for round := range 6 {
-		g.rebalance("a member leaves", func() { g.remove(round).leave() })
-		g.rebalance("a member joins", g.join)
+		g.orderly = append(g.orderly,
+			g.rebalance("a member leaves", func() { g.remove(round).leave() }),
+			g.rebalance("a member joins", g.join))
 	}
 	for round := range 2 {
-		g.rebalance("two crash, two join", func() {
+		g.crashed = append(g.crashed, g.rebalance("two crash, two join", func() {
 			g.remove(round).crash()
 			g.remove(round + 3).crash()
 			g.join()
 			g.join()
-		})
+		}))
 	}
 }
 
@@ -133,7 +137,7 @@ func (g *groupRun) remove(i int) *member {
 
 // rebalance waits, after a change, until each partition has one owner again, all
 // members have some, and that stays so for a second.
-func (g *groupRun) rebalance(what string, change func()) {
+func (g *groupRun) rebalance(what string, change func()) time.Duration {
 	g.t.Helper()
 	start := time.Now()
 	change()
@@ -151,7 +155,7 @@ func (g *groupRun) rebalance(what string, change func()) {
 		}
 		return nil
 	})
-	g.rebalances = append(g.rebalances, settled.Sub(start))
+	return settled.Sub(start)
 }
 
 func (g *groupRun) balanced() error {
@@ -209,30 +213,27 @@ func (g *groupRun) memberships() (all []membership) {
 // progress waits until the group has committed something anew, the given number of times.
 func (g *groupRun) progress(times int) {
 	g.t.Helper()
-	for range times {
-		before := g.committed(g.t.Context())
+	before := int64(-1)
+	for range times + 1 { // the first time is for the number before
 		harness.Eventually(g.t, time.Minute, func() error {
-			if after := g.committed(g.t.Context()); after <= before {
+			after, err := g.committed()
+			switch {
+			case err != nil: // an agent may die under the question
+				return fmt.Errorf("fetch the group's offsets: %w", err)
+			case after <= before:
 				return fmt.Errorf("the group has committed %d, as before", after)
 			}
+			before = after
 			return nil
 		})
 	}
 }
 
-// admin returns an admin client through the balancer.
-func (g *groupRun) admin() *kadm.Client {
-	return kadm.NewClient(client(g.t, kgo.SeedBrokers(g.fleet.balancer.Address()), kgo.RetryTimeout(time.Minute)))
-}
-
 // committed is the sum of the group's offsets.
-func (g *groupRun) committed(ctx context.Context) (sum int64) {
-	offsets, err := g.admin().FetchOffsets(ctx, "workers")
-	if err != nil {
-		g.t.Fatalf("fetch the group's offsets: %v", err)
-	}
+func (g *groupRun) committed() (sum int64, err error) {
+	offsets, err := g.admin.FetchOffsets(g.t.Context(), "workers")
 	offsets.Each(func(o kadm.OffsetResponse) { sum += max(o.At, 0) })
-	return sum
+	return sum, err
 }
 
 // startProducer produces numbered records until the returned function is called,
@@ -268,7 +269,6 @@ func (g *groupRun) startProducer() (stop func() *ledger) {
 // watchCommits looks at the committed offsets all the while: none goes back.
 func (g *groupRun) watchCommits() (stop func()) {
 	ctx, cancel := context.WithCancel(g.t.Context())
-	admin := g.admin()
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		last := map[int32]int64{}
@@ -280,7 +280,7 @@ func (g *groupRun) watchCommits() (stop func()) {
 				return
 			case <-tick.C:
 			}
-			offsets, err := admin.FetchOffsets(ctx, "workers")
+			offsets, err := g.admin.FetchOffsets(ctx, "workers")
 			if err != nil {
 				continue // an agent died under the question
 			}
@@ -309,10 +309,8 @@ func (g *groupRun) consumeAll(l *ledger) {
 	})
 }
 
-// quantile of sorted durations.
-func quantile(sorted []time.Duration, q float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
+// quantile of durations.
+func quantile(all []time.Duration, q float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(all))
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)].Round(time.Millisecond)
 }
