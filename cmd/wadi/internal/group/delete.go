@@ -94,7 +94,7 @@ func checkEmpty(groups []described) error {
 	var live []error
 	for _, group := range groups {
 		if n := len(group.Members); n > 0 {
-			live = append(live, fmt.Errorf("group %s has %s (%s); stop them first, see wadi group describe %s --members", group.Group, output.Plural(n, "member"), group.State, group.Group))
+			live = append(live, fmt.Errorf("group %s has %s (%s); stop its consumers first, see wadi group describe %s --members", group.Group, output.Plural(n, "member"), group.State, group.Group))
 		}
 	}
 	return errors.Join(live...)
@@ -123,7 +123,7 @@ func (d *deletion) deleteGroups(ctx context.Context) error {
 		case !ok:
 			failed = append(failed, fmt.Errorf("deleting group %s: the broker's answer has nothing on it", name))
 		case errors.Is(response.Err, kerr.NonEmptyGroup):
-			failed = append(failed, fmt.Errorf("deleting group %s: it has members again; stop them first", name))
+			failed = append(failed, fmt.Errorf("deleting group %s: it has members again; stop its consumers first", name))
 		case response.Err != nil:
 			failed = append(failed, d.client.Explain("deleting group "+name, response.Err, response.ErrMessage))
 		default:
@@ -180,7 +180,7 @@ func (d *deletion) deleteOffsetsOf(ctx context.Context, name string) error {
 	responses, err := d.client.Admin.DeleteOffsets(ctx, name, d.offsets[name])
 	switch {
 	case errors.Is(err, kerr.NonEmptyGroup):
-		return fmt.Errorf("deleting offsets of group %s: it has members; stop them first", name)
+		return fmt.Errorf("deleting offsets of group %s: it has members; stop its consumers first", name)
 	case err != nil:
 		return d.client.Explain("deleting offsets of group "+name, err, "")
 	}

@@ -90,7 +90,10 @@ func writeDescribed(w io.Writer, group described, gap, members, offsets bool) er
 	fmt.Fprintf(&head, "  coordinator %d at %s:%d\n", group.Coordinator.ID, group.Coordinator.Host, group.Coordinator.Port)
 	fmt.Fprintf(&head, "  %s", output.Plural(len(group.Members), "member"))
 	if offsets {
-		fmt.Fprintf(&head, ", %s, lag %s records", output.Plural(len(group.Offsets), "partition"), orUnknown(group.Lag))
+		fmt.Fprintf(&head, ", %s", output.Plural(len(group.Offsets), "partition"))
+		if group.Lag != nil {
+			fmt.Fprintf(&head, ", lag %d records", *group.Lag)
+		}
 		if group.LagSeconds != nil {
 			fmt.Fprintf(&head, ", %s seconds", secondsText(group.LagSeconds))
 		}

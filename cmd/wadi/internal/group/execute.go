@@ -45,7 +45,7 @@ func (r *reset) look(ctx context.Context) error {
 func (r *reset) advice() string {
 	how := "add --execute to commit these offsets"
 	if len(r.group.Members) > 0 {
-		how += fmt.Sprintf("; the group has %s, so stop them before, or add --force", output.Plural(len(r.group.Members), "member"))
+		how += fmt.Sprintf("; the group has %s, so stop its consumers first, or add --force", output.Plural(len(r.group.Members), "member"))
 	}
 	if !r.exists {
 		how += "; the group does not exist, and would be made"
@@ -63,7 +63,7 @@ func (r *reset) execute(ctx context.Context, changes []change) error {
 	for range resetAttempts {
 		if n := len(r.group.Members); n > 0 {
 			if !r.force {
-				return fmt.Errorf("resetting group %s: it has %s (%s); stop them, or add --force, which puts them out of the group until the offsets are committed", r.name, output.Plural(n, "member"), r.group.State)
+				return fmt.Errorf("resetting group %s: it has %s (%s); stop its consumers, or add --force, which puts them out of the group until the offsets are committed", r.name, output.Plural(n, "member"), r.group.State)
 			}
 			if err := fence(ctx, r.client, r.name, r.group.Members); err != nil {
 				return err

@@ -176,11 +176,11 @@ func TestResetFencesMembersAndTheyGoOnFromTheNewOffsets(t *testing.T) {
 			await(t, records, 4)
 
 			_, stderr, err := run(t, cluster, "reset", "g", "--all-topics", "--to-offset", "2")
-			if err != nil || !strings.Contains(stderr, "nothing was changed; add --execute to commit these offsets; the group has 1 member, so stop them before, or add --force") {
+			if err != nil || !strings.Contains(stderr, "nothing was changed; add --execute to commit these offsets; the group has 1 member, so stop its consumers first, or add --force") {
 				t.Errorf("dry run: got %v, said %q", err, stderr)
 			}
 			_, _, err = run(t, cluster, "reset", "g", "--all-topics", "--to-offset", "2", "--execute")
-			if err == nil || !strings.Contains(err.Error(), "it has 1 member (Stable); stop them, or add --force") {
+			if err == nil || !strings.Contains(err.Error(), "it has 1 member (Stable); stop its consumers, or add --force") {
 				t.Errorf("without --force: got %v", err)
 			}
 			select {
@@ -224,7 +224,7 @@ func TestDescribeShowsMembersOfBothProtocols(t *testing.T) {
 				t.Errorf("partitions: %s", stdout)
 			}
 			text, _ := mustRun(t, cluster, "describe", "g")
-			for _, want := range []string{"g  " + protocol + "  Stable  assignor ", "1 member, 2 partitions, lag ", "MEMBER ", "TOPIC ", "t:0-1\n"} {
+			for _, want := range []string{"g  " + protocol + "  Stable  assignor ", "1 member, 2 partitions", "MEMBER ", "TOPIC ", "t:0-1\n"} {
 				if !strings.Contains(text, want) {
 					t.Errorf("%q is not in:\n%s", want, text)
 				}
@@ -454,7 +454,7 @@ func TestLiveGroupsAreNotDeleted(t *testing.T) {
 	await(t, join(t, cluster), 0)
 	mustRun(t, cluster, "reset", "empty", "--topic", "u", "--to-latest", "--execute")
 	_, stderr, err := run(t, cluster, "delete", "empty", "g", "--yes")
-	if err == nil || err.Error() != "group g has 1 member (Stable); stop them first, see wadi group describe g --members" || stderr != "" {
+	if err == nil || err.Error() != "group g has 1 member (Stable); stop its consumers first, see wadi group describe g --members" || stderr != "" {
 		t.Errorf("got %v, said %q", err, stderr)
 	}
 	if stdout, _ := mustRun(t, cluster, "list", "-o", "name"); stdout != "empty\ng\n" {
@@ -469,7 +469,7 @@ func TestLiveGroupsAreNotDeleted(t *testing.T) {
 		return response, nil, true
 	})
 	_, _, err = run(t, cluster, "delete", "empty", "--yes")
-	if err == nil || err.Error() != "deleting group empty: it has members again; stop them first" {
+	if err == nil || err.Error() != "deleting group empty: it has members again; stop its consumers first" {
 		t.Errorf("got %v", err)
 	}
 }
