@@ -178,6 +178,16 @@ func TestMemberMayNotStoreWhatItLikes(t *testing.T) {
 	}
 }
 
+func TestClientIDThatIsNoText(t *testing.T) {
+	f := newFleet(t, nil)
+	a := f.agent()
+	odd := protocol.Client{ID: "\xff\xfe", Host: "127.0.0.1"}
+	resp := a.JoinGroup(t.Context(), odd, nil, joinRequest(3, "g", ""))().(*kmsg.JoinGroupResponse)
+	if resp.ErrorCode != 0 || resp.Generation != 1 {
+		t.Errorf("answered %+v", resp)
+	}
+}
+
 // TestSecondMemberOfAnInstanceFencesTheFirst: two consumers run with one
 // group.instance.id, by mistake.
 func TestSecondMemberOfAnInstanceFencesTheFirst(t *testing.T) {

@@ -8,6 +8,7 @@ package group
 
 import (
 	"context"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -54,13 +55,14 @@ func (c *Coordinator) JoinGroup(ctx context.Context, client protocol.Client, gon
 }
 
 // newMemberID makes the ID of a member that has none, as Kafka does: after its
-// instance ID or its client ID, and not to be guessed.
+// instance ID or its client ID, and not to be guessed. A client ID that is no text
+// is no reason to refuse a member.
 func newMemberID(client protocol.Client, instance *string) string {
 	prefix := client.ID
 	if instance != nil {
 		prefix = *instance
 	}
-	return prefix + "-" + uuid.NewString()
+	return strings.ToValidUTF8(prefix, "?") + "-" + uuid.NewString()
 }
 
 // clientOf is a client as groups describe it. Kafka's tools show the host with a
