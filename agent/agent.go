@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,9 +20,9 @@ import (
 	"github.com/wadi-log/wadi/agent/admin"
 	"github.com/wadi-log/wadi/agent/catalog"
 	"github.com/wadi-log/wadi/agent/cluster"
+	"github.com/wadi-log/wadi/agent/dynamic"
 	"github.com/wadi-log/wadi/agent/fetch"
 	"github.com/wadi-log/wadi/agent/group"
-	"github.com/wadi-log/wadi/agent/group/machine"
 	"github.com/wadi-log/wadi/agent/produce"
 	"github.com/wadi-log/wadi/agent/server"
 	"github.com/wadi-log/wadi/metadata"
@@ -41,9 +40,11 @@ const (
 type Agent struct {
 	config Config
 	log    *slog.Logger
+	level  *slog.LevelVar
 
 	store      metadata.Store
 	bucket     objstore.Bucket
+	settings   *dynamic.Settings
 	catalog    *catalog.Catalog
 	membership *cluster.Membership
 	follower   *fetch.Follower
@@ -63,12 +64,13 @@ type Agent struct {
 }
 
 // New opens the stores, listens, and enters the agent into the register. Its
-// errors name the setting at fault and what to do. ctx bounds New alone.
-func New(ctx context.Context, config Config, log *slog.Logger) (_ *Agent, err error) {
+// errors name the setting at fault and what to do. level is the log's, and
+// follows what clients set over the wire. ctx bounds New alone.
+func New(ctx context.Context, config Config, log *slog.Logger, level *slog.LevelVar) (_ *Agent, err error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Agent{config: config, log: log}
+	a := &Agent{config: config, log: log, level: level}
 	if a.broker, err = configs.ParseBroker(config.KafkaConfigs); err != nil {
 		return nil, fmt.Errorf("--kafka-config: %w", err)
 	}
@@ -165,7 +167,10 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
-	a.catalog = catalog.New(a.store, a.broker, a.log)
+	if err := a.loadSettings(ctx); err != nil {
+		return err
+	}
+	a.catalog = catalog.New(a.store, a.settings.Broker, a.log)
 	if err := a.catalog.EnsureInternalTopics(ctx); err != nil {
 		return err
 	}
@@ -176,7 +181,16 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "wadi_fetch_waiting", Help: "Long polls that wait for records.",
 	}, func() float64 { return float64(tail.Waiting()) }))
-	a.follower = fetch.NewFollower(a.store, tail, fetch.Followers{OnCommits: a.catalog.Apply, OnGap: a.catalog.Reset}, a.log)
+	a.follower = fetch.NewFollower(a.store, tail, fetch.Followers{
+		OnCommits: func(ctx context.Context, commits []metadata.Commit) {
+			a.settings.Apply(ctx, commits)
+			a.catalog.Apply(ctx, commits)
+		},
+		OnGap: func(ctx context.Context) {
+			a.settings.Reset(ctx)
+			a.catalog.Reset(ctx)
+		},
+	}, a.log)
 	fetchConfig := fetch.DefaultConfig()
 	fetchConfig.MaxBytes = int64(a.broker.FetchMaxBytes)
 	a.fetcher = fetch.New(a.catalog, a.store, tail, a.blocks, fetchMetrics, fetchConfig, a.log)
@@ -188,7 +202,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		Uploads: uploads, Compression: datafile.Compression(a.config.FileCompression),
 	}, a.bucket, a.store, a.committed(tail), produceMetrics, a.log)
 
-	a.groups = group.New(a.store, a.catalog, groupSettings{a.broker}, a.membership.Self().Incarnation, group.NewMetrics(reg), a.log)
+	a.groups = group.New(a.store, a.catalog, groupSettings{a.settings}, a.membership.Self().Incarnation, group.NewMetrics(reg), a.log)
 
 	budget := server.NewBudget(a.config.MemoryBytes)
 	serverConfig := server.DefaultConfig()
@@ -203,7 +217,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		a.fetcher,
 		cluster.New(a.catalog, a.membership, a.broker, clusterID, a.log),
 		a.groups,
-		admin.New(a.catalog, a.membership, a.broker, a.brokerFacts(), a.config.LogLevel, a.log),
+		admin.New(a.catalog, a.membership, a.settings, a.brokerFacts(), a.log),
 	), budget, server.NewMetrics(reg, budget), a.log)
 	a.http = newHTTP(a.ready, reg)
 	return nil
@@ -231,20 +245,6 @@ func (a *Agent) brokerFacts() map[string]string {
 	}
 }
 
-// groupSettings are the configs that act on groups.
-type groupSettings struct{ broker configs.Broker }
-
-// Limits implements group.Settings.
-func (s groupSettings) Limits(string) machine.Limits { return group.LimitsOf(s.broker) }
-
-// Offsets implements group.Settings.
-func (s groupSettings) Offsets() group.OffsetSettings { return group.OffsetSettingsOf(s.broker) }
-
-// ConsumerProtocol implements group.Settings.
-func (s groupSettings) ConsumerProtocol() bool {
-	return slices.Contains(s.broker.GroupRebalanceProtocols, "consumer")
-}
-
 // ready says why the agent can't take clients, nil when it can.
 func (a *Agent) ready(ctx context.Context) error {
 	if !a.serving.Load() {
@@ -264,7 +264,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	var work, listening sync.WaitGroup
 	work.Go(func() { a.follower.Run(background) })
 	work.Go(func() { a.groups.Run(background) })
-	work.Go(func() { keepHouse(background, a.store, a.broker, a.log) })
+	work.Go(func() { keepHouse(background, a.store, a.settings.Broker, a.log) })
+	work.Go(func() { a.settings.Run(background) })
 	work.Go(func() { a.membership.Run(registered) })
 	failed := make(chan error, 2)
 	listening.Go(func() { failed <- a.server.Serve(a.kafkaListener) })

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,10 +13,14 @@ import (
 
 	"github.com/wadi-log/wadi/agent/admin"
 	"github.com/wadi-log/wadi/agent/cluster"
+	"github.com/wadi-log/wadi/agent/dynamic"
 	"github.com/wadi-log/wadi/agent/fetch"
 	"github.com/wadi-log/wadi/agent/group"
 	"github.com/wadi-log/wadi/agent/produce"
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/sqlite"
 	"github.com/wadi-log/wadi/protocol"
+	"github.com/wadi-log/wadi/protocol/configs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -114,7 +119,7 @@ func TestAgentStartsServesAndLeavesNothingBehind(t *testing.T) {
 	config := DefaultConfig()
 	config.DataDir, config.KafkaListen, config.HTTPListen = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
 	for range 2 { // the second time over what the first left
-		a, err := New(t.Context(), config, slog.New(slog.DiscardHandler))
+		a, err := New(t.Context(), config, slog.New(slog.DiscardHandler), new(slog.LevelVar))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,6 +139,39 @@ func TestAgentStartsServesAndLeavesNothingBehind(t *testing.T) {
 		stop()
 		if err := <-done; err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+func TestGroupLimitsFollowTheGroupsConfigs(t *testing.T) {
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "metadata.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	settings := groupSettings{dynamic.New(store, configs.DefaultBroker(), func() int32 { return 1 }, new(slog.LevelVar), slog.New(slog.DiscardHandler))}
+	limits := func() [2]time.Duration {
+		l := settings.Limits("g")
+		return [2]time.Duration{l.ConsumerSessionTimeout, l.ConsumerHeartbeatInterval}
+	}
+	usual := [2]time.Duration{45 * time.Second, 5 * time.Second}
+	if got := limits(); got != usual {
+		t.Errorf("nothing set: %v, want %v", got, usual)
+	}
+	for _, step := range []struct {
+		set  map[string]string
+		want [2]time.Duration
+	}{
+		{map[string]string{"consumer.session.timeout.ms": "50000"}, [2]time.Duration{50 * time.Second, 5 * time.Second}},
+		{map[string]string{"consumer.session.timeout.ms": "5"}, usual}, // beyond this agent's bounds
+		{nil, usual},
+	} {
+		group := metadata.ConfigResource{Kind: metadata.GroupConfig, Name: "g"}
+		if err := settings.Alter(t.Context(), group, func(map[string]string) (map[string]string, error) { return step.set, nil }); err != nil {
+			t.Fatal(err)
+		}
+		if got := limits(); got != step.want {
+			t.Errorf("with %v: %v, want %v", step.set, got, step.want)
 		}
 	}
 }

@@ -23,15 +23,15 @@ const (
 // that large deleted topics left behind, offsets committed in topics that are gone, and what
 // agents heard of group members long ago. Every agent does it, at its own
 // times; what one has removed another doesn't find. (The follower trims the feed.)
-func keepHouse(ctx context.Context, store metadata.Store, broker configs.Broker, log *slog.Logger) {
-	idle := time.Duration(broker.ProducerIDExpirationMs) * time.Millisecond
+func keepHouse(ctx context.Context, store metadata.Store, broker func() *configs.Broker, log *slog.Logger) {
+	idle := func() time.Duration { return time.Duration(broker().ProducerIDExpirationMs) * time.Millisecond }
 	// What was heard longer ago than any session lasts keeps no member alive.
-	unheard := max(time.Hour, 2*time.Duration(broker.GroupMaxSessionTimeoutMs)*time.Millisecond)
+	unheard := max(time.Hour, 2*time.Duration(broker().GroupMaxSessionTimeoutMs)*time.Millisecond)
 	chores := []struct {
 		name string
 		do   func() (int, error)
 	}{
-		{"expire idle producers", func() (int, error) { return store.ExpireProducers(ctx, idle, houseSlice) }},
+		{"expire idle producers", func() (int, error) { return store.ExpireProducers(ctx, idle(), houseSlice) }},
 		{"reclaim deleted topics", func() (int, error) { return store.ReclaimDeleted(ctx, houseSlice) }},
 		{"trim offsets of deleted topics", func() (int, error) { return store.TrimOffsets(ctx, houseSlice) }},
 		{"trim beats of group members", func() (int, error) { return store.TrimBeats(ctx, unheard, houseSlice) }},

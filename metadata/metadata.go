@@ -17,6 +17,7 @@ type Store interface {
 	Producers
 	Agents
 	Groups
+	Configs
 
 	// ClusterID is the cluster's ID as Kafka clients see it: 22 characters of
 	// URL-safe base64, made once when the store was created.
@@ -75,9 +76,9 @@ type Topics interface {
 	// CreatePartitions grows the topic to count partitions. Errors:
 	// ErrUnknownTopic, ErrPartitionCount.
 	CreatePartitions(ctx context.Context, id uuid.UUID, count int32) (Topic, error)
-	// AlterTopicConfigs sets the named configs, and deletes those with a nil
-	// value, in one transaction. Errors: ErrUnknownTopic.
-	AlterTopicConfigs(ctx context.Context, id uuid.UUID, changes map[string]*string) (Topic, error)
+	// AlterTopicConfigs changes the configs that are set on the topic. An edit that
+	// changes nothing makes no commit. Errors: ErrUnknownTopic, the edit's.
+	AlterTopicConfigs(ctx context.Context, id uuid.UUID, edit ConfigEdit) (Topic, error)
 	// ListTopics returns all topics by name, and the number of the last
 	// commit that they reflect.
 	ListTopics(ctx context.Context) (topics []Topic, seq int64, err error)
@@ -262,13 +263,15 @@ type TimestampRun struct {
 	Run   Run
 }
 
-// Commit is one entry of the feed: what one data file added, or topics that changed.
+// Commit is one entry of the feed: what one data file added, or topics or configs that changed.
 type Commit struct {
 	// Seq numbers all changes of the store: no gaps, visible in order.
 	Seq  int64
 	Runs []Run
 	// Topics are the IDs of topics that were created, altered or deleted.
 	Topics []uuid.UUID
+	// Configs are the resources whose configs changed.
+	Configs []ConfigResource
 }
 
 // Feed is the ordered tail of all changes. Each agent follows it.

@@ -14,7 +14,10 @@
 // to known brokers is accepted, and every topic is shown with one replica. So
 // tools that ask for three work, and what is shown is true.
 //
-// Broker configs are settings of the agents and can't be changed over the wire.
+// Broker configs that Kafka lets change over the wire can be changed for one agent or
+// for all, and then act on all at once; the others are settings of the agents. Groups and client metrics
+// subscriptions have configs of their own. The level of an agent's log, its one
+// logger's, lasts until the agent restarts.
 //
 // It refuses to know who may do what, and where topics are stored.
 package admin
@@ -51,7 +54,23 @@ type Topics interface {
 	CreateTopic(ctx context.Context, topic metadata.NewTopic) (metadata.Topic, error)
 	DeleteTopic(ctx context.Context, id uuid.UUID) error
 	CreatePartitions(ctx context.Context, id uuid.UUID, count int32) (metadata.Topic, error)
-	AlterTopicConfigs(ctx context.Context, id uuid.UUID, changes map[string]*string) (metadata.Topic, error)
+	AlterTopicConfigs(ctx context.Context, id uuid.UUID, edit metadata.ConfigEdit) (metadata.Topic, error)
+}
+
+// Settings is what is set over the wire on everything but topics.
+type Settings interface {
+	// Broker is what this agent works by, BrokerOf what another does. Don't change it.
+	Broker() *configs.Broker
+	BrokerOf(nodeID int32) configs.Broker
+	// Of returns what is set on a resource. Don't change it.
+	Of(r metadata.ConfigResource) map[string]string
+	// Names returns the resources of a kind on which something is set, sorted.
+	Names(kind metadata.ConfigKind) []string
+	// Alter changes what is set on a resource, after which Of and Broker show it.
+	// Errors: the edit's, the store's.
+	Alter(ctx context.Context, r metadata.ConfigResource, edit metadata.ConfigEdit) error
+	// UsualLevel is the level of an agent's log where none is set, in Kafka's spelling.
+	UsualLevel() string
 }
 
 // Agents is the view of the register: which broker IDs there are.
@@ -62,19 +81,18 @@ type Agents interface {
 
 // Admin answers the APIs.
 type Admin struct {
-	topics Topics
-	agents Agents
-	broker configs.Broker
-	facts  map[string]string
-	level  string
-	log    *slog.Logger
+	topics   Topics
+	agents   Agents
+	settings Settings
+	facts    map[string]string
+	log      *slog.Logger
 }
 
 // New makes the handlers. The facts are what the broker configs that can't be set
 // report of this agent (listeners, log.dirs, max.connections ...), besides those that the
-// register tells; the level is that of the log: debug, info, warn or error.
-func New(topics Topics, agents Agents, broker configs.Broker, facts map[string]string, level string, log *slog.Logger) *Admin {
-	return &Admin{topics: topics, agents: agents, broker: broker, facts: facts, level: level, log: log}
+// register tells.
+func New(topics Topics, agents Agents, settings Settings, facts map[string]string, log *slog.Logger) *Admin {
+	return &Admin{topics: topics, agents: agents, settings: settings, facts: facts, log: log}
 }
 
 const (
@@ -98,6 +116,9 @@ type refusal struct {
 	message string
 }
 
+// Error lets a refusal pass through what can only return errors.
+func (r *refusal) Error() string { return r.message }
+
 func refuse(e *kerr.Error, format string, args ...any) *refusal {
 	return &refusal{code: e.Code, message: fmt.Sprintf(format, args...)}
 }
@@ -105,9 +126,6 @@ func refuse(e *kerr.Error, format string, args ...any) *refusal {
 // refused turns an error into a refusal. Messages of stores stay here: they
 // may name hosts and users.
 func (a *Admin) refused(doing, item string, err error) *refusal {
-	if errors.Is(err, configs.ErrInvalid) {
-		return refuse(kerr.InvalidConfig, "%v", err)
-	}
 	code := errcode.OfController(err)
 	switch {
 	case !errcode.Known(err):
@@ -145,7 +163,7 @@ func (a *Admin) checkReplicas(partitions [][]int32) *refusal {
 
 // overLimit refuses more partitions than a topic, or a request, may have.
 func (a *Admin) overLimit(partitions int64) *refusal {
-	if limit := a.broker.MaxPartitionsPerTopic; partitions > int64(limit) {
+	if limit := a.settings.Broker().MaxPartitionsPerTopic; partitions > int64(limit) {
 		return refuse(kerr.PolicyViolation, "Excessively large number of partitions: %d, while %s is %d for a topic and for a request.",
 			partitions, configs.MaxPartitionsPerTopic, limit)
 	}

@@ -8,12 +8,13 @@ package admin
 import (
 	"context"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/wadi-log/wadi/protocol"
 )
 
-// AlterConfigs makes the configs of each topic exactly those of the request:
+// AlterConfigs makes the configs of each resource exactly those of the request:
 // what it doesn't name goes back to its default.
 func (a *Admin) AlterConfigs(ctx context.Context, _ protocol.Client, req *kmsg.AlterConfigsRequest) *kmsg.AlterConfigsResponse {
 	ctx, cancel := withTimeout(ctx, 0)
@@ -37,6 +38,9 @@ func (a *Admin) AlterConfigs(ctx context.Context, _ protocol.Client, req *kmsg.A
 }
 
 func (a *Admin) replace(ctx context.Context, r resource, asked []kmsg.AlterConfigsRequestResourceConfig, validate bool) *refusal {
+	if r.kind == kmsg.ConfigResourceTypeBrokerLogger {
+		return refuse(kerr.InvalidRequest, "Unknown resource type %d", r.kind) // levels can't be replaced, only set
+	}
 	var keys, null []string
 	for _, c := range asked {
 		keys = append(keys, c.Name)

@@ -26,7 +26,8 @@ func TestAlterConfigsReplacesAll(t *testing.T) {
 		"twice":          {resource{topicResource, "t"}, []string{"segment.ms", "1", "segment.ms", "2"}, "INVALID_REQUEST: Error due to duplicate config keys", before},
 		"bad":            {resource{topicResource, "t"}, []string{"segment.ms", "-1"}, "INVALID_CONFIG: Invalid value -1 for configuration segment.ms: Value must be at least 1", before},
 		"unknown topic":  {resource{topicResource, "none"}, []string{"segment.ms", "1"}, "UNKNOWN_TOPIC_OR_PARTITION: The topic 'none' does not exist.", before},
-		"broker":         {resource{brokerResource, "1"}, []string{"num.partitions", "1"}, "INVALID_REQUEST: Cannot update these configs dynamically: num.partitions.", before},
+		"broker":         {resource{brokerResource, "1"}, []string{"num.partitions", "1"}, "INVALID_REQUEST: Cannot update these configs dynamically: num.partitions", before},
+		"logger":         {resource{loggerResource, "1"}, []string{"root", "DEBUG"}, "INVALID_REQUEST: Unknown resource type 8", before},
 		"unknown kind":   {resource{99, "1"}, nil, "INVALID_REQUEST: Unknown resource type 99", before},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -113,7 +113,7 @@ func (c *createCall) create(ctx context.Context, t *kmsg.CreateTopicsRequestTopi
 	}
 	c.total += int64(topic.Partitions)
 	result.NumPartitions, result.ReplicationFactor = topic.Partitions, 1
-	for _, e := range configs.DescribeTopic(topic.Configs, c.broker) {
+	for _, e := range configs.DescribeTopic(topic.Configs, *c.settings.Broker()) {
 		config := kmsg.NewCreateTopicsResponseTopicConfig()
 		config.Name, config.Value, config.Source, config.IsSensitive = e.Name, e.Value, int8(e.Source), e.Sensitive
 		result.Configs = append(result.Configs, config)
@@ -130,23 +130,7 @@ func (c *createCall) newConfigs(asked []kmsg.CreateTopicsRequestTopicConfig) (ma
 		}
 		set[config.Name] = *config.Value
 	}
-	return c.canonical(set)
-}
-
-// canonical checks a topic's configs together and brings their values into
-// canonical form.
-func (a *Admin) canonical(set map[string]string) (map[string]string, *refusal) {
-	if _, err := configs.ParseTopic(set, a.broker); err != nil {
-		return nil, refuse(kerr.InvalidConfig, "%v", err)
-	}
-	for name, value := range set {
-		canonical, err := configs.TopicDefinition(name).Parse(value)
-		if err != nil {
-			return nil, refuse(kerr.InvalidConfig, "%v", err)
-		}
-		set[name] = canonical
-	}
-	return set, nil
+	return set, c.canonical(resource{kind: kmsg.ConfigResourceTypeTopic}, set)
 }
 
 // partitions returns how many partitions the topic is to have.
@@ -165,7 +149,7 @@ func (c *createCall) partitions(t *kmsg.CreateTopicsRequestTopic) (int32, *refus
 			return 0, refuse(kerr.InvalidPartitions, "Number of partitions was set to an invalid non-positive value.")
 		}
 		if count == -1 {
-			count = c.broker.NumPartitions
+			count = c.settings.Broker().NumPartitions
 		}
 	}
 	return count, c.overLimit(c.total + int64(count))

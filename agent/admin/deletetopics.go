@@ -92,7 +92,7 @@ func (d deletion) check(twice bool) *refusal {
 }
 
 func (a *Admin) delete(ctx context.Context, client protocol.Client, version int16, d deletion, result *kmsg.DeleteTopicsResponseTopic) *refusal {
-	if !a.broker.DeleteTopicEnable {
+	if !a.settings.Broker().DeleteTopicEnable {
 		code := kerr.TopicDeletionDisabled
 		if version < 3 {
 			code = kerr.InvalidRequest

@@ -51,34 +51,34 @@ func (a *Admin) describe(ctx context.Context, r kmsg.DescribeConfigsRequestResou
 	case kmsg.ConfigResourceTypeTopic:
 		return a.describeTopic(ctx, r.ResourceName)
 	case kmsg.ConfigResourceTypeBroker:
-		// The empty name asks for what was set for all brokers over the wire:
-		// nothing, as settings are each agent's own.
+		// The empty name asks for what was set for all brokers over the wire.
 		if r.ResourceName == "" {
-			return nil, nil
+			return configs.DescribeBrokerDefaults(*a.settings.Broker()), nil
 		}
 		agent, why := a.agent(r.ResourceName)
 		if why != nil {
 			return nil, why
 		}
-		return configs.DescribeBroker(a.broker, a.factsOf(agent)), nil
+		return configs.DescribeBroker(a.settings.BrokerOf(agent.NodeID), a.factsOf(agent)), nil
 	case kmsg.ConfigResourceTypeBrokerLogger:
 		if r.ResourceName == "" {
 			return nil, refuse(kerr.InvalidRequest, "Broker id must not be empty")
 		}
-		if _, why := a.agent(r.ResourceName); why != nil {
+		agent, why := a.agent(r.ResourceName)
+		if why != nil {
 			return nil, why
 		}
-		return a.loggers(), nil
+		return a.loggers(agent), nil
 	case kmsg.ConfigResourceTypeGroupConfig:
 		if r.ResourceName == "" {
 			return nil, refuse(kerr.InvalidRequest, "Group name must not be empty")
 		}
-		return configs.DescribeGroup(a.broker), nil
+		return configs.DescribeGroup(a.settings.Of(resource{r.ResourceType, r.ResourceName}.stored()), *a.settings.Broker()), nil
 	case kmsg.ConfigResourceTypeClientMetrics:
 		if r.ResourceName == "" {
 			return nil, refuse(kerr.InvalidRequest, "Client metrics subscription name must not be empty")
 		}
-		return configs.DescribeClientMetrics(), nil
+		return configs.DescribeClientMetrics(a.settings.Of(resource{r.ResourceType, r.ResourceName}.stored())), nil
 	}
 	return nil, refuse(kerr.InvalidRequest, "Unknown resource type %d", r.ResourceType)
 }
@@ -94,14 +94,14 @@ func (a *Admin) describeTopic(ctx context.Context, name string) ([]configs.Entry
 	case err != nil:
 		return nil, a.refused("describe configs", name, err)
 	}
-	return configs.DescribeTopic(topic.Configs, a.broker), nil
+	return configs.DescribeTopic(topic.Configs, *a.settings.Broker()), nil
 }
 
 // agent returns the registered agent of that broker ID. Any agent describes any
 // other: behind a load balancer the request reaches any of them.
 func (a *Admin) agent(name string) (metadata.Agent, *refusal) {
 	id, err := strconv.ParseInt(name, 10, 32)
-	if err != nil {
+	if err != nil || strconv.FormatInt(id, 10) != name { // "+1" would name a resource of its own
 		return metadata.Agent{}, refuse(kerr.InvalidRequest, "Broker id must be an integer, but it is: %s", name)
 	}
 	known := append(a.agents.Alive(), a.agents.Self())
@@ -112,12 +112,15 @@ func (a *Admin) agent(name string) (metadata.Agent, *refusal) {
 	return known[i], nil
 }
 
+// nodeName is an agent's name among the resources.
+func nodeName(agent metadata.Agent) string { return strconv.Itoa(int(agent.NodeID)) }
+
 func (a *Admin) factsOf(agent metadata.Agent) map[string]string {
 	facts := maps.Clone(a.facts)
 	if facts == nil {
 		facts = map[string]string{}
 	}
-	id := strconv.Itoa(int(agent.NodeID))
+	id := nodeName(agent)
 	facts["broker.id"], facts["node.id"] = id, id
 	host := agent.Host
 	if strings.Contains(host, ":") {
@@ -133,8 +136,13 @@ func (a *Admin) factsOf(agent metadata.Agent) map[string]string {
 // rootLogger describes the one logger that there is.
 var rootLogger = configs.Definition{Name: "root", Doc: "Level of the agent's log."}
 
-func (a *Admin) loggers() []configs.Entry {
-	level := strings.ToUpper(a.level)
+// loggers shows an agent's level: what was set over the wire, or else how agents like
+// this one start.
+func (a *Admin) loggers(agent metadata.Agent) []configs.Entry {
+	level := a.settings.Of(resource{kmsg.ConfigResourceTypeBrokerLogger, nodeName(agent)}.stored())[rootLogger.Name]
+	if level == "" {
+		level = a.settings.UsualLevel()
+	}
 	return []configs.Entry{{Definition: &rootLogger, Value: &level, Source: kmsg.ConfigSourceDynamicBrokerLoggerConfig}}
 }
 
@@ -143,7 +151,7 @@ func (a *Admin) loggers() []configs.Entry {
 func shown(e configs.Entry, resource kmsg.ConfigResourceType, req *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResourceConfig {
 	c := kmsg.NewDescribeConfigsResponseResourceConfig()
 	c.Name, c.Value, c.Source, c.IsSensitive, c.ConfigType = e.Name, e.Value, e.Source, e.Sensitive, e.Type
-	c.ReadOnly = resource != kmsg.ConfigResourceTypeTopic
+	c.ReadOnly = resource == kmsg.ConfigResourceTypeBroker && !e.Dynamic
 	if req.IncludeDocumentation {
 		c.Documentation = &e.Doc
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/protocol/configs"
 )
 
 const (
@@ -47,6 +48,7 @@ func TestDescribeConfigsAnswers(t *testing.T) {
 		{brokerResource, "2", "ok", "node.id=2"},
 		{brokerResource, "3", "INVALID_REQUEST: Unexpected broker id", ""},
 		{brokerResource, "x", "INVALID_REQUEST: Broker id must be an integer, but it is: x", ""},
+		{brokerResource, "+1", "INVALID_REQUEST: Broker id must be an integer, but it is: +1", ""},
 		{brokerResource, "", "ok", ""},
 		{loggerResource, "1", "ok", "root=INFO"},
 		{loggerResource, "3", "INVALID_REQUEST: Unexpected broker id", ""},
@@ -70,7 +72,7 @@ func TestDescribeConfigsAnswers(t *testing.T) {
 			if c.Value != nil {
 				got = append(got, c.Name+"="+*c.Value)
 			}
-			if want := tc.kind != topicResource; c.ReadOnly != want {
+			if want := tc.kind == brokerResource && !configs.BrokerDefinition(c.Name).Dynamic; c.ReadOnly != want {
 				t.Errorf("%v %q: %s is read-only: %v, want %v", tc.kind, tc.name, c.Name, c.ReadOnly, want)
 			}
 		}

@@ -67,10 +67,15 @@ func FuzzDescribeConfigs(f *testing.F) {
 }
 
 func FuzzAlterConfigs(f *testing.F) {
-	fuzz(f, newFuzzAdmin(f).AlterConfigs, alterRequest(resource{topicResource, "t"}, "segment.ms", "9", "retention.ms", "-"), alterRequest(resource{brokerResource, "1"}))
+	fuzz(f, newFuzzAdmin(f).AlterConfigs, alterRequest(resource{topicResource, "t"}, "segment.ms", "9", "retention.ms", "-"), alterRequest(resource{brokerResource, "1"}),
+		alterRequest(resource{groupResource, "g"}, "consumer.session.timeout.ms", "50000"))
 }
 
 func FuzzIncrementalAlterConfigs(f *testing.F) {
 	fuzz(f, newFuzzAdmin(f).IncrementalAlterConfigs, incrementRequest(resource{topicResource, "t"},
-		set("segment.ms", "9"), remove("retention.ms"), add("cleanup.policy", "compact"), subtract("leader.replication.throttled.replicas", "*")))
+		set("segment.ms", "9"), remove("retention.ms"), add("cleanup.policy", "compact"), subtract("leader.replication.throttled.replicas", "*")),
+		incrementRequest(resource{brokerResource, ""}, set("message.max.bytes", "9"), add("log.cleanup.policy", "compact")),
+		incrementRequest(resource{loggerResource, "1"}, set("root", "DEBUG")),
+		incrementRequest(resource{groupResource, "g"}, set("consumer.session.timeout.ms", "50000")),
+		incrementRequest(resource{clientResource, "m"}, set("match", "client_id=x.*"), add("metrics", "a.")))
 }

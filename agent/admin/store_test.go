@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/uuid"
@@ -89,12 +91,65 @@ func (d *direct) CreatePartitions(ctx context.Context, id uuid.UUID, count int32
 	return d.Store.CreatePartitions(ctx, id, count)
 }
 
-func (d *direct) AlterTopicConfigs(ctx context.Context, id uuid.UUID, changes map[string]*string) (metadata.Topic, error) {
+func (d *direct) AlterTopicConfigs(ctx context.Context, id uuid.UUID, edit metadata.ConfigEdit) (metadata.Topic, error) {
 	if d.change != nil {
 		return metadata.Topic{}, d.change
 	}
-	return d.Store.AlterTopicConfigs(ctx, id, changes)
+	return d.Store.AlterTopicConfigs(ctx, id, edit)
 }
+
+// uncached is the settings of broker 1, read from a real store at each use.
+type uncached struct {
+	*direct
+	t      testing.TB
+	static configs.Broker
+}
+
+func (u *uncached) all() map[metadata.ConfigResource]map[string]string {
+	set, _, err := u.ListConfigs(context.Background())
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return set
+}
+
+func (u *uncached) Of(r metadata.ConfigResource) map[string]string { return u.all()[r] }
+
+func (u *uncached) Broker() *configs.Broker {
+	broker := u.BrokerOf(1)
+	return &broker
+}
+
+func (u *uncached) BrokerOf(nodeID int32) configs.Broker {
+	set := u.all()
+	broker, err := u.static.With(set[metadata.ConfigResource{Kind: metadata.BrokerConfig}],
+		set[metadata.ConfigResource{Kind: metadata.BrokerConfig, Name: strconv.Itoa(int(nodeID))}])
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return broker
+}
+
+func (u *uncached) Names(kind metadata.ConfigKind) []string {
+	var names []string
+	for r := range u.all() {
+		if r.Kind == kind {
+			names = append(names, r.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (u *uncached) Alter(ctx context.Context, r metadata.ConfigResource, edit metadata.ConfigEdit) error {
+	if u.change != nil {
+		return u.change
+	}
+	_, _, err := u.AlterConfigs(ctx, r, edit)
+	return err
+}
+
+func (u *uncached) UsualLevel() string { return "INFO" }
 
 // view is a register that doesn't change.
 type view []metadata.Agent
@@ -122,7 +177,8 @@ func newTestAdmin(t testing.TB, settings map[string]string) (*Admin, *direct) {
 	})
 	agents := view{{NodeID: 1, Host: "one", Port: 9092, Zone: "a"}, {NodeID: 2, Host: "::1", Port: 9093}}
 	topics := &direct{Store: store}
-	return New(topics, agents, broker, map[string]string{"log.dirs": "s3://bucket"}, "info", slog.New(slog.DiscardHandler)), topics
+	over := &uncached{direct: topics, t: t, static: broker}
+	return New(topics, agents, over, map[string]string{"log.dirs": "s3://bucket"}, slog.New(slog.DiscardHandler)), topics
 }
 
 func create(t testing.TB, store metadata.Topics, topic metadata.NewTopic) metadata.Topic {

@@ -44,10 +44,9 @@ const (
 // Catalog is the cache of topics. Its methods are safe for concurrent use.
 // Topics that it returns share their slices and maps: don't change them.
 type Catalog struct {
-	store  metadata.Topics
-	broker configs.Broker
-	log    *slog.Logger
-	table  *table
+	store metadata.Topics
+	log   *slog.Logger
+	table *table
 
 	// life ends with Close, which waits for work.
 	life    context.Context
@@ -61,10 +60,12 @@ type Catalog struct {
 }
 
 // New makes an empty catalog over the store. It loads itself with the first
-// [Catalog.Reset] or [Catalog.AllTopics]. Broker settings are the defaults of topic configs.
-func New(store metadata.Topics, broker configs.Broker, log *slog.Logger) *Catalog {
-	c := &Catalog{store: store, broker: broker, log: log}
-	c.table = newTable(func(t metadata.Topic) configs.Topic { return c.parse(t) })
+// [Catalog.Reset] or [Catalog.AllTopics]. broker returns the settings that are the
+// defaults of topic configs now: a value that never changes, at another address when
+// the settings do.
+func New(store metadata.Topics, broker func() *configs.Broker, log *slog.Logger) *Catalog {
+	c := &Catalog{store: store, log: log}
+	c.table = newTable(c.parse, broker)
 	c.life, c.stop = context.WithCancel(context.Background())
 	return c
 }
@@ -185,23 +186,24 @@ func (c *Catalog) Snapshot(ctx context.Context) (topics []metadata.Topic, seq in
 	return topics, seq, nil
 }
 
-// TopicConfig returns what the topic's configs say now, parsed once per change.
+// TopicConfig returns what the topic's configs say now, parsed once per change of
+// the topic or of the broker's settings.
 func (c *Catalog) TopicConfig(topic metadata.Topic) configs.Topic {
 	if config, ok := c.table.config(topic.ID); ok {
 		return config
 	}
-	return c.parse(topic)
+	return c.parse(topic, c.table.broker())
 }
 
 // parse never fails: configs are checked before they are stored. Where an older or newer
 // version of Wadi stored what this one refuses, the topic works with the defaults.
-func (c *Catalog) parse(topic metadata.Topic) configs.Topic {
-	config, err := configs.ParseTopic(topic.Configs, c.broker)
+func (c *Catalog) parse(topic metadata.Topic, broker *configs.Broker) configs.Topic {
+	config, err := configs.ParseTopic(topic.Configs, *broker)
 	if err == nil {
 		return config
 	}
 	c.log.Error("stored topic configs are invalid; the topic works with the defaults", "topic", topic.Name, "error", err)
-	if config, err = configs.ParseTopic(nil, c.broker); err != nil {
+	if config, err = configs.ParseTopic(nil, *broker); err != nil {
 		panic(fmt.Sprintf("broker settings that passed ParseBroker: %v", err))
 	}
 	return config
@@ -222,8 +224,8 @@ func (c *Catalog) CreatePartitions(ctx context.Context, id uuid.UUID, count int3
 }
 
 // AlterTopicConfigs is metadata.Topics.AlterTopicConfigs, likewise.
-func (c *Catalog) AlterTopicConfigs(ctx context.Context, id uuid.UUID, changes map[string]*string) (metadata.Topic, error) {
-	return c.write(ctx, func() (metadata.Topic, error) { return c.store.AlterTopicConfigs(ctx, id, changes) })
+func (c *Catalog) AlterTopicConfigs(ctx context.Context, id uuid.UUID, edit metadata.ConfigEdit) (metadata.Topic, error) {
+	return c.write(ctx, func() (metadata.Topic, error) { return c.store.AlterTopicConfigs(ctx, id, edit) })
 }
 
 // write makes a change and enters its result. When another answer of the store

@@ -80,9 +80,18 @@ func (s *spy) TopicsByID(ctx context.Context, ids []uuid.UUID) ([]metadata.Topic
 func newTestCatalog(t *testing.T, store metadata.Store) (*Catalog, *spy) {
 	t.Helper()
 	s := &spy{Store: store}
-	c := New(s, configs.DefaultBroker(), slog.New(slog.DiscardHandler))
+	broker := configs.DefaultBroker()
+	c := New(s, func() *configs.Broker { return &broker }, slog.New(slog.DiscardHandler))
 	t.Cleanup(c.Close)
 	return c, s
+}
+
+// set is an edit that sets one config.
+func set(name, value string) metadata.ConfigEdit {
+	return func(now map[string]string) (map[string]string, error) {
+		now[name] = value
+		return now, nil
+	}
 }
 
 func create(t *testing.T, store interface {
@@ -235,7 +244,7 @@ func TestSlowListDoesNotUndoChanges(t *testing.T) {
 	go func() { defer close(done); c.Reset(ctx) }()
 	<-answered
 	value := "77"
-	if _, err := c.AlterTopicConfigs(ctx, altered.ID, map[string]*string{"retention.ms": &value}); err != nil {
+	if _, err := c.AlterTopicConfigs(ctx, altered.ID, set("retention.ms", value)); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.DeleteTopic(ctx, deleted.ID); err != nil {
@@ -255,6 +264,30 @@ func TestSlowListDoesNotUndoChanges(t *testing.T) {
 	}
 }
 
+func TestTopicConfigFollowsTheBroker(t *testing.T) {
+	broker := configs.DefaultBroker()
+	now := &broker
+	c := New(openStore(t), func() *configs.Broker { return now }, slog.New(slog.DiscardHandler))
+	t.Cleanup(c.Close)
+	own, other := create(t, c, "own"), create(t, c, "other")
+	if _, err := c.AlterTopicConfigs(t.Context(), own.ID, set("max.message.bytes", "77")); err != nil {
+		t.Fatal(err)
+	}
+	changed, err := broker.With(map[string]string{"message.max.bytes": "5000"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		broker *configs.Broker
+		want   int32
+	}{{&broker, 1048588}, {&changed, 5000}, {&broker, 1048588}} {
+		now = step.broker
+		if got, kept := c.TopicConfig(other).MaxMessageBytes, c.TopicConfig(own).MaxMessageBytes; got != step.want || kept != 77 {
+			t.Errorf("max.message.bytes is %d, want %d; of the topic that sets it %d", got, step.want, kept)
+		}
+	}
+}
+
 func TestChangesShowBeforeTheyReturn(t *testing.T) {
 	c, s := newTestCatalog(t, openStore(t))
 	ctx := t.Context()
@@ -265,7 +298,7 @@ func TestChangesShowBeforeTheyReturn(t *testing.T) {
 		t.Fatal(err)
 	}
 	value := "compact"
-	if _, err := c.AlterTopicConfigs(ctx, topic.ID, map[string]*string{"cleanup.policy": &value}); err != nil {
+	if _, err := c.AlterTopicConfigs(ctx, topic.ID, set("cleanup.policy", value)); err != nil {
 		t.Fatal(err)
 	}
 	got, err := c.TopicByID(ctx, topic.ID)
@@ -306,7 +339,7 @@ func TestWriteOvertakenByAnotherShowsTheLast(t *testing.T) {
 	}()
 	<-begun
 	value := "77"
-	if _, err := c.AlterTopicConfigs(ctx, topic.ID, map[string]*string{"retention.ms": &value}); err != nil {
+	if _, err := c.AlterTopicConfigs(ctx, topic.ID, set("retention.ms", value)); err != nil {
 		t.Fatal(err)
 	}
 	close(release)
@@ -490,7 +523,7 @@ func TestInvalidStoredConfigsFallBackToDefaults(t *testing.T) {
 	c, s := newTestCatalog(t, openStore(t))
 	value := "from another version"
 	topic := create(t, s.Store, "t")
-	if _, err := s.Store.AlterTopicConfigs(t.Context(), topic.ID, map[string]*string{"retention.ms": &value}); err != nil {
+	if _, err := s.Store.AlterTopicConfigs(t.Context(), topic.ID, set("retention.ms", value)); err != nil {
 		t.Fatal(err)
 	}
 	got, err := c.TopicByName(t.Context(), "t")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,7 +31,8 @@ type ticket int64
 // the query that the entry causes takes its ticket when the change was already
 // visible, so it, and every query with a later ticket, has it.
 type table struct {
-	parse func(metadata.Topic) configs.Topic
+	parse  func(metadata.Topic, *configs.Broker) configs.Topic
+	broker func() *configs.Broker
 
 	mu     sync.RWMutex
 	last   ticket
@@ -49,13 +51,19 @@ type table struct {
 
 type entry struct {
 	topic  metadata.Topic
-	config configs.Topic
+	parsed atomic.Pointer[parsed]
 	from   ticket
 }
 
-func newTable(parse func(metadata.Topic) configs.Topic) *table {
+// parsed is what a topic's configs say on top of the broker's settings.
+type parsed struct {
+	config configs.Topic
+	broker *configs.Broker
+}
+
+func newTable(parse func(metadata.Topic, *configs.Broker) configs.Topic, broker func() *configs.Broker) *table {
 	return &table{
-		parse:  parse,
+		parse: parse, broker: broker,
 		active: map[ticket]struct{}{}, topics: map[uuid.UUID]*entry{}, names: map[string]*entry{},
 		removed: map[uuid.UUID]ticket{}, deleted: map[string]time.Time{},
 	}
@@ -175,7 +183,8 @@ func (b *table) putLocked(t ticket, topic metadata.Topic) bool {
 		}
 		b.removeLocked(t, rival.topic.ID)
 	}
-	e := &entry{topic: topic, config: b.parse(topic), from: t}
+	e := &entry{topic: topic, from: t}
+	b.parseEntry(e, b.broker())
 	b.topics[topic.ID], b.names[topic.Name] = e, e
 	delete(b.deleted, topic.Name)
 	b.sorted = nil
@@ -221,13 +230,25 @@ func (b *table) byID(id uuid.UUID) (metadata.Topic, bool) {
 	return metadata.Topic{}, false
 }
 
+// config is parsed anew by the first who asks after the broker's settings changed.
 func (b *table) config(id uuid.UUID) (configs.Topic, bool) {
 	b.mu.RLock()
-	defer b.mu.RUnlock()
-	if e := b.topics[id]; e != nil {
-		return e.config, true
+	e := b.topics[id]
+	b.mu.RUnlock()
+	if e == nil {
+		return configs.Topic{}, false
 	}
-	return configs.Topic{}, false
+	p, now := e.parsed.Load(), b.broker()
+	if p.broker != now {
+		return b.parseEntry(e, now), true
+	}
+	return p.config, true
+}
+
+func (b *table) parseEntry(e *entry, broker *configs.Broker) configs.Topic {
+	config := b.parse(e.topic, broker)
+	e.parsed.Store(&parsed{config, broker})
+	return config
 }
 
 func (b *table) recentlyDeleted(name string) bool {

@@ -16,7 +16,8 @@ import (
 )
 
 func newTestTable() *table {
-	return newTable(func(metadata.Topic) configs.Topic { return configs.Topic{} })
+	broker := configs.DefaultBroker()
+	return newTable(func(metadata.Topic, *configs.Broker) configs.Topic { return configs.Topic{} }, func() *configs.Broker { return &broker })
 }
 
 func named(name string, partitions int) metadata.Topic {

@@ -25,6 +25,12 @@ func LimitsOf(broker configs.Broker) machine.Limits {
 	}
 }
 
+// Override puts what is set on one group in place of the broker's defaults.
+func Override(limits *machine.Limits, group configs.Group) {
+	limits.ConsumerSessionTimeout = milliseconds(group.ConsumerSessionTimeoutMs)
+	limits.ConsumerHeartbeatInterval = milliseconds(group.ConsumerHeartbeatIntervalMs)
+}
+
 // OffsetSettingsOf returns the configs of committed offsets.
 func OffsetSettingsOf(broker configs.Broker) OffsetSettings {
 	return OffsetSettings{

@@ -50,12 +50,13 @@ func runAgent(cmd *cobra.Command, _ []string) error {
 	if err := config.Validate(); err != nil {
 		return err
 	}
-	log := newLogger(cmd.ErrOrStderr(), config)
+	var level slog.LevelVar
+	log := newLogger(cmd.ErrOrStderr(), config, &level)
 	for _, variable := range odd {
 		log.Warn("environment variable is no setting; misspelt?", "variable", variable.Variable, "meant", variable.Meant)
 	}
 	ctx := cmd.Context()
-	a, err := agent.New(ctx, config, log)
+	a, err := agent.New(ctx, config, log, &level)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx) // not the call that it happened to interrupt
@@ -70,10 +71,11 @@ func runAgent(cmd *cobra.Command, _ []string) error {
 	return a.Run(ctx)
 }
 
-// newLogger logs to w in the format and from the level that Validate allowed.
-func newLogger(w io.Writer, config agent.Config) *slog.Logger {
-	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
-	options := &slog.HandlerOptions{Level: levels[config.LogLevel]}
+// newLogger logs to w in the format that Validate allowed, and from the level, which
+// it sets to the config's.
+func newLogger(w io.Writer, config agent.Config, level *slog.LevelVar) *slog.Logger {
+	level.Set(map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[config.LogLevel])
+	options := &slog.HandlerOptions{Level: level}
 	if config.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}

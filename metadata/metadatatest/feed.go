@@ -29,7 +29,7 @@ func entriesOfAllChanges(f *fixture) {
 	topic := f.topic("t", 1)
 	_, err = f.store.CreatePartitions(f.ctx, topic.ID, 2)
 	f.must(err)
-	_, err = f.store.AlterTopicConfigs(f.ctx, topic.ID, map[string]*string{})
+	_, err = f.store.AlterTopicConfigs(f.ctx, topic.ID, setTo(map[string]string{"a": "1"}))
 	f.must(err)
 	file := newFile(f, appendTo(topic.Partitions[0], plain(1, 1)))
 	f.commit(file)
@@ -47,6 +47,8 @@ func entriesOfAllChanges(f *fixture) {
 		f.Errorf("the file's entry: %+v", c)
 	}
 	// What changed nothing has no number.
+	_, _, err = f.store.AlterConfigs(f.ctx, metadata.ConfigResource{Kind: metadata.GroupConfig, Name: "g"}, setTo(nil))
+	f.must(err)
 	f.wantErr(f.store.DeleteTopic(f.ctx, topic.ID), metadata.ErrUnknownTopic)
 	if seq, err := f.store.LastSeq(f.ctx); err != nil || seq != 5 {
 		f.Fatalf("last number %d, %v", seq, err)

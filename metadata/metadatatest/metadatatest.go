@@ -57,6 +57,7 @@ func Run(t *testing.T, create func(t testing.TB) Database) {
 		{"Feed", feedTests},
 		{"Runs", runTests},
 		{"Topics", topicTests},
+		{"Configs", configTests},
 		{"Agents", agentTests},
 		{"Groups", groupTests},
 		{"GroupOffsets", offsetTests},

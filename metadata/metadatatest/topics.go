@@ -1,6 +1,7 @@
 package metadatatest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -19,6 +20,7 @@ var topicTests = []test{
 	{"OneOfTwoCreatorsWins", oneOfTwoCreatorsWins},
 	{"Partitions", partitionsGrow},
 	{"Configs", configsChange},
+	{"NoEditIsLost", noEditIsLost},
 	{"DeletedTopicLeavesNothing", deletedTopicLeavesNothing},
 	{"RecreatedTopicIsAnother", recreatedTopicIsAnother},
 	{"UnknownTopic", unknownTopic},
@@ -139,8 +141,14 @@ func partitionsGrow(f *fixture) {
 func configsChange(f *fixture) {
 	topic, err := f.store.CreateTopic(f.ctx, metadata.NewTopic{Name: "t", Partitions: 1, Configs: map[string]string{"a": "1", "b": "2"}})
 	f.must(err)
-	text := func(s string) *string { return &s }
-	altered, err := f.store.AlterTopicConfigs(f.ctx, topic.ID, map[string]*string{"a": nil, "b": text(""), "c": text("3"), "nonesuch": nil})
+	altered, err := f.store.AlterTopicConfigs(f.ctx, topic.ID, func(now map[string]string) (map[string]string, error) {
+		if want := map[string]string{"a": "1", "b": "2"}; !maps.Equal(now, want) {
+			f.Errorf("the edit is given %v, want %v", now, want)
+		}
+		delete(now, "a")
+		now["b"], now["c"] = "", "3"
+		return now, nil
+	})
 	f.must(err)
 	if want := map[string]string{"b": "", "c": "3"}; !maps.Equal(altered.Configs, want) {
 		f.Fatalf("got %v, want %v", altered.Configs, want)
@@ -148,6 +156,61 @@ func configsChange(f *fixture) {
 	read, err := f.store.TopicsByID(f.ctx, []uuid.UUID{topic.ID})
 	f.must(err)
 	f.sameTopic(read[0], altered)
+
+	before := f.feed(0)
+	same, err := f.store.AlterTopicConfigs(f.ctx, topic.ID, setTo(map[string]string{"b": "", "c": "3"}))
+	f.must(err)
+	f.sameTopic(same, altered)
+	refusal := errors.New("no")
+	_, err = f.store.AlterTopicConfigs(f.ctx, topic.ID, func(now map[string]string) (map[string]string, error) {
+		now["c"] = "4"
+		return now, refusal
+	})
+	f.wantErr(err, refusal)
+	if after := f.feed(0); len(after) != len(before) {
+		f.Errorf("changes of nothing are in the feed: %+v", after[len(before):])
+	}
+	read, err = f.store.TopicsByID(f.ctx, []uuid.UUID{topic.ID})
+	f.must(err)
+	f.sameTopic(read[0], altered)
+}
+
+// noEditIsLost: of edits through several stores at the same time each starts
+// from what the one before it left.
+func noEditIsLost(f *fixture) {
+	topic := f.topic("t", 1)
+	group := metadata.ConfigResource{Kind: metadata.GroupConfig, Name: "g"}
+	add := func(now map[string]string) (map[string]string, error) {
+		now["list"] += "x"
+		return now, nil
+	}
+	const editors, edits = 3, 10
+	var wg sync.WaitGroup
+	for range editors {
+		store := f.db.Open(f)
+		wg.Go(func() {
+			for range edits {
+				if _, err := store.AlterTopicConfigs(f.ctx, topic.ID, add); err != nil {
+					f.Error(err)
+				}
+				if _, _, err := store.AlterConfigs(f.ctx, group, add); err != nil {
+					f.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	want := strings.Repeat("x", editors*edits)
+	read, err := f.store.TopicsByID(f.ctx, []uuid.UUID{topic.ID})
+	f.must(err)
+	if got := read[0].Configs["list"]; got != want {
+		f.Errorf("the topic has %d edits of %d", len(got), len(want))
+	}
+	set, _, err := f.store.ListConfigs(f.ctx)
+	f.must(err)
+	if got := set[group]["list"]; got != want {
+		f.Errorf("the group has %d edits of %d", len(got), len(want))
+	}
 }
 
 func deletedTopicLeavesNothing(f *fixture) {
@@ -198,7 +261,7 @@ func unknownTopic(f *fixture) {
 	f.wantErr(f.store.DeleteTopic(f.ctx, id), metadata.ErrUnknownTopic)
 	_, err := f.store.CreatePartitions(f.ctx, id, 2)
 	f.wantErr(err, metadata.ErrUnknownTopic)
-	_, err = f.store.AlterTopicConfigs(f.ctx, id, nil)
+	_, err = f.store.AlterTopicConfigs(f.ctx, id, setTo(nil))
 	f.wantErr(err, metadata.ErrUnknownTopic)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -67,7 +68,8 @@ func addPartitions(q *sequencer, b *pgx.Batch, count int32) ([]metadata.Partitio
 	return ids, nil
 }
 
-// changeTopic runs a change of one topic as it stands under the lock.
+// changeTopic runs a change of one topic as it stands under the lock. What
+// queues nothing changed nothing.
 func (s *Store) changeTopic(ctx context.Context, doing string, id uuid.UUID, write func(*sequencer, *pgx.Batch, *metadata.Topic) error) (metadata.Topic, error) {
 	var topic metadata.Topic
 	err := s.change(ctx, s.pool, doing, func(b *pgx.Batch) {
@@ -83,7 +85,7 @@ func (s *Store) changeTopic(ctx context.Context, doing string, id uuid.UUID, wri
 		if topic.ID != id {
 			return fmt.Errorf("%w: ID %s", metadata.ErrUnknownTopic, id)
 		}
-		if err := write(q, b, &topic); err != nil {
+		if err := write(q, b, &topic); err != nil || b.Len() == 0 {
 			return err
 		}
 		q.add(metadata.Commit{Topics: []uuid.UUID{id}}, nil, nil)
@@ -113,16 +115,14 @@ func (s *Store) CreatePartitions(ctx context.Context, id uuid.UUID, count int32)
 }
 
 // AlterTopicConfigs implements metadata.Topics.
-func (s *Store) AlterTopicConfigs(ctx context.Context, id uuid.UUID, changes map[string]*string) (metadata.Topic, error) {
+func (s *Store) AlterTopicConfigs(ctx context.Context, id uuid.UUID, edit metadata.ConfigEdit) (metadata.Topic, error) {
 	return s.changeTopic(ctx, "alter topic configs", id, func(_ *sequencer, b *pgx.Batch, topic *metadata.Topic) error {
-		for name, value := range changes {
-			if value == nil {
-				delete(topic.Configs, name)
-			} else {
-				topic.Configs[name] = *value
-			}
+		set, err := edit(maps.Clone(topic.Configs))
+		if err != nil || maps.Equal(set, topic.Configs) {
+			return err
 		}
-		configs, err := json.Marshal(topic.Configs)
+		topic.Configs = set
+		configs, err := json.Marshal(set)
 		if err != nil {
 			return err
 		}

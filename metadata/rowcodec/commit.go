@@ -8,11 +8,13 @@ import (
 	"github.com/wadi-log/wadi/metadata"
 )
 
-// minRun is the fewest bytes that a run takes.
-const minRun = 7
+// minRun is the fewest bytes that a run takes, minResource that a config resource takes.
+const (
+	minRun      = 7
+	minResource = 2
+)
 
-// EncodeCommit encodes the runs and topics of a feed entry (the sequence
-// number is the row's key):
+// EncodeCommit encodes a feed entry (the sequence number is the row's key):
 //
 //	version  byte
 //	topics   count, then 16 bytes each
@@ -27,6 +29,9 @@ const minRun = 7
 //	           stored size
 //	           skip, size                         only if not raw
 //	           max timestamp - previous           signed
+//	configs  count, then each: kind, length and bytes of the name
+//
+// The configs are left out where there are none, as in nearly all entries.
 func EncodeCommit(c metadata.Commit) []byte {
 	files := fileTable(c.Runs)
 	b := make([]byte, 0, 8+16*(len(c.Topics)+len(files))+20*len(c.Runs))
@@ -62,6 +67,15 @@ func EncodeCommit(c metadata.Commit) []byte {
 		b = binary.AppendVarint(b, r.MaxTimestamp-previous.MaxTimestamp)
 		previous = r
 	}
+	if len(c.Configs) == 0 {
+		return b
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.Configs)))
+	for _, r := range c.Configs {
+		b = append(b, byte(r.Kind))
+		b = binary.AppendUvarint(b, uint64(len(r.Name)))
+		b = append(b, r.Name...)
+	}
 	return b
 }
 
@@ -88,6 +102,9 @@ func DecodeCommit(b []byte) (metadata.Commit, error) {
 	for range n {
 		previous = r.run(files, previous)
 		c.Runs = append(c.Runs, previous)
+	}
+	if len(r.rest) > 0 {
+		c.Configs = r.resources()
 	}
 	if err := r.done(); err != nil {
 		return metadata.Commit{}, err
@@ -121,6 +138,20 @@ func (r *reader) run(files []uuid.UUID, previous metadata.Run) metadata.Run {
 		r.fail("impossible run")
 	}
 	return run
+}
+
+// resources reads the configs, of which there is one at least.
+func (r *reader) resources() []metadata.ConfigResource {
+	n := r.count(minResource)
+	if n == 0 {
+		r.fail("an empty list of configs")
+	}
+	resources := make([]metadata.ConfigResource, 0, n)
+	for range n {
+		kind := metadata.ConfigKind(r.byte())
+		resources = append(resources, metadata.ConfigResource{Kind: kind, Name: r.string()})
+	}
+	return resources
 }
 
 // fileTable lists the runs' files, each once, in order of appearance.

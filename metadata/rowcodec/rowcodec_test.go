@@ -26,6 +26,7 @@ func TestFormatIsStable(t *testing.T) {
 			{Partition: 4, BaseOffset: 0, Records: 1, FileID: fileA, Position: 58, StoredSize: 7, Size: 7, MaxTimestamp: -1},
 		},
 	}
+	configs := metadata.Commit{Configs: []metadata.ConfigResource{{Kind: metadata.BrokerConfig}, {Kind: metadata.GroupConfig, Name: "g\xff"}}}
 	outcomes := [][]metadata.Outcome{
 		{{BaseOffset: 300}, {BaseOffset: 7, Duplicate: true}, {BaseOffset: -1, Err: metadata.ErrOutOfOrderSequence}, {BaseOffset: -1, Err: metadata.ErrInvalidProducerEpoch}},
 		{{BaseOffset: -1, Err: metadata.ErrUnknownPartition}},
@@ -44,6 +45,7 @@ func TestFormatIsStable(t *testing.T) {
 		{"commit", EncodeCommit(commit), "01" + "01" + "00000000000000000000000000000009" + "01" + "0100000000007000000000000000000a" + "02" +
 			"0a" + "ac02" + "02" + "01" + "10" + "32" + "0a" + "5a" + "d00f" + "01" + "00" + "01" + "00" + "00" + "07" + "d10f"},
 		{"empty commit", EncodeCommit(metadata.Commit{}), "01000000"},
+		{"commit of configs", EncodeCommit(configs), "01000000" + "02" + "04" + "00" + "20" + "02" + "67ff"},
 		{"replay", replay, "01" + "02" + "04" + "00d804" + "01c904" + "03" + "04" + "01" + "02"},
 		{"beats", EncodeBeats(beats), "01" + "03" + "00" + "d804" + "02" + "61ff" + "d904" + "01" + "62" + "d804"},
 		{"no beats", EncodeBeats(nil), "0100"},
@@ -55,6 +57,9 @@ func TestFormatIsStable(t *testing.T) {
 	}
 	if got, err := DecodeCommit(EncodeCommit(commit)); err != nil || !reflect.DeepEqual(got, commit) {
 		t.Errorf("commit: got %+v, %v", got, err)
+	}
+	if got, err := DecodeCommit(EncodeCommit(configs)); err != nil || !reflect.DeepEqual(got, configs) {
+		t.Errorf("commit of configs: got %+v, %v", got, err)
 	}
 	if got, err := DecodeReplay(replay); err != nil || !reflect.DeepEqual(got, outcomes) {
 		t.Errorf("replay: got %+v, %v", got, err)
@@ -99,7 +104,7 @@ func TestReplayRefusesOutcomeThatIsNotKept(t *testing.T) {
 }
 
 func TestDecodersRefuse(t *testing.T) {
-	for _, in := range []string{"", "00", "02", "01", "01ff", "0100", "01000000ff", "01ffffffffffffffffff01", "010000018080808080"} {
+	for _, in := range []string{"", "00", "02", "01", "01ff", "0100", "01000000ff", "01ffffffffffffffffff01", "010000018080808080", "0100000000", "01000000010420", "010000000104016100"} {
 		b, _ := hex.DecodeString(in)
 		if _, err := DecodeCommit(b); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("commit %q: %v", in, err)
@@ -124,6 +129,7 @@ func FuzzDecodeCommit(f *testing.F) {
 		{Partition: 5, BaseOffset: 300, Records: 2, FileID: fileA, Encoding: metadata.EncodingFramed, Position: 8, StoredSize: 50, Skip: 10, Size: 90, MaxTimestamp: 1000},
 		{Partition: 6, BaseOffset: 1, Records: 1, FileID: fileB, Position: 58, StoredSize: 7, Size: 7},
 	}}))
+	f.Add(EncodeCommit(metadata.Commit{Configs: []metadata.ConfigResource{{Kind: metadata.BrokerConfig, Name: "1"}, {Kind: metadata.GroupConfig, Name: "g"}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := DecodeCommit(b)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -80,7 +81,7 @@ func (q *sequencer) addPartitions(count int32) ([]metadata.PartitionID, error) {
 }
 
 // changeTopic runs a change of one topic and stores its partitions and configs.
-func (s *Store) changeTopic(ctx context.Context, doing string, id uuid.UUID, change func(*sequencer, *metadata.Topic) error) (metadata.Topic, error) {
+func (s *Store) changeTopic(ctx context.Context, doing string, id uuid.UUID, change func(*sequencer, *metadata.Topic) (changed bool, err error)) (metadata.Topic, error) {
 	var topic metadata.Topic
 	err := s.sequenced(ctx, doing, func(q *sequencer) error {
 		found, err := q.topics(`SELECT `+topicColumns+` FROM topics WHERE id = ?`, id[:])
@@ -91,7 +92,7 @@ func (s *Store) changeTopic(ctx context.Context, doing string, id uuid.UUID, cha
 			return fmt.Errorf("%w: ID %s", metadata.ErrUnknownTopic, id)
 		}
 		topic = found[0]
-		if err := change(q, &topic); err != nil {
+		if changed, err := change(q, &topic); err != nil || !changed {
 			return err
 		}
 		partitions, configs, err := encodeTopic(topic)
@@ -112,28 +113,26 @@ func (s *Store) changeTopic(ctx context.Context, doing string, id uuid.UUID, cha
 
 // CreatePartitions implements metadata.Topics.
 func (s *Store) CreatePartitions(ctx context.Context, id uuid.UUID, count int32) (metadata.Topic, error) {
-	return s.changeTopic(ctx, "create partitions", id, func(q *sequencer, topic *metadata.Topic) error {
+	return s.changeTopic(ctx, "create partitions", id, func(q *sequencer, topic *metadata.Topic) (changed bool, err error) {
 		have := int32(len(topic.Partitions))
 		if count <= have {
-			return fmt.Errorf("%w: topic %q has %d, asked for %d", metadata.ErrPartitionCount, topic.Name, have, count)
+			return false, fmt.Errorf("%w: topic %q has %d, asked for %d", metadata.ErrPartitionCount, topic.Name, have, count)
 		}
 		added, err := q.addPartitions(count - have)
 		topic.Partitions = slices.Concat(topic.Partitions, added)
-		return err
+		return true, err
 	})
 }
 
 // AlterTopicConfigs implements metadata.Topics.
-func (s *Store) AlterTopicConfigs(ctx context.Context, id uuid.UUID, changes map[string]*string) (metadata.Topic, error) {
-	return s.changeTopic(ctx, "alter topic configs", id, func(_ *sequencer, topic *metadata.Topic) error {
-		for name, value := range changes {
-			if value == nil {
-				delete(topic.Configs, name)
-			} else {
-				topic.Configs[name] = *value
-			}
+func (s *Store) AlterTopicConfigs(ctx context.Context, id uuid.UUID, edit metadata.ConfigEdit) (metadata.Topic, error) {
+	return s.changeTopic(ctx, "alter topic configs", id, func(_ *sequencer, topic *metadata.Topic) (changed bool, err error) {
+		set, err := edit(maps.Clone(topic.Configs))
+		if err != nil || maps.Equal(set, topic.Configs) {
+			return false, err
 		}
-		return nil
+		topic.Configs = set
+		return true, nil
 	})
 }
 
@@ -143,16 +142,16 @@ func (s *Store) AlterTopicConfigs(ctx context.Context, id uuid.UUID, changes map
 // there, the partitions stay noted in deleted_partitions, and the next deletion
 // or ReclaimDeleted goes on.
 func (s *Store) DeleteTopic(ctx context.Context, id uuid.UUID) error {
-	_, err := s.changeTopic(ctx, "delete topic", id, func(q *sequencer, topic *metadata.Topic) error {
+	_, err := s.changeTopic(ctx, "delete topic", id, func(q *sequencer, topic *metadata.Topic) (changed bool, err error) {
 		for _, partition := range topic.Partitions {
 			if err := q.exec(`DELETE FROM partitions WHERE id = ?`, partition); err != nil {
-				return err
+				return false, err
 			}
 			if err := q.exec(`INSERT INTO deleted_partitions (id) VALUES (?)`, partition); err != nil {
-				return err
+				return false, err
 			}
 		}
-		return q.exec(`DELETE FROM topics WHERE id = ?`, id[:])
+		return true, q.exec(`DELETE FROM topics WHERE id = ?`, id[:])
 	})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Broker is an agent's settings in Kafka's vocabulary, after defaults.
@@ -47,8 +48,9 @@ type Broker struct {
 	OffsetsRetentionMinutes         int64
 	OffsetsRetentionCheckIntervalMs int64
 
-	// settings are what was set, canonical, never changed.
-	settings map[string]string
+	// What was set, canonical, never changed: on the agent, over the wire for all
+	// brokers and for this one; settings is all three together.
+	static, defaults, own, settings map[string]string
 }
 
 // DefaultBroker is a broker on which nothing was set.
@@ -69,7 +71,7 @@ func ValidateBroker(settings map[string]string) error {
 // ParseBroker returns what the settings of an agent say, after defaults.
 // Errors: ErrInvalid, also for a config that only reports what the agent is.
 func ParseBroker(settings map[string]string) (Broker, error) {
-	set := make(map[string]string, len(settings))
+	static := make(map[string]string, len(settings))
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		d := brokerByName[name]
 		switch {
@@ -82,8 +84,59 @@ func ParseBroker(settings map[string]string) (Broker, error) {
 		if err != nil {
 			return Broker{}, invalid{err.Error()}
 		}
+		static[name] = value
+	}
+	return newBroker(static, nil, nil)
+}
+
+// With returns the broker with what was set over the wire in place of what was:
+// for all brokers, and for this one, which goes before. Errors: ErrInvalid, also for a
+// config that is not dynamic.
+func (b Broker) With(defaults, own map[string]string) (Broker, error) {
+	defaults, err := parseDynamic(defaults)
+	if err != nil {
+		return Broker{}, err
+	}
+	if own, err = parseDynamic(own); err != nil {
+		return Broker{}, err
+	}
+	return newBroker(b.static, defaults, own)
+}
+
+// Equal tells whether the same was set.
+func (b Broker) Equal(other Broker) bool {
+	return maps.Equal(b.static, other.static) && maps.Equal(b.defaults, other.defaults) && maps.Equal(b.own, other.own)
+}
+
+func parseDynamic(settings map[string]string) (map[string]string, error) {
+	set := make(map[string]string, len(settings))
+	var fixed []string
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		d := brokerByName[name]
+		switch {
+		case d == nil:
+			return nil, invalidf("Unknown broker config name: %s", name)
+		case !d.Dynamic:
+			fixed = append(fixed, name)
+			continue
+		}
+		value, err := d.Parse(settings[name])
+		if err != nil {
+			return nil, invalid{err.Error()}
+		}
 		set[name] = value
 	}
+	if len(fixed) > 0 {
+		return nil, invalidf("Cannot update these configs dynamically: %s", strings.Join(fixed, ", "))
+	}
+	return set, nil
+}
+
+// newBroker merges what was set, the more particular first, and reads it.
+func newBroker(static, defaults, own map[string]string) (Broker, error) {
+	set := maps.Clone(static)
+	maps.Copy(set, defaults)
+	maps.Copy(set, own)
 	v := values{definitions: brokerByName, set: set}
 	b := Broker{
 		NumPartitions:            int32(v.int(numPartitions)),
@@ -114,7 +167,7 @@ func ParseBroker(settings map[string]string) (Broker, error) {
 		OffsetsRetentionMinutes:         v.int(offsetsRetentionMinutes),
 		OffsetsRetentionCheckIntervalMs: v.int(offsetsRetentionCheckIntervalMs),
 
-		settings: set,
+		static: static, defaults: defaults, own: own, settings: set,
 	}
 	if b.NumPartitions > b.MaxPartitionsPerTopic {
 		return Broker{}, invalidf("%s is %d, above %s (%d)", numPartitions, b.NumPartitions, MaxPartitionsPerTopic, b.MaxPartitionsPerTopic)

@@ -20,12 +20,15 @@ var (
 
 // allBrokerDefinitions adds to the table below one broker config for each
 // topic config's synonym that the table doesn't name itself: it has the topic
-// config's type, default and allowed values.
+// config's type, default and allowed values. The first synonym of each topic
+// config is dynamic, as in Kafka; those in other units are not.
 func allBrokerDefinitions() []Definition {
 	all := slices.Concat(ownBrokerDefinitions, groupBrokerDefinitions)
 	known := byName(all)
+	dynamic := map[string]bool{}
 	for _, t := range topicDefinitions {
-		for _, s := range t.Synonyms {
+		for i, s := range t.Synonyms {
+			dynamic[s.Name] = i == 0
 			if known[s.Name] == nil {
 				d := t
 				d.Name, d.Synonyms, d.Settable = s.Name, nil, true
@@ -33,6 +36,9 @@ func allBrokerDefinitions() []Definition {
 				all = append(all, d)
 			}
 		}
+	}
+	for i := range all {
+		all[i].Dynamic = all[i].Dynamic || dynamic[all[i].Name]
 	}
 	slices.SortFunc(all, func(a, b Definition) int { return strings.Compare(a.Name, b.Name) })
 	return all
@@ -71,6 +77,10 @@ var ownBrokerDefinitions = []Definition{
 		Doc: "The agent's zone."},
 	{Name: "inter.broker.protocol.version", Type: typeString, Default: "4.2",
 		Doc: "The Kafka version whose APIs are served, for tools that ask."},
+	{Name: "follower.replication.throttled.rate", Type: typeLong, Default: maxLong, Settable: true, Dynamic: true, check: atLeast(0),
+		Doc: "Bytes per second of throttled replication on the follower's side." + kept + "for there are no replicas."},
+	{Name: "leader.replication.throttled.rate", Type: typeLong, Default: maxLong, Settable: true, Dynamic: true, check: atLeast(0),
+		Doc: "Bytes per second of throttled replication on the leader's side." + kept + "for there are no replicas."},
 	{Name: "listeners", Type: typeList, Default: "PLAINTEXT://localhost:9092",
 		Doc: "Where the agent listens."},
 	{Name: "log.dirs", Type: typeList, Nullable: true,
@@ -83,6 +93,8 @@ var ownBrokerDefinitions = []Definition{
 		Doc: "The agent's node ID, which clients know as broker ID."},
 	{Name: "process.roles", Type: typeList, Default: "broker,controller",
 		Doc: "What the agent does; every agent takes every request."},
+	{Name: "replica.alter.log.dirs.io.max.bytes.per.second", Type: typeLong, Default: maxLong, Settable: true, Dynamic: true, check: atLeast(0),
+		Doc: "Bytes per second of moves between log directories." + kept + "for there is one."},
 	{Name: "sasl.enabled.mechanisms", Type: typeList,
 		Doc: "SASL mechanisms by which clients may log in; empty without authentication."},
 	{Name: "socket.request.max.bytes", Type: typeInt, Default: "104857600", check: atLeast(1),
@@ -127,7 +139,7 @@ var ownBrokerDefinitions = []Definition{
 		Doc: "Time between two looks for committed offsets that expired."},
 	{Name: offsetsRetentionMinutes, Type: typeInt, Default: "10080", Settable: true, check: atLeast(1),
 		Doc: "Time for which committed offsets are kept after their group became empty or left the topic."},
-	{Name: producerIDExpirationMs, Type: typeInt, Default: "86400000", Settable: true, check: atLeast(1),
+	{Name: producerIDExpirationMs, Type: typeInt, Default: "86400000", Settable: true, Dynamic: true, check: atLeast(1),
 		Doc: "Time without a write after which a partition forgets an idempotent producer."},
 	{Name: "transaction.max.timeout.ms", Type: typeInt, Default: "900000", Settable: true, check: atLeast(1),
 		Doc: "Longest transaction timeout that a producer may ask for."},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -25,6 +26,9 @@ type Definition struct {
 	// Settable, of a broker config, says that an operator may set it on an
 	// agent. The others report what the agent does.
 	Settable bool
+	// Dynamic, of a broker config, says that it may be set over the wire too, for one
+	// broker or for all, and then acts at once (KIP-226).
+	Dynamic bool
 	// Synonyms of a topic or group config are the broker configs that hold for
 	// topics (groups) which don't set it; the first that is set counts.
 	Synonyms []Synonym
@@ -47,7 +51,10 @@ type check func(value string) string
 // "TRUE", list elements once and without space). The error names the config
 // and what is allowed.
 func (d *Definition) Parse(value string) (string, error) {
-	canonical, problem := parseType(d.Type, value)
+	canonical, problem := "", "Not a text"
+	if utf8.ValidString(value) && !strings.ContainsRune(value, 0) {
+		canonical, problem = parseType(d.Type, value)
+	}
 	if problem == "" && d.check != nil {
 		problem = d.check(canonical)
 	}

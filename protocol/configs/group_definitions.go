@@ -15,7 +15,7 @@ var groupDefinitions = []Definition{
 		Doc: "Time between two heartbeats of a member of a consumer group."},
 	{Name: "consumer.session.timeout.ms", Type: typeInt, Default: "45000", Synonyms: from("group.consumer.session.timeout.ms"), check: atLeast(1),
 		Doc: "Time without a heartbeat after which a member of a consumer group counts as gone."},
-	{Name: "share.auto.offset.reset", Type: typeString, Default: "latest",
+	{Name: "share.auto.offset.reset", Type: typeString, Default: "latest", check: offsetReset,
 		Doc: "Where a share group starts to read a partition: latest, earliest, or by_duration: and an ISO 8601 duration."},
 	{Name: "share.heartbeat.interval.ms", Type: typeInt, Default: "5000", Synonyms: from("group.share.heartbeat.interval.ms"), check: atLeast(1),
 		Doc: "Time between two heartbeats of a member of a share group."},
@@ -36,12 +36,12 @@ var groupDefinitions = []Definition{
 }
 
 var clientMetricsDefinitions = []Definition{
-	{Name: "interval.ms", Type: typeInt, Default: "300000", check: between(100, 3600000),
+	{Name: "interval.ms", Type: typeInt, Default: "300000",
 		Doc: "Time between two reports of a client's metrics."},
 	{Name: "match", Type: typeList,
-		Doc: "Which clients the subscription is for, as selector=pattern; empty is all."},
+		Doc: "Which clients the subscription is for, as selector=pattern, where all must match; the selectors are client_instance_id, client_id, client_software_name, client_software_version, client_source_address and client_source_port, the patterns regular expressions for the whole value. Empty is all clients."},
 	{Name: "metrics", Type: typeList,
-		Doc: "Prefixes of the names of the metrics to report; empty is none."},
+		Doc: "Prefixes of the names of the metrics to report; * is all, empty is none."},
 }
 
 // Names of the settings of groups that [Broker] has a field for.
@@ -100,27 +100,4 @@ var groupBrokerDefinitions = []Definition{
 // groupInt is a settable INT of at least 1.
 func groupInt(name, value, doc string) Definition {
 	return Definition{Name: name, Type: typeInt, Default: value, Settable: true, Doc: doc, check: atLeast(1)}
-}
-
-// checkGroupBounds compares the settings of groups with each other, as Kafka
-// does when a broker starts, but for the bounds of classic groups: Kafka takes
-// those as they are and then lets no member join.
-func checkGroupBounds(v values) error {
-	for _, c := range []struct{ low, high string }{
-		{groupMinSessionTimeoutMs, groupMaxSessionTimeoutMs},
-		{"group.consumer.min.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms"},
-		{"group.consumer.min.heartbeat.interval.ms", groupConsumerHeartbeatIntervalMs},
-		{groupConsumerHeartbeatIntervalMs, "group.consumer.max.heartbeat.interval.ms"},
-		{"group.consumer.min.session.timeout.ms", "group.consumer.max.session.timeout.ms"},
-		{"group.consumer.min.session.timeout.ms", groupConsumerSessionTimeoutMs},
-		{groupConsumerSessionTimeoutMs, "group.consumer.max.session.timeout.ms"},
-	} {
-		if low, high := v.int(c.low), v.int(c.high); low > high {
-			return invalidf("%s (%d) must be greater than or equal to %s (%d)", c.high, high, c.low, low)
-		}
-	}
-	if beat, session := v.int(groupConsumerHeartbeatIntervalMs), v.int(groupConsumerSessionTimeoutMs); beat >= session {
-		return invalidf("%s (%d) must be less than %s (%d)", groupConsumerHeartbeatIntervalMs, beat, groupConsumerSessionTimeoutMs, session)
-	}
-	return nil
 }

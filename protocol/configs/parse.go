@@ -13,14 +13,27 @@ import (
 // says which and what is allowed: INVALID_CONFIG.
 var ErrInvalid = errors.New("invalid config")
 
+// ErrInvalidRequest is the kind of ErrInvalid to which Kafka's answer is INVALID_REQUEST.
+var ErrInvalidRequest = errors.New("invalid config request")
+
 // invalid makes an error of a message that is shown to Kafka users as it is.
 type invalid struct{ message string }
 
 func (e invalid) Error() string        { return e.message }
 func (e invalid) Is(target error) bool { return target == ErrInvalid }
 
+type invalidRequest struct{ invalid }
+
+func (e invalidRequest) Is(target error) bool {
+	return target == ErrInvalid || target == ErrInvalidRequest
+}
+
 func invalidf(format string, args ...any) error {
 	return invalid{message: fmt.Sprintf(format, args...)}
+}
+
+func invalidRequestf(format string, args ...any) error {
+	return invalidRequest{invalid{message: fmt.Sprintf(format, args...)}}
 }
 
 // Unlimited is the value of a duration or size in a [Topic] that sets no bound.
