@@ -28,7 +28,7 @@ func (l *local) notable(now time.Time) map[string]time.Time {
 		}
 	}
 	// A round comes every keepEvery: the one before would be the last in time.
-	if !l.unnoted || every < 0 || time.Since(l.noted)+keepEvery < every {
+	if !l.unnoted || every < 0 || time.Since(l.noted) < every-keepEvery {
 		return nil
 	}
 	l.noted, l.unnoted = time.Now(), false

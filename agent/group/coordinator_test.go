@@ -187,7 +187,7 @@ func TestSilentMemberIsRemoved(t *testing.T) {
 }
 
 // TestMemberIsHeardThroughAnyAgent: the member's heartbeats reach one agent, while
-// another one, which hears nothing of it, looks for silent members.
+// another one, which hears nothing of it, alone looks for silent members.
 func TestMemberIsHeardThroughAnyAgent(t *testing.T) {
 	f := newFleet(t, nil)
 	a := f.agent()
@@ -198,6 +198,12 @@ func TestMemberIsHeardThroughAnyAgent(t *testing.T) {
 		t.Fatalf("%+v", resp)
 	}
 	c.syncStart(a, c.id)()
+	a.spy.disturb(func(kind string) error {
+		if kind == "claim" {
+			return metadata.ErrUnavailable
+		}
+		return nil
+	}, nil)
 	start := time.Now()
 	f.eventually("it lived through three sessions", func() bool {
 		if code := c.heartbeat(a); code != 0 {
