@@ -31,7 +31,7 @@ type Consumer struct {
 	Epoch int32 `json:"epoch"`
 	// TargetEpoch is the Epoch that the members' targets are of.
 	TargetEpoch int32 `json:"target_epoch"`
-	// TopicsSeq is the catalog that Topics are from.
+	// TopicsSeq is the catalog that Topics are from. It stays behind where later ones have nothing else for the group.
 	TopicsSeq int64 `json:"topics_seq,omitempty"`
 	// Topics are the topics that members subscribe to, by name, as the target was
 	// computed with. Being part of the state they make answers independent of how old an

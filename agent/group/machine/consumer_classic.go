@@ -39,8 +39,9 @@ func (c *Consumer) joinGroup(g *Group, env Env, client Client, newMemberID strin
 	if old != nil && old.Classic == nil && c.mayDowngrade(env.Limits) {
 		return g.downgradeToJoin(env, memberID, subscribed, req)
 	}
+	owned := c.owned(env.Topics, said) // by the topics that it was assigned with
 	c.retarget(env, subscribed)
-	c.reconcile(env, &m, c.owned(env.Topics, said), subscribed)
+	c.reconcile(env, &m, owned, subscribed)
 
 	resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
 	resp.MemberID, resp.Generation = memberID, m.Epoch
@@ -221,6 +222,7 @@ func (m *ConsumerMember) mustJoin(env Env) {
 	}
 }
 
+// leaveGroup removes members of either protocol: it is also how an admin does that.
 func (c *Consumer) leaveGroup(g *Group, env Env, req *kmsg.LeaveGroupRequest) *kmsg.LeaveGroupResponse {
 	if g.ID == "" {
 		resp := req.ResponseKind().(*kmsg.LeaveGroupResponse)
@@ -229,19 +231,20 @@ func (c *Consumer) leaveGroup(g *Group, env Env, req *kmsg.LeaveGroupRequest) *k
 	}
 	var gone []string
 	resp := leaveEach(req, func(memberID string, instanceID *string) *kerr.Error {
-		if memberID == "" && instanceID != nil { // an admin that removes a static member
-			if static := c.static(*instanceID); static != nil {
-				memberID = static.ID
+		if instanceID != nil {
+			static := c.static(*instanceID)
+			switch {
+			case static == nil:
+				return kerr.UnknownMemberID
+			case memberID != "" && memberID != static.ID:
+				return kerr.FencedInstanceID
 			}
+			memberID = static.ID
 		}
-		m, err := c.classicMember(memberID, instanceID)
-		switch {
-		case err != nil:
-			return err
-		case slices.Contains(gone, m.ID):
+		if c.Members[memberID] == nil || slices.Contains(gone, memberID) {
 			return kerr.UnknownMemberID
 		}
-		gone = append(gone, m.ID)
+		gone = append(gone, memberID)
 		return nil
 	})
 	c.remove(g, env, gone...)

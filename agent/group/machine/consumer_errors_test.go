@@ -50,8 +50,8 @@ func TestConsumerGroupHeartbeatInvalid(t *testing.T) {
 		"too long a regular expression": {"a", 0, options{joins(), matching(strings.Repeat("t", limits.MaxMetadataBytes))},
 			kerr.MessageTooLarge, "The member's IDs and subscription have 1025 bytes, more than the 1024 that a group keeps of one."},
 		"a member of a group that doesn't exist":  {"a", 1, nil, kerr.GroupIDNotFound, "Consumer group g not found."},
-		"leaving a group that doesn't exist":      {"a", -1, nil, kerr.GroupIDNotFound, "Consumer group g not found."},
-		"leaving a group that doesn't exist (-2)": {"a", -2, options{static("i")}, kerr.GroupIDNotFound, "Consumer group g not found."},
+		"leaving a group that doesn't exist":      {"a", -1, nil, kerr.GroupIDNotFound, "Group g not found."},
+		"leaving a group that doesn't exist (-2)": {"a", -2, options{static("i")}, kerr.GroupIDNotFound, "Group g not found."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newConsumerFixture(t, "t:1")

@@ -86,7 +86,7 @@ func checkHeartbeat(limits Limits, req *kmsg.ConsumerGroupHeartbeatRequest) *ref
 
 // leaveConsumer removes a member, or notes that a static one is away for a moment.
 func (g *Group) leaveConsumer(env Env, req *kmsg.ConsumerGroupHeartbeatRequest, resp *kmsg.ConsumerGroupHeartbeatResponse) *refusal {
-	c, refused := g.existingConsumer()
+	c, refused := g.existingConsumer("Group")
 	if refused != nil {
 		return refused
 	}
@@ -117,7 +117,7 @@ func (g *Group) leaveConsumer(env Env, req *kmsg.ConsumerGroupHeartbeatRequest, 
 //
 // Everything that can be refused is refused before anything changes.
 func (g *Group) heartbeatConsumer(env Env, client Client, newMemberID string, req *kmsg.ConsumerGroupHeartbeatRequest, resp *kmsg.ConsumerGroupHeartbeatResponse) *refusal {
-	c, refused := g.existingConsumer()
+	c, refused := g.existingConsumer("Consumer group")
 	if req.MemberEpoch == 0 {
 		c, refused = g.consumerToJoin(env)
 	}
@@ -189,15 +189,16 @@ func (g *Group) heartbeatConsumer(env Env, client Client, newMemberID string, re
 	return nil
 }
 
-// existingConsumer returns the group of a member that believes to be in one.
-func (g *Group) existingConsumer() (*Consumer, *refusal) {
+// existingConsumer returns the group of a member that believes to be in one. called is how Kafka's
+// message calls one that doesn't exist.
+func (g *Group) existingConsumer(called string) (*Consumer, *refusal) {
 	switch {
 	case g.Consumer != nil:
 		return g.Consumer, nil
 	case g.Classic != nil:
 		return nil, refuse(kerr.GroupIDNotFound, "Group %s is not a consumer group.", g.ID)
 	}
-	return nil, refuse(kerr.GroupIDNotFound, "Consumer group %s not found.", g.ID)
+	return nil, refuse(kerr.GroupIDNotFound, "%s %s not found.", called, g.ID)
 }
 
 // consumerToJoin returns the group that a member joins. It is not g's yet if there was none or a classic one.

@@ -30,10 +30,14 @@ func (c *Consumer) retarget(env Env, subscribed bool) {
 		c.Epoch++
 	}
 	c.checked = seq
-	if c.Epoch > c.TargetEpoch {
+	switch {
+	case c.Epoch > c.TargetEpoch:
 		c.Topics, c.TopicsSeq = topics, seq
 		c.assign(env.Limits, each)
 		c.TargetEpoch = c.Epoch
+	case slices.ContainsFunc(slices.Collect(maps.Values(c.Members)), func(m *ConsumerMember) bool { return m.Regex != "" }):
+		// To match all names is too much for every heartbeat: it is worth storing that it was done.
+		c.TopicsSeq = seq
 	}
 }
 
@@ -46,8 +50,14 @@ func (c *Consumer) resolve(catalog Topics) (topics map[string]SubscribedTopic, e
 		return t.ID
 	}
 	byRegex := make(map[string][]uuid.UUID)
+	var last *ConsumerMember
 	for _, id := range c.members() {
 		m := c.Members[id]
+		if last != nil && m.Regex == last.Regex && slices.Equal(m.Names, last.Names) {
+			each = append(each, each[len(each)-1]) // most groups are of members that are alike
+			continue
+		}
+		last = m
 		var ids []uuid.UUID
 		for _, name := range m.Names {
 			if t, ok := catalog.ByName(name); ok {

@@ -339,8 +339,9 @@ func TestStaticMemberChangesItsProtocol(t *testing.T) {
 
 	// Nor may it be silent if somebody hasn't got there.
 	f.state = []byte(mixed)
-	f.beat("a", 2, static("i"), subscribes("t", "u"))
-	f.beat("a", 2, static("i"), subscribes("t"))
+	f.wantBeat(f.beat("a", 2, static("i"), subscribes("t", "u")), 3, "t:0", "u:0")
+	f.wantBeat(f.beat("a", 3, static("i"), subscribes("t")), 3, "t:0")
+	f.wantBeat(f.beat("a", 3, static("i"), owning(f.catalog().parts("t:0"))), 4)
 	f.wantParked(f.join("", instance("i"), version(5)))
 	f.wantPhase(PreparingRebalance)
 
@@ -424,7 +425,6 @@ func TestClassicRequestsToConsumerGroup(t *testing.T) {
 		"heartbeat, other generation":  {func() int16 { return f.classicBeat(c, 2) }, kerr.IllegalGeneration},
 		"heartbeat, another's":         {func() int16 { return f.classicBeat(c, 3, "i") }, kerr.FencedInstanceID},
 		"leave, unknown":               {func() int16 { return f.leave("x") }, kerr.UnknownMemberID},
-		"leave, not classic":           {func() int16 { return f.leave("a") }, kerr.UnknownMemberID},
 		"leave, another's":             {func() int16 { return f.leave(c, "i") }, kerr.FencedInstanceID},
 		"leave, unknown instance":      {func() int16 { return f.leave("", "x") }, kerr.UnknownMemberID},
 		"leave, neither ID is set":     {func() int16 { return f.leave("") }, kerr.UnknownMemberID},
@@ -437,7 +437,10 @@ func TestClassicRequestsToConsumerGroup(t *testing.T) {
 	}
 	f.TB = t
 	f.wantError(f.leave("", "i"), nil) // by an admin
-	f.wantMembers(append([]string{"a"}, c)...)
+	f.wantMembers("a", c)
+	f.wantError(f.leave("a"), nil) // which is of the other protocol, so that the group becomes a classic one
+	f.wantMembers(c)
+	f.wantType("classic")
 }
 
 // TestDowngradeWithoutRoomStays: a classic group may be smaller.

@@ -130,6 +130,12 @@ func (c *modern) beat(w *world) {
 		c.lose()
 		c.next = w.now
 		return
+	case kerr.GroupIDNotFound.Code:
+		if !w.mixed || w.now.Sub(c.heard) < consumerSession && !c.doubtful {
+			w.fail("%s: %s", c.id, shown(resp))
+		}
+		c.lose() // the group went on without it
+		return
 	default:
 		w.fail("%s: %s", c.id, shown(resp))
 	}
@@ -190,7 +196,7 @@ func (w *world) drop(c client) {
 func TestConsumersOnRandomSchedules(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	for n := range uint64(40) {
+	for n := range uint64(25) {
 		random := rand.New(rand.NewPCG(seed, n))
 		t.Run(fmt.Sprint(n), func(t *testing.T) { liveOfConsumers(t, random) })
 	}

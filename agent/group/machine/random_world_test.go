@@ -23,15 +23,19 @@ type world struct {
 	state  []byte
 	due    time.Time // of the state; what agents hear only puts it off
 	// beats is what agents noted of members, as seldom as they may.
-	beats    map[string]time.Time
-	catalogs []catalog // the last is the newest
-	limits   Limits
-	clients  []client
-	requests int
-	changes  int // of what clients hold, at least when they change
-	log      []string
+	beats       map[string]time.Time
+	catalogs    []catalog // the last is the newest
+	limits      Limits
+	clients     []client
+	requests    int
+	conversions int
+	changes     int // of what clients hold, at least when they change
+	log         []string
 	// calm ends all faults.
 	calm bool
+	// mixed is a world with classic clients. They know topics by name only, so that none may come back as
+	// another, and the agent that converts the group has to know all topics.
+	mixed bool
 }
 
 // client is somebody who may be a member.
@@ -76,7 +80,7 @@ func (w *world) fail(format string, args ...any) {
 // env is what an agent knows.
 func (w *world) env() Env {
 	env := Env{Now: w.now, Limits: w.limits, Topics: w.catalog()}
-	if w.chance(3) {
+	if !w.mixed && w.chance(3) {
 		env.Topics = w.catalogs[max(0, len(w.catalogs)-1-w.random.IntN(3))]
 	}
 	return env
@@ -132,7 +136,25 @@ func (w *world) commit(apply func(g *Group, env Env)) *Group {
 	if old.Consumer != nil && g.Consumer != nil {
 		w.checkEpochs(old.Consumer, g.Consumer)
 	}
+	if before, after := generation(old), generation(g); after < before && len(old.Members()) > 0 {
+		w.fail("went back from generation %d to %d", before, after)
+	}
+	if before, after := old.Info().Type, g.Info().Type; before != after {
+		w.note("from %s to %s", before, after)
+		w.conversions++
+	}
 	return g
+}
+
+// generation is that of a classic group, or the epoch.
+func generation(g *Group) int32 {
+	switch {
+	case g.Classic != nil:
+		return g.Classic.Generation
+	case g.Consumer != nil:
+		return g.Consumer.Epoch
+	}
+	return 0
 }
 
 func (w *world) tick() {
@@ -189,6 +211,8 @@ func (w *world) changeTopics() {
 	topic, exists := w.catalog().ByName(name)
 	next := w.catalog().without(name)
 	switch {
+	case exists && w.mixed:
+		next = w.catalog().with(fmt.Sprintf("%s:%d", name, topic.Partitions+1))
 	case !exists:
 		next = w.catalog().with(fmt.Sprintf("%s:%d", name, 1+w.random.IntN(6)))
 	case w.random.IntN(3) > 0:
