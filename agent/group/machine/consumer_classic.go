@@ -134,7 +134,7 @@ func (m *ConsumerMember) applyJoin(env Env, said consumerMetadata, req *kmsg.Joi
 }
 
 // joinAnswer answers a join that was parked when the group was a classic one: the member joins again.
-func (c *Consumer) joinAnswer(_ *Group, req *kmsg.JoinGroupRequest, memberID string) *kmsg.JoinGroupResponse {
+func (c *Consumer) joinAnswer(req *kmsg.JoinGroupRequest, memberID string) *kmsg.JoinGroupResponse {
 	err := kerr.RebalanceInProgress
 	if _, known := c.classicMember(memberID, req.InstanceID); known != nil {
 		err = known
@@ -178,7 +178,7 @@ func (c *Consumer) syncGroup(g *Group, env Env, req *kmsg.SyncGroupRequest) *kms
 }
 
 // syncAnswer answers a sync that was parked when the group was a classic one.
-func (c *Consumer) syncAnswer(_ *Group, req *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse {
+func (c *Consumer) syncAnswer(req *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse {
 	if _, err := c.classicMember(req.MemberID, req.InstanceID); err != nil {
 		return syncFailed(req, err)
 	}

@@ -11,7 +11,6 @@ import (
 
 func TestConsumerGroupHeartbeatInvalid(t *testing.T) {
 	type options = []beatOption
-	set := func(change beatOption) beatOption { return change }
 	for name, test := range map[string]struct {
 		memberID string
 		epoch    int32
@@ -19,22 +18,22 @@ func TestConsumerGroupHeartbeatInvalid(t *testing.T) {
 		want     *kerr.Error
 		message  string
 	}{
-		"no group": {"a", 0, options{joins("t"), set(func(req *kmsg.ConsumerGroupHeartbeatRequest) { req.Group = " " })},
+		"no group": {"a", 0, options{joins("t"), func(req *kmsg.ConsumerGroupHeartbeatRequest) { req.Group = " " }},
 			kerr.InvalidRequest, "GroupId can't be empty."},
 		"no member ID, joining":            {"", 0, options{joins("t")}, kerr.InvalidRequest, "MemberId can't be empty."},
 		"no member ID, version 0":          {"", 1, options{inVersion(0)}, kerr.InvalidRequest, "MemberId can't be empty."},
 		"no member ID, version 0, leaving": {"", -1, options{inVersion(0)}, kerr.InvalidRequest, "MemberId can't be empty."},
 		"blank member ID":                  {" ", 1, nil, kerr.InvalidRequest, "MemberId can't be empty."},
 		"no instance ID":                   {"a", 1, options{static("")}, kerr.InvalidRequest, "InstanceId can't be empty."},
-		"no rack": {"a", 1, options{set(func(req *kmsg.ConsumerGroupHeartbeatRequest) { req.RackID = kmsg.StringPtr("") })},
+		"no rack": {"a", 1, options{func(req *kmsg.ConsumerGroupHeartbeatRequest) { req.RackID = kmsg.StringPtr("") }},
 			kerr.InvalidRequest, "RackId can't be empty."},
 		"joining without a rebalance timeout": {"a", 0, options{subscribes("t"), owning(nil)},
 			kerr.InvalidRequest, "RebalanceTimeoutMs must be provided in first request."},
-		"joining without a list of partitions": {"a", 0, options{joins("t"), set(func(req *kmsg.ConsumerGroupHeartbeatRequest) { req.Topics = nil })},
+		"joining without a list of partitions": {"a", 0, options{joins("t"), func(req *kmsg.ConsumerGroupHeartbeatRequest) { req.Topics = nil }},
 			kerr.InvalidRequest, "TopicPartitions must be empty when (re-)joining."},
 		"joining with partitions": {"a", 0, options{joins("t"), owning(topics("t:1").parts("t:0"))},
 			kerr.InvalidRequest, "TopicPartitions must be empty when (re-)joining."},
-		"joining without a subscription": {"a", 0, options{joins(), set(func(req *kmsg.ConsumerGroupHeartbeatRequest) { req.SubscribedTopicNames = nil })},
+		"joining without a subscription": {"a", 0, options{joins(), func(req *kmsg.ConsumerGroupHeartbeatRequest) { req.SubscribedTopicNames = nil }},
 			kerr.InvalidRequest, "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining."},
 		"leaving for a moment without an instance": {"a", -2, nil, kerr.InvalidRequest, "InstanceId can't be null."},
 		"an epoch that is none":                    {"a", -3, nil, kerr.InvalidRequest, "MemberEpoch is invalid."},

@@ -348,7 +348,17 @@ func TestDescribeConsumer(t *testing.T) {
 	if got.Group != "g" || got.State != Reconciling || got.Epoch != 2 || got.AssignmentEpoch != 2 || got.AssignorName != assign.Uniform || got.ErrorCode != 0 || len(got.Members) != 2 {
 		t.Fatalf("%+v", got)
 	}
-	list := func(parts ...string) kmsg.Assignment { return described(f.env, f.catalog().parts(parts...)) }
+	list := func(parts ...string) kmsg.Assignment {
+		var a kmsg.Assignment
+		for _, part := range parts {
+			tp := kmsg.NewAssignmentTopicPartition()
+			tp.Topic, tp.Partitions = partOf(part)
+			topic, _ := f.catalog().ByName(tp.Topic)
+			tp.TopicID = topic.ID
+			a.TopicPartitions = append(a.TopicPartitions, tp)
+		}
+		return a
+	}
 	a := kmsg.NewConsumerGroupDescribeResponseGroupMember()
 	a.MemberID, a.InstanceID, a.RackID, a.MemberEpoch, a.MemberType = "a", kmsg.StringPtr("i"), kmsg.StringPtr("r"), 1, 1
 	a.ClientID, a.ClientHost, a.SubscribedTopics, a.SubscribedTopicRegex = "client", "/10.0.0.1", []string{"t", "u"}, kmsg.StringPtr("u.*")
@@ -380,7 +390,9 @@ func TestDescribeConsumer(t *testing.T) {
 
 func shownMember(t *testing.T, m kmsg.ConsumerGroupDescribeResponseGroupMember) string {
 	t.Helper()
-	slices.SortFunc(m.Assignment.TopicPartitions, func(a, b kmsg.AssignmentTopicPartition) int { return strings.Compare(a.Topic, b.Topic) })
+	for _, list := range [][]kmsg.AssignmentTopicPartition{m.Assignment.TopicPartitions, m.TargetAssignment.TopicPartitions} {
+		slices.SortFunc(list, func(a, b kmsg.AssignmentTopicPartition) int { return strings.Compare(a.Topic, b.Topic) })
+	}
 	b, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 )
 
 // due is the earliest end of a session, or of the time to give partitions up, to join or to sync.
-func (c *Consumer) due(_ *Group, env Env) time.Time {
+func (c *Consumer) due(env Env) time.Time {
 	var due time.Time
 	for _, m := range c.Members {
 		if end := m.end(env); due.IsZero() || end.Before(due) {

@@ -169,11 +169,12 @@ func readSubscription(metadata []byte) (consumerMetadata, error) {
 	if err != nil {
 		return consumerMetadata{}, err
 	}
+	said := consumerMetadata{topics: topics}
 	var m kmsg.ConsumerMemberMetadata
-	if err := m.ReadFrom(metadata); err != nil {
-		return consumerMetadata{topics: topics}, nil
+	if m.ReadFrom(metadata) == nil {
+		said.rack, said.owned = text(m.Rack), m.OwnedPartitions
 	}
-	return consumerMetadata{topics: topics, rack: text(m.Rack), owned: m.OwnedPartitions}, nil
+	return said, nil
 }
 
 // owned gives the partitions that a classic member says it has the form of a heartbeat's.
@@ -198,7 +199,8 @@ func (c *Consumer) owned(catalog Topics, said consumerMetadata) []kmsg.ConsumerG
 // errUserData: what an assignor told its members through the assignment would be lost.
 var errUserData = errors.New("the assignment carries an assignor's own data")
 
-// readAssignment reads what the leader of a classic group gave to a member.
+// readAssignment reads what the leader of a classic group gave to a member. Topics that the catalog
+// doesn't have are taken for deleted.
 func readAssignment(b []byte, catalog Topics) (assign.Partitions, error) {
 	if len(b) == 0 {
 		return nil, nil

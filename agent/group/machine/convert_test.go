@@ -32,13 +32,13 @@ func assignment(parts ...string) []byte {
 	a := kmsg.NewConsumerMemberAssignment()
 	for _, part := range parts {
 		t := kmsg.NewConsumerMemberAssignmentTopic()
-		t.Topic, t.Partitions = split2(part)
+		t.Topic, t.Partitions = partOf(part)
 		a.Topics = append(a.Topics, t)
 	}
 	return a.AppendTo(nil)
 }
 
-func split2(part string) (topic string, partitions []int32) {
+func partOf(part string) (topic string, partitions []int32) {
 	topic, list, _ := strings.Cut(part, ":")
 	for s := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(s)
@@ -57,7 +57,7 @@ func has(topics []string, parts ...string) func(*kmsg.JoinGroupRequest) {
 		m.Version, m.Topics = 1, topics
 		for _, part := range parts {
 			o := kmsg.NewConsumerMemberMetadataOwnedPartition()
-			o.Topic, o.Partitions = split2(part)
+			o.Topic, o.Partitions = partOf(part)
 			m.OwnedPartitions = append(m.OwnedPartitions, o)
 		}
 		for i := range req.Protocols {

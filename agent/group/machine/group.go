@@ -156,7 +156,7 @@ func (g *Group) Info() Info {
 // is later than that Tick's Env.Now.
 func (g *Group) Due(env Env) time.Time {
 	if g.Consumer != nil {
-		return g.Consumer.due(g, env)
+		return g.Consumer.due(env)
 	}
 	return g.classic().due(env)
 }
@@ -235,7 +235,7 @@ func (g *Group) JoinGroup(env Env, client Client, newMemberID string, req *kmsg.
 // the request's, or the newMemberID it was applied with.
 func (g *Group) JoinAnswer(req *kmsg.JoinGroupRequest, memberID string) *kmsg.JoinGroupResponse {
 	if g.Consumer != nil {
-		return g.Consumer.joinAnswer(g, req, memberID)
+		return g.Consumer.joinAnswer(req, memberID)
 	}
 	return g.classic().joinAnswer(req, memberID)
 }
@@ -251,7 +251,7 @@ func (g *Group) SyncGroup(env Env, req *kmsg.SyncGroupRequest) *kmsg.SyncGroupRe
 // SyncAnswer answers a parked sync from a later state, nil while it is parked still.
 func (g *Group) SyncAnswer(req *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse {
 	if g.Consumer != nil {
-		return g.Consumer.syncAnswer(g, req)
+		return g.Consumer.syncAnswer(req)
 	}
 	return g.classic().syncAnswer(req)
 }
