@@ -33,6 +33,7 @@ func (c *Coordinator) work(l *local) {
 	for {
 		calls, woken, claimed, ok := l.take()
 		if !ok {
+			c.forget(l)
 			return
 		}
 		if !woken {

@@ -16,8 +16,8 @@ const (
 	// commitOffsets is the number of offsets after which no more requests join
 	// a transaction.
 	commitOffsets = 20_000
-	// decodedGroups bounds the groups whose decoded state is kept for the checks.
-	decodedGroups = 4096
+	// decodedBytes bounds the states (as stored) that are kept decoded for the checks.
+	decodedBytes = 16 << 20
 )
 
 // committer writes committed offsets. One transaction is under way at a time; all
@@ -32,6 +32,7 @@ type committer struct {
 
 	// Owned by the worker.
 	decoded map[string]decodedGroup
+	bytes   int // of the states decoded
 }
 
 type decodedGroup struct {
@@ -147,8 +148,9 @@ func (m *committer) transact(batch []*commit) error {
 // refs names each group of the batch once; index says where.
 func (m *committer) refs(batch []*commit, topics *view) (refs []metadata.GroupRef, index map[string]int, err error) {
 	index = make(map[string]int, len(batch))
-	if len(m.decoded) > decodedGroups {
+	if m.bytes > decodedBytes {
 		clear(m.decoded)
+		m.bytes = 0
 	}
 	for _, k := range batch {
 		i, ok := index[k.group]
@@ -181,5 +183,6 @@ func (m *committer) groupOf(stored metadata.Group) (*machine.Group, error) {
 		return nil, err
 	}
 	m.decoded[stored.ID] = decodedGroup{stored.Version, g}
+	m.bytes += len(stored.ID) + len(stored.State) // older versions are counted on, until all are dropped
 	return g, nil
 }

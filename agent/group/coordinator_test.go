@@ -2,6 +2,7 @@ package group
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -361,6 +362,20 @@ func TestDeleteGroups(t *testing.T) {
 	if again := f.stable(a, "g"); again.generation != 1 {
 		t.Errorf("a new group of that name begins with generation %d", again.generation)
 	}
+}
+
+// TestMadeUpGroupsAreForgotten: whoever asks for groups that don't exist fills no memory.
+func TestMadeUpGroupsAreForgotten(t *testing.T) {
+	f := newFleet(t, nil)
+	a := f.agent()
+	for i := range 100 {
+		c := f.client(fmt.Sprint("made up ", i))
+		c.id = "nobody"
+		if code := c.heartbeat(a); code != kerr.UnknownMemberID.Code {
+			t.Fatal(kerr.ErrorForCode(code))
+		}
+	}
+	f.eventually("they are forgotten", func() bool { return len(a.all()) == 0 })
 }
 
 func describe(n *node, group string) kmsg.DescribeGroupsResponseGroup {

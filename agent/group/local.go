@@ -193,6 +193,24 @@ func (l *local) members() map[string]time.Time {
 	return members
 }
 
+// forget drops what is held of a group that doesn't exist, as soon as nobody asks
+// for it: names cost nothing to make up.
+func (c *Coordinator) forget(l *local) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.copy.version == 0 && !l.evicted && l.idleLocked() {
+		l.evicted = true
+		delete(c.groups, l.id)
+	}
+}
+
+// idleLocked tells that no request and no member needs the local.
+func (l *local) idleLocked() bool {
+	return !l.working && len(l.queue) == 0 && len(l.parked) == 0 && len(l.heard) == 0
+}
+
 // evictIdle drops what is held of a group that nobody used for d, and of whose
 // members nothing is remembered.
 func (c *Coordinator) evictIdle(d time.Duration) {
@@ -200,7 +218,7 @@ func (c *Coordinator) evictIdle(d time.Duration) {
 	defer c.mu.Unlock()
 	for id, l := range c.groups {
 		l.mu.Lock()
-		if !l.working && len(l.parked) == 0 && len(l.heard) == 0 && time.Since(l.used) > d {
+		if l.idleLocked() && time.Since(l.used) > d {
 			l.evicted = true
 			delete(c.groups, id)
 		}
