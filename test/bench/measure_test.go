@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -21,24 +20,14 @@ type usage struct {
 // used reads the usage of an agent from /proc.
 func used(b *testing.B, a *harness.AgentProcess) usage {
 	b.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.PID()))
-	if err != nil {
-		b.Skipf("CPU time of the agent: %v (needs Linux's /proc)", err)
-	}
-	// Fields 14 and 15 are user and system time in ticks of 10 ms, 24 the
-	// resident pages; the command in field 2 may contain spaces.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+2:]))
-	number := func(field int) int64 {
-		n, err := strconv.ParseInt(fields[field-3], 10, 64)
-		if err != nil {
-			b.Fatal(err)
-		}
-		return n
-	}
-	return usage{
-		cpu: time.Duration(number(14)+number(15)) * 10 * time.Millisecond,
-		rss: number(24) * int64(os.Getpagesize()),
-	}
+	return processUsage(b, strconv.Itoa(a.PID()))
+}
+
+// processUsage reads the usage of a process, by its ID or "self".
+func processUsage(b *testing.B, pid string) usage {
+	b.Helper()
+	s := stat(b, pid)
+	return usage{cpu: s.ticks(statUser, statSystem), rss: s.number(statResidentPages) * int64(os.Getpagesize())}
 }
 
 // requests returns how many requests of a verb the agent made to its object store.
