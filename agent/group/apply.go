@@ -49,7 +49,7 @@ func (c *Coordinator) work(l *local) {
 // hand, which is when all of them are heartbeats, they change nothing, and all is
 // well: no error is told from a copy that may be old. It returns the other calls.
 func (c *Coordinator) heartbeats(l *local, calls []*call) []*call {
-	if slices.ContainsFunc(calls, func(k *call) bool { return !k.heartbeat }) {
+	if slices.ContainsFunc(calls, func(k *call) bool { return k.quick == nil }) {
 		return calls
 	}
 	copied, ok := l.newest(heartbeatAge)
@@ -64,38 +64,16 @@ func (c *Coordinator) heartbeats(l *local, calls []*call) []*call {
 	}
 	var left []*call
 	for _, k := range calls {
-		resp, g := c.tryHeartbeat(l.id, copied, k, env)
+		resp := k.quick(copied.group, env)
 		if resp == nil {
 			left = append(left, k)
 			continue
 		}
-		c.heard(l, g, k, resp, env.Now)
+		c.heard(l, copied.group, k, resp, env.Now)
 		c.metrics.cachedHeartbeats.Inc()
 		k.answer(resp)
 	}
 	return left
-}
-
-// tryHeartbeat returns the answer of a heartbeat that changes nothing and is
-// well, else nil.
-func (c *Coordinator) tryHeartbeat(id string, copied stateCopy, k *call, env machine.Env) (kmsg.Response, *machine.Group) {
-	g := copied.group
-	if !k.readsOnly {
-		var err error
-		if g, err = machine.Decode(id, copied.stored.State); err != nil {
-			return nil, nil
-		}
-	}
-	resp := k.apply(g, env)
-	if resp == nil || codeOf(resp) != 0 {
-		return nil, nil
-	}
-	if !k.readsOnly {
-		if state, err := g.Encode(); err != nil || !bytes.Equal(state, copied.stored.State) {
-			return nil, nil
-		}
-	}
-	return resp, g
 }
 
 // apply applies the calls to the newest state of the group and stores the

@@ -21,9 +21,9 @@ type call struct {
 	refuse func(code int16) kmsg.Response
 	// member is whom the request shows to be alive, "" for nobody.
 	member string
-	// heartbeat: the answer "all is well" may come from a state that was the newest
-	// a moment ago. readsOnly: apply never changes the group.
-	heartbeat, readsOnly bool
+	// quick, of heartbeats alone, answers that all is well and nothing changes, from a state
+	// that may have been the newest a moment ago, and only reads it; nil: apply finds out.
+	quick func(g *machine.Group, env machine.Env) kmsg.Response
 
 	reply chan kmsg.Response
 	// abandoned: the client left, nobody waits for the answer.

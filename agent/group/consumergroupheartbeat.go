@@ -43,9 +43,14 @@ func (c *Coordinator) ConsumerGroupHeartbeat(ctx context.Context, client protoco
 		apply: func(g *machine.Group, env machine.Env) kmsg.Response {
 			return g.ConsumerGroupHeartbeat(env, from, newMember, req)
 		},
-		refuse:    refuse,
-		member:    member,
-		heartbeat: req.MemberEpoch > 0,
+		quick: func(g *machine.Group, env machine.Env) kmsg.Response {
+			if resp := g.QuickConsumerHeartbeat(env, newMember, req); resp != nil {
+				return resp
+			}
+			return nil
+		},
+		refuse: refuse,
+		member: member,
 	})
 }
 

@@ -25,9 +25,14 @@ func (c *Coordinator) Heartbeat(ctx context.Context, _ protocol.Client, req *kms
 		return refuse(kerr.InvalidGroupID.Code).(*kmsg.HeartbeatResponse)
 	}
 	return run[*kmsg.HeartbeatResponse](ctx, c, req.Group, &call{
-		apply:     func(g *machine.Group, env machine.Env) kmsg.Response { return g.Heartbeat(env, req) },
-		refuse:    refuse,
-		member:    req.MemberID,
-		heartbeat: true, readsOnly: true,
+		apply: func(g *machine.Group, env machine.Env) kmsg.Response { return g.Heartbeat(env, req) },
+		quick: func(g *machine.Group, env machine.Env) kmsg.Response {
+			if resp := g.QuickHeartbeat(env, req); resp != nil {
+				return resp
+			}
+			return nil
+		},
+		refuse: refuse,
+		member: req.MemberID,
 	})
 }

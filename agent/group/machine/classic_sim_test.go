@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -327,7 +328,11 @@ func (s *sim) apply(g *Group, env Env, r *simRequest) kmsg.Response {
 			return resp
 		}
 	case r.heartbeat != nil:
-		return g.Heartbeat(env, r.heartbeat)
+		quick, resp := g.QuickHeartbeat(env, r.heartbeat), g.Heartbeat(env, r.heartbeat)
+		if quick != nil && !reflect.DeepEqual(quick, resp) || quick == nil && resp.ErrorCode == 0 {
+			s.fail("a heartbeat was answered %+v quickly, %+v in full", quick, resp)
+		}
+		return resp
 	case r.leave != nil:
 		return g.LeaveGroup(env, r.leave)
 	}

@@ -208,6 +208,15 @@ func (c *Consumer) heartbeat(g *Group, env Env, req *kmsg.HeartbeatRequest) *kms
 	return req.ResponseKind().(*kmsg.HeartbeatResponse)
 }
 
+// quickHeartbeat is heartbeat without the answers that change something.
+func (c *Consumer) quickHeartbeat(g *Group, env Env, req *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse {
+	m, err := c.classicMember(req.MemberID, req.InstanceID)
+	if g.ID == "" || err != nil || req.Generation != m.Epoch || !m.reconciled(c) || !c.current(env.Topics) {
+		return nil
+	}
+	return req.ResponseKind().(*kmsg.HeartbeatResponse)
+}
+
 // waits tells whether something of the member's target is others' still.
 func (c *Consumer) waits(m *ConsumerMember) bool {
 	_, missing := divide(m.Target, m.Assigned)

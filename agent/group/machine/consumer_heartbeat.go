@@ -182,11 +182,16 @@ func (g *Group) heartbeatConsumer(env Env, client Client, newMemberID string, re
 
 	resp.MemberID, resp.MemberEpoch = kmsg.StringPtr(memberID), m.Epoch
 	resp.HeartbeatIntervalMillis = int32(env.Limits.ConsumerHeartbeatInterval.Milliseconds())
-	full := req.RebalanceTimeoutMillis != -1 && req.Topics != nil && (req.SubscribedTopicNames != nil || req.SubscribedTopicRegex != nil)
-	if req.MemberEpoch == 0 || full || repeated || !m.Assigned.Equal(was.Assigned) {
+	if wantsAssignment(req) || repeated || !m.Assigned.Equal(was.Assigned) {
 		resp.Assignment = answered(m.Assigned)
 	}
 	return nil
+}
+
+// wantsAssignment tells whether the member joins, or says everything anew, as it does after an error.
+func wantsAssignment(req *kmsg.ConsumerGroupHeartbeatRequest) bool {
+	full := req.RebalanceTimeoutMillis != -1 && req.Topics != nil && (req.SubscribedTopicNames != nil || req.SubscribedTopicRegex != nil)
+	return req.MemberEpoch == 0 || full
 }
 
 // existingConsumer returns the group of a member that believes to be in one. called is how Kafka's

@@ -21,8 +21,7 @@ func (c *Consumer) retarget(env Env, subscribed bool) {
 		c.Epoch++
 	}
 	seq := env.Topics.Seq()
-	known := c.TopicsSeq > 0 && seq <= max(c.TopicsSeq, c.checked)
-	if seq < c.TopicsSeq || known && c.Epoch == c.TargetEpoch {
+	if seq < c.TopicsSeq || c.current(env.Topics) {
 		return
 	}
 	topics, each := c.resolve(env.Topics)
@@ -39,6 +38,13 @@ func (c *Consumer) retarget(env Env, subscribed bool) {
 		// To match all names is too much for every heartbeat: it is worth storing that it was done.
 		c.TopicsSeq = seq
 	}
+}
+
+// current tells whether the target is that of the members and of the catalog, as far as it was compared.
+func (c *Consumer) current(catalog Topics) bool {
+	seq := catalog.Seq()
+	known := c.TopicsSeq > 0 && seq <= max(c.TopicsSeq, c.checked)
+	return c.Epoch > 0 && c.Epoch == c.TargetEpoch && (known || seq < c.TopicsSeq)
 }
 
 // resolve returns the topics that members subscribe to, all together and for each member in

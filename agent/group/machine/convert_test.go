@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +21,14 @@ func (f *fixture) classicBeat(memberID string, generation int32, instanceID ...s
 		req.InstanceID = &instanceID[0]
 	}
 	var codes []int16
-	f.twice(func(g *Group) { codes = append(codes, g.Heartbeat(f.env, req).ErrorCode) })
+	f.twice(func(g *Group) {
+		before := f.encode(g)
+		quick, code := g.QuickHeartbeat(f.env, req), g.Heartbeat(f.env, req).ErrorCode
+		if quick != nil && (quick.ErrorCode != 0 || code != 0 || !bytes.Equal(f.encode(g), before)) {
+			f.Fatalf("answered quickly that all is well, but in full %v, from\n%s\nto\n%s", kerr.ErrorForCode(code), before, f.encode(g))
+		}
+		codes = append(codes, code)
+	})
 	if codes[0] != codes[1] {
 		f.Fatalf("applied again, the answer is %v, was %v", kerr.ErrorForCode(codes[1]), kerr.ErrorForCode(codes[0]))
 	}

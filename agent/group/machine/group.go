@@ -1,11 +1,9 @@
 package machine
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/google/uuid"
@@ -110,12 +108,8 @@ func New(id string) *Group { return &Group{ID: id} }
 // returned keeps every invariant that the methods count on.
 func Decode(id string, b []byte) (*Group, error) {
 	g := New(id)
-	d := json.NewDecoder(bytes.NewReader(b))
-	if err := d.Decode(g); err != nil {
+	if err := json.Unmarshal(b, g); err != nil {
 		return nil, fmt.Errorf("decode group %q: %w", id, err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("decode group %q: more bytes after its state", id)
 	}
 	if err := g.check(); err != nil {
 		return nil, fmt.Errorf("decode group %q: %w", id, err)
@@ -263,6 +257,18 @@ func (g *Group) Heartbeat(env Env, req *kmsg.HeartbeatRequest) *kmsg.HeartbeatRe
 		return g.Consumer.heartbeat(g, env, req)
 	}
 	return g.classic().heartbeat(g.ID, req)
+}
+
+// QuickHeartbeat is Heartbeat for a group that is only to be read: it answers if all is well and nothing changes, and
+// returns nil for Heartbeat to find out.
+func (g *Group) QuickHeartbeat(env Env, req *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse {
+	if g.Consumer != nil {
+		return g.Consumer.quickHeartbeat(g, env, req)
+	}
+	if resp := g.classic().heartbeat(g.ID, req); resp.ErrorCode == 0 {
+		return resp
+	}
+	return nil
 }
 
 // LeaveGroup removes members.

@@ -112,7 +112,12 @@ func (c *modern) beat(w *world) {
 	req, id, sent := beatRequest(c.id, c.epoch, options...), fmt.Sprintf("r%d", w.requests), w.now
 	var resp *kmsg.ConsumerGroupHeartbeatResponse
 	w.request(c.id, func(g *Group, env Env) {
-		resp = g.ConsumerGroupHeartbeat(env, Client{ID: "modern", Host: "/::1"}, id, req)
+		resp = w.quicklyOrNot(g, env,
+			func() kmsg.Response { return orNil(g.QuickConsumerHeartbeat(env, id, req)) },
+			func() kmsg.Response {
+				return g.ConsumerGroupHeartbeat(env, Client{ID: "modern", Host: "/::1"}, id, req)
+			},
+		).(*kmsg.ConsumerGroupHeartbeatResponse)
 	})
 	c.tell = false
 	if w.chance(15) {
@@ -219,6 +224,9 @@ func liveOfConsumers(t *testing.T, random *rand.Rand) {
 		w.disturb()
 	}
 	w.settle()
+	if w.quick == 0 && len(w.clients) > 0 {
+		w.fail("no heartbeat was answered quickly")
+	}
 }
 
 // disturb changes something in the world.

@@ -265,7 +265,12 @@ func (c *old) beat(w *world) {
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Version, req.Group, req.MemberID, req.Generation = 4, "g", c.id, c.generation
 	var code int16
-	w.request(c.id, func(g *Group, env Env) { code = g.Heartbeat(env, req).ErrorCode })
+	w.request(c.id, func(g *Group, env Env) {
+		code = w.quicklyOrNot(g, env,
+			func() kmsg.Response { return orNil(g.QuickHeartbeat(env, req)) },
+			func() kmsg.Response { return g.Heartbeat(env, req) },
+		).(*kmsg.HeartbeatResponse).ErrorCode
+	})
 	if w.chance(15) {
 		return
 	}

@@ -29,6 +29,7 @@ type world struct {
 	clients     []client
 	requests    int
 	conversions int
+	quick       int // heartbeats that could be answered without changing anything
 	changes     int // of what clients hold, at least when they change
 	log         []string
 	// calm ends all faults.
