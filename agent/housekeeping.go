@@ -20,8 +20,8 @@ const (
 
 // keepHouse removes what the metadata store no longer needs, until ctx ends:
 // the state of producers that were idle for producer.id.expiration.ms, the rows
-// that large deleted topics left behind, offsets committed in topics that are gone, and what
-// agents heard of group members long ago. Every agent does it, at its own
+// that large deleted topics and many deleted records left behind, offsets committed in topics that are gone,
+// and what agents heard of group members long ago. Every agent does it, at its own
 // times; what one has removed another doesn't find. (The follower trims the feed.)
 func keepHouse(ctx context.Context, store metadata.Store, broker func() *configs.Broker, log *slog.Logger) {
 	idle := func() time.Duration { return time.Duration(broker().ProducerIDExpirationMs) * time.Millisecond }
@@ -33,6 +33,7 @@ func keepHouse(ctx context.Context, store metadata.Store, broker func() *configs
 	}{
 		{"expire idle producers", func() (int, error) { return store.ExpireProducers(ctx, idle(), houseSlice) }},
 		{"reclaim deleted topics", func() (int, error) { return store.ReclaimDeleted(ctx, houseSlice) }},
+		{"trim runs before the log start", func() (int, error) { return store.TrimRuns(ctx, houseSlice) }},
 		{"trim offsets of deleted topics", func() (int, error) { return store.TrimOffsets(ctx, houseSlice) }},
 		{"trim beats of group members", func() (int, error) { return store.TrimBeats(ctx, unheard, houseSlice) }},
 	}

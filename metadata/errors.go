@@ -28,6 +28,10 @@ var (
 	ErrSchema = errors.New("metadata schema does not fit this version of wadi")
 )
 
+// ErrOffsetOutOfRange, as [DeletedRecords.Err]: the offset lies beyond the
+// partition's next one, or is no offset.
+var ErrOffsetOutOfRange = errors.New("offset out of range")
+
 // Errors of one batch in a commit, as [Outcome.Err]. None of them harms
 // the other batches of the file.
 var (

@@ -12,6 +12,7 @@ import (
 type Store interface {
 	Topics
 	Log
+	Records
 	Feed
 	Offsets
 	Producers
@@ -263,7 +264,7 @@ type TimestampRun struct {
 	Run   Run
 }
 
-// Commit is one entry of the feed: what one data file added, or topics or configs that changed.
+// Commit is one entry of the feed: what one data file added, or topics, configs or log starts that changed.
 type Commit struct {
 	// Seq numbers all changes of the store: no gaps, visible in order.
 	Seq  int64
@@ -272,6 +273,8 @@ type Commit struct {
 	Topics []uuid.UUID
 	// Configs are the resources whose configs changed.
 	Configs []ConfigResource
+	// LogStarts are the partitions whose log start rose, ascending and each once.
+	LogStarts []LogStart
 }
 
 // Feed is the ordered tail of all changes. Each agent follows it.
@@ -290,7 +293,7 @@ type Feed interface {
 	TrimFeed(ctx context.Context, olderThan time.Duration, limit int) (int, error)
 }
 
-// Producers hands out producer IDs and expires their state.
+// Producers hands out producer IDs, and shows and expires their state.
 type Producers interface {
 	// AllocateProducerIDs reserves count IDs that were never given out and
 	// returns the first.
@@ -298,6 +301,19 @@ type Producers interface {
 	// ExpireProducers deletes up to limit producer states not written for the
 	// age and returns how many.
 	ExpireProducers(ctx context.Context, idleFor time.Duration, limit int) (int, error)
+	// ActiveProducers returns, in the order asked, the producers that have state
+	// in each partition, by ID. A partition that doesn't exist has none.
+	ActiveProducers(ctx context.Context, partitions []PartitionID) ([][]ActiveProducer, error)
+}
+
+// ActiveProducer is an idempotent producer that has written to a partition.
+type ActiveProducer struct {
+	ProducerID int64
+	Epoch      int16
+	// LastSequence is that of the last record of its last batch.
+	LastSequence int32
+	// SeenAt is when that batch was committed.
+	SeenAt time.Time
 }
 
 // Agent is a registered agent.

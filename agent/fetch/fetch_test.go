@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -279,7 +278,7 @@ func TestFetchFindsMovedRuns(t *testing.T) {
 		a.follower.Kick()
 	}
 	a.tail.forget(c.topic.Partitions[0])
-	a.tail.learn(a.tail.snapshot(), c.topic.Partitions[0], &stale, time.Now())
+	a.tail.learn(a.tail.snapshot(), c.topic.Partitions[0], &stale)
 	if p := a.fetch(t, fetchFrom(0))[0]; p.ErrorCode != 0 || len(p.RecordBatches) != batch.Size() {
 		t.Errorf("error %d, %d bytes; want %d", p.ErrorCode, len(p.RecordBatches), batch.Size())
 	}

@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/wadi-log/wadi/metadata"
 )
 
 const (
-	// boundsAge is how old a partition's log start may be before the store is
-	// asked for it again; the feed doesn't tell it.
-	boundsAge = 30 * time.Second
 	// maxRunsPerQuery bounds what one query returns of all its partitions.
 	maxRunsPerQuery = 8192
 	// aheadBytes is how much behind its limit a partition that catches up is
@@ -57,20 +53,18 @@ type planner struct {
 // has the first claim on maxBytes. The store is asked at most once, for all
 // partitions that the tail can't answer. plans has the same length as parts.
 func (p *planner) plan(ctx context.Context, parts []asked, maxBytes int64, plans []plan) {
-	now := time.Now()
 	at := p.tail.snapshot()
-	query, refresh := p.tail.look(parts, maxBytes, now, plans)
+	query := p.tail.look(parts, maxBytes, plans)
 	p.metrics.fromTail.Add(float64(len(parts) - len(query)))
-	if len(query)+len(refresh) > 0 {
-		p.query(ctx, at, now, parts, maxBytes, query, refresh, plans)
+	if len(query) > 0 {
+		p.query(ctx, at, parts, maxBytes, query, plans)
 	}
 	share(parts, plans, maxBytes)
 }
 
 // look plans what the tail knows. query are the indexes of partitions that the
-// store must be asked for; refresh those whose log start is to be asked again
-// on the occasion, while the tail's answer stands.
-func (t *Tail) look(parts []asked, maxBytes int64, now time.Time, plans []plan) (query, refresh []int) {
+// store must be asked for.
+func (t *Tail) look(parts []asked, maxBytes int64, plans []plan) (query []int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range parts {
@@ -87,45 +81,32 @@ func (t *Tail) look(parts []asked, maxBytes int64, now time.Time, plans []plan) 
 			runs := c.from(a.offset)
 			pl.runs = append(pl.runs, runs[:enough(runs, a.offset, min(a.maxBytes, maxBytes))]...)
 		}
-		if now.Sub(c.checked) > boundsAge {
-			c.checked = now // one asks, not everybody at once
-			refresh = append(refresh, i)
-		}
 	}
-	return query, refresh
+	return query
 }
 
-// query asks the store for the partitions of both lists at once.
-func (p *planner) query(ctx context.Context, at snapshot, now time.Time, parts []asked, maxBytes int64, query, refresh []int, plans []plan) {
-	p.metrics.queried.Add(float64(len(query)))
-	which := append(append(make([]int, 0, len(query)+len(refresh)), query...), refresh...)
+// query asks the store for the partitions of the list.
+func (p *planner) query(ctx context.Context, at snapshot, parts []asked, maxBytes int64, which []int, plans []plan) {
+	p.metrics.queried.Add(float64(len(which)))
 	queries := make([]metadata.RunQuery, len(which))
 	for k, i := range which {
-		q := metadata.RunQuery{Partition: parts[i].partition, Offset: parts[i].offset, MaxRuns: 1}
-		if k < len(query) {
-			q.MaxBytes = min(parts[i].maxBytes, maxBytes) + aheadBytes
-			q.MaxRuns = min(metadata.MaxRuns, max(1, maxRunsPerQuery/len(query)))
+		queries[k] = metadata.RunQuery{
+			Partition: parts[i].partition, Offset: parts[i].offset,
+			MaxBytes: min(parts[i].maxBytes, maxBytes) + aheadBytes,
+			MaxRuns:  min(metadata.MaxRuns, max(1, maxRunsPerQuery/len(which))),
 		}
-		queries[k] = q
 	}
 	found, err := p.log.FindRuns(ctx, queries)
 	if err == nil && len(found) != len(queries) {
 		err = fmt.Errorf("metadata store answered %d of %d queries", len(found), len(queries))
 	}
 	for k, i := range which {
-		switch {
-		case k < len(query) && err != nil:
+		if err != nil {
 			plans[i].err = err
 			continue
-		case err != nil:
-			continue // the tail's answer will do
 		}
-		p.tail.learn(at, parts[i].partition, &found[k], now)
-		if k < len(query) || outside(&found[k], parts[i].offset) != nil {
-			plans[i] = plan{Bounds: found[k].Bounds, runs: found[k].Runs, pool: Cold, err: outside(&found[k], parts[i].offset)}
-		} else {
-			plans[i].LogStartOffset = found[k].LogStartOffset
-		}
+		p.tail.learn(at, parts[i].partition, &found[k])
+		plans[i] = plan{Bounds: found[k].Bounds, runs: found[k].Runs, pool: Cold, err: outside(&found[k], parts[i].offset)}
 	}
 }
 

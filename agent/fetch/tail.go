@@ -3,7 +3,6 @@ package fetch
 import (
 	"sort"
 	"sync"
-	"time"
 
 	"github.com/wadi-log/wadi/metadata"
 )
@@ -42,9 +41,8 @@ type chain struct {
 	runs []metadata.Run
 	head int
 	end  int64
-	// logStart is -1 until the store was asked, checked is when it was.
+	// logStart is -1 until the store or the feed told it.
 	logStart int64
-	checked  time.Time
 	// waiting is the ring of long polls on this partition.
 	waiting waitNode
 }
@@ -112,10 +110,14 @@ func (t *Tail) Seq() int64 {
 // Apply extends the chains by commits in ascending order. Commits that were
 // applied before are ignored. It reports a gap when a commit doesn't follow the
 // last one, and takes nothing from there on: the follower will bring it again
-// ([Follower.Kick] makes that soon).
+// ([Follower.Kick] makes that soon). Log starts only rise, so they count at once,
+// whatever is missing before them.
 func (t *Tail) Apply(commits []metadata.Commit) (gap bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for i := range commits {
+		t.raise(commits[i].LogStarts)
+	}
 	for i := range commits {
 		c := &commits[i]
 		if c.Seq <= t.seq {
@@ -153,6 +155,22 @@ func (t *Tail) extend(run *metadata.Run) {
 	c.push(*run)
 	c.count(run)
 	t.arrive(run.Partition, run.BaseOffset)
+}
+
+// raise moves the log starts of partitions. t.mu is held.
+func (t *Tail) raise(starts []metadata.LogStart) {
+	if len(starts) == 0 {
+		return
+	}
+	// Whoever asked the store before must not teach a chain that comes then what
+	// this one would have learned here.
+	t.resets++
+	for _, l := range starts {
+		if c := t.chains[l.Partition]; c != nil && c.logStart < l.Offset {
+			c.logStart = l.Offset
+			c.wakeAll() // who waits with records planned must not get deleted ones
+		}
+	}
 }
 
 func (t *Tail) newChain(p metadata.PartitionID, end int64) *chain {
@@ -199,7 +217,7 @@ func (t *Tail) snapshot() snapshot {
 // learn enters what the store answered at some time after the snapshot: the
 // partition's bounds, and a chain where there is none, of the answer's runs if they
 // reach the partition's end.
-func (t *Tail) learn(at snapshot, p metadata.PartitionID, found *metadata.PartitionRuns, now time.Time) {
+func (t *Tail) learn(at snapshot, p metadata.PartitionID, found *metadata.PartitionRuns) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	// Had a chain of this partition been made and evicted since the snapshot,
@@ -222,7 +240,6 @@ func (t *Tail) learn(at snapshot, p metadata.PartitionID, found *metadata.Partit
 		}
 	}
 	c.logStart = max(c.logStart, found.LogStartOffset)
-	c.checked = now
 }
 
 // forget drops a partition's chain, when its runs turned out to be outdated.

@@ -3,7 +3,6 @@ package fetch
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -29,7 +28,7 @@ func learned(logStart, next int64, runs ...metadata.Run) *metadata.PartitionRuns
 // known is false when the store has to be asked.
 func bases(t *Tail, p metadata.PartitionID, offset int64) (found []int64, known bool) {
 	plans := make([]plan, 1)
-	query, _ := t.look([]asked{{p, offset, 1 << 30}}, 1<<30, time.Now(), plans)
+	query := t.look([]asked{{p, offset, 1 << 30}}, 1<<30, plans)
 	for _, r := range plans[0].runs {
 		found = append(found, r.BaseOffset)
 	}
@@ -61,8 +60,8 @@ func TestTailExtendsChainsAndIgnoresWhatItHas(t *testing.T) {
 			t.Errorf("gap reported where there is none, the %s time", time)
 		}
 	}
-	tail.learn(tail.snapshot(), 1, learned(0, 20), time.Now())
-	tail.learn(tail.snapshot(), 2, learned(0, 1), time.Now())
+	tail.learn(tail.snapshot(), 1, learned(0, 20))
+	tail.learn(tail.snapshot(), 2, learned(0, 1))
 	for _, c := range []struct {
 		p      metadata.PartitionID
 		offset int64
@@ -110,7 +109,7 @@ func TestTailEvictsTheOldestRunOfAll(t *testing.T) {
 	})
 	for p, end := range map[metadata.PartitionID]int64{1: 3, 2: 2} {
 		// The bounds are entered by hand: learning costs no run here.
-		tail.chains[p].logStart, tail.chains[p].checked = 0, time.Now()
+		tail.chains[p].logStart = 0
 		if _, known := bases(tail, p, end); !known {
 			t.Errorf("end of partition %d is not known", p)
 		}
@@ -148,7 +147,7 @@ func TestTailStaysWithinItsLimitWhateverComes(t *testing.T) {
 		next[p] += 2
 		if seq%5 == 0 {
 			q := metadata.PartitionID(100 + seq)
-			tail.learn(tail.snapshot(), q, learned(0, 9), time.Now())
+			tail.learn(tail.snapshot(), q, learned(0, 9))
 		}
 		if seq%31 == 0 {
 			tail.forget(p)
@@ -178,7 +177,7 @@ func TestLearnDoesNotTakeOldAnswersForNews(t *testing.T) {
 	tail := startedTail(4, 0)
 	before := tail.snapshot()
 	tail.Reset(10)
-	tail.learn(before, 1, learned(0, 5), time.Now())
+	tail.learn(before, 1, learned(0, 5))
 	if len(tail.chains) != 0 {
 		t.Error("learned from before the reset")
 	}
@@ -186,7 +185,7 @@ func TestLearnDoesNotTakeOldAnswersForNews(t *testing.T) {
 	for seq := int64(11); seq < 15; seq++ {
 		tail.Apply([]metadata.Commit{testCommit(seq, testRun(2, seq, 1, 1))})
 	}
-	tail.learn(before, 1, learned(0, 5), time.Now())
+	tail.learn(before, 1, learned(0, 5))
 	if tail.chains[1] != nil {
 		t.Error("learned from before so many arrivals that a chain may have come and gone")
 	}
@@ -195,7 +194,7 @@ func TestLearnDoesNotTakeOldAnswersForNews(t *testing.T) {
 func TestLearnedChainGoesOnWithTheFeed(t *testing.T) {
 	// The store is ahead of the feed: commits 1 and 2 are in its answer already.
 	tail := startedTail(100, 0)
-	tail.learn(tail.snapshot(), 1, learned(3, 20, testRun(1, 5, 10, 10), testRun(1, 15, 5, 10)), time.Now())
+	tail.learn(tail.snapshot(), 1, learned(3, 20, testRun(1, 5, 10, 10), testRun(1, 15, 5, 10)))
 	tail.Apply([]metadata.Commit{
 		testCommit(1, testRun(1, 5, 10, 10)), testCommit(2, testRun(1, 15, 5, 10)), testCommit(3, testRun(1, 20, 5, 10))})
 	if got, known := bases(tail, 1, 5); !known || !slices.Equal(got, []int64{5, 15, 20}) {
@@ -203,22 +202,52 @@ func TestLearnedChainGoesOnWithTheFeed(t *testing.T) {
 	}
 }
 
-func TestTailAsksForTheLogStartNowAndThen(t *testing.T) {
+func TestLogStartsRiseWithTheFeed(t *testing.T) {
 	tail := startedTail(100, 0)
-	start := time.Now()
-	tail.learn(tail.snapshot(), 1, learned(3, 20), start)
-	look := func(at time.Time) int {
-		_, refresh := tail.look([]asked{{1, 20, 1}}, 1, at, make([]plan, 1))
-		return len(refresh)
+	tail.Apply([]metadata.Commit{testCommit(1, testRun(1, 0, 10, 10), testRun(2, 0, 10, 10))})
+	tail.learn(tail.snapshot(), 1, learned(0, 10))
+	starts := func(seq, offset int64) []metadata.Commit {
+		return []metadata.Commit{{Seq: seq, LogStarts: []metadata.LogStart{{Partition: 1, Offset: offset}, {Partition: 9, Offset: 1}}}}
 	}
-	if n := look(start.Add(boundsAge / 2)); n != 0 {
-		t.Error("asks too early")
+	want := func(offset, logStart int64, known bool) {
+		t.Helper()
+		plans := make([]plan, 1)
+		if query := tail.look([]asked{{1, offset, 1}}, 1, plans); (len(query) == 0) != known {
+			t.Fatalf("offset %d: known is %v, want %v", offset, !known, known)
+		}
+		if known && plans[0].LogStartOffset != logStart {
+			t.Fatalf("offset %d: the log starts at %d, want %d", offset, plans[0].LogStartOffset, logStart)
+		}
 	}
-	if n := look(start.Add(boundsAge * 2)); n != 1 {
-		t.Error("does not ask")
+	want(0, 0, true)
+	tail.Apply(starts(2, 4))
+	want(3, 0, false) // the store must say that it is out of range
+	want(4, 4, true)
+	// One that comes before its turn counts, and leaves the gap to the follower.
+	if !tail.Apply(starts(4, 6)) || tail.Seq() != 2 {
+		t.Errorf("no gap reported, or it is passed over: at %d", tail.Seq())
 	}
-	if n := look(start.Add(boundsAge * 2)); n != 0 {
-		t.Error("a second one asks at once")
+	want(5, 0, false)
+	want(6, 6, true)
+	// One that comes late changes nothing.
+	tail.Apply(starts(3, 5))
+	want(6, 6, true)
+	tail.Apply(starts(4, 10))
+	want(10, 10, true)
+	if tail.chains[9] != nil {
+		t.Error("a chain was made of a log start alone")
+	}
+}
+
+// TestLogStartIsNotLearnedFromAnOldAnswer: the store was asked before the log
+// start rose, and answers after the feed told so.
+func TestLogStartIsNotLearnedFromAnOldAnswer(t *testing.T) {
+	tail := startedTail(100, 0)
+	before := tail.snapshot()
+	tail.Apply([]metadata.Commit{{Seq: 1, LogStarts: []metadata.LogStart{{Partition: 1, Offset: 5}}}})
+	tail.learn(before, 1, learned(0, 10))
+	if plans := make([]plan, 1); len(tail.look([]asked{{1, 10, 1}}, 1, plans)) == 0 {
+		t.Errorf("the tail knows a log start of %d, and it is 5", plans[0].LogStartOffset)
 	}
 }
 
@@ -257,8 +286,8 @@ func TestWaiterWakesWhenItsBytesAreThere(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tail := startedTail(100, 0)
-			tail.learn(tail.snapshot(), 1, learned(0, 10), time.Now())
-			tail.learn(tail.snapshot(), 2, learned(0, 5), time.Now())
+			tail.learn(tail.snapshot(), 1, learned(0, 10))
+			tail.learn(tail.snapshot(), 2, learned(0, 5))
 			w := tail.wait(c.at, c.need)
 			tail.Apply([]metadata.Commit{testCommit(1, c.runs...)})
 			wantWoken(t, w, c.woken)
@@ -266,8 +295,8 @@ func TestWaiterWakesWhenItsBytesAreThere(t *testing.T) {
 
 			// The same when the commit came between planning and waiting.
 			tail = startedTail(100, 0)
-			tail.learn(tail.snapshot(), 1, learned(0, 10), time.Now())
-			tail.learn(tail.snapshot(), 2, learned(0, 5), time.Now())
+			tail.learn(tail.snapshot(), 1, learned(0, 10))
+			tail.learn(tail.snapshot(), 2, learned(0, 5))
 			tail.Apply([]metadata.Commit{testCommit(1, c.runs...)})
 			w = tail.wait(c.at, c.need)
 			wantWoken(t, w, c.woken)
@@ -284,14 +313,17 @@ func TestWaiterWakesWhenItsBytesAreThere(t *testing.T) {
 	}
 }
 
-func TestWaitersWakeForResetsAndTopics(t *testing.T) {
+func TestWaitersWakeForResetsTopicsAndLogStarts(t *testing.T) {
 	for name, happen := range map[string]func(*Tail){
 		"reset": func(tail *Tail) { tail.Reset(5) },
+		"log start": func(tail *Tail) {
+			tail.Apply([]metadata.Commit{{Seq: 1, LogStarts: []metadata.LogStart{{Partition: 1, Offset: 4}}}})
+		},
 		"topic": func(tail *Tail) { tail.Apply([]metadata.Commit{{Seq: 1, Topics: []uuid.UUID{uuid.New()}}}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			tail := startedTail(100, 0)
-			tail.learn(tail.snapshot(), 1, learned(0, 10), time.Now())
+			tail.learn(tail.snapshot(), 1, learned(0, 10))
 			w := tail.wait([]position{{1, 10, 100}}, 1)
 			defer tail.stop(w)
 			wantWoken(t, w, false)
@@ -309,7 +341,7 @@ func TestForgottenChainIsNotLearnedAgainFromAnOldAnswer(t *testing.T) {
 	answer := learned(0, 10)
 	tail.Apply([]metadata.Commit{testCommit(1, testRun(1, 10, 5, 50))})
 	tail.forget(1)
-	tail.learn(before, 1, answer, time.Now())
+	tail.learn(before, 1, answer)
 	if _, known := bases(tail, 1, 10); known {
 		t.Error("the tail says that it knows the partition, and has lost offsets 10 to 14")
 	}

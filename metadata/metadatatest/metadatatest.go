@@ -38,6 +38,9 @@ type Database interface {
 	GroupLeftovers(t testing.TB) int
 	// AddFeedEntry appends an entry with the payload, past the store's back.
 	AddFeedEntry(t testing.TB, payload []byte)
+	// SetLogStart moves a partition's log start and leaves the runs before it, as
+	// an agent that dies in DeleteRecords does.
+	SetLogStart(t testing.TB, partition metadata.PartitionID, offset int64)
 }
 
 // FileCount is what the database says of one file.
@@ -56,6 +59,7 @@ func Run(t *testing.T, create func(t testing.TB) Database) {
 		{"Producer", producerTests},
 		{"Feed", feedTests},
 		{"Runs", runTests},
+		{"Records", recordTests},
 		{"Topics", topicTests},
 		{"Configs", configTests},
 		{"Agents", agentTests},

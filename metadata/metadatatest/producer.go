@@ -2,6 +2,7 @@ package metadatatest
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ var producerTests = []test{
 	{"DuplicateSplitsRun", duplicateSplitsRun},
 	{"IdleStateExpires", idleStateExpires},
 	{"IDsAreNeverGivenTwice", idsAreNeverGivenTwice},
+	{"ActiveProducersAreShown", activeProducersAreShown},
 }
 
 // duplicateAnswersWithOriginalOffset: the client's retry came through another agent.
@@ -135,5 +137,44 @@ func idsAreNeverGivenTwice(f *fixture) {
 	wg.Wait()
 	if _, err := f.store.AllocateProducerIDs(f.ctx, 0); err == nil {
 		f.Error("a block of 0 IDs was given")
+	}
+}
+
+func activeProducersAreShown(f *fixture) {
+	topic := f.topic("t", 3)
+	p := topic.Partitions
+	before := time.Now().Add(-time.Minute) // the store's clock is another one
+	f.commitOne(p[0], idempotent(9, 2, 0, 5))
+	f.commitOne(p[0], idempotent(9, 2, 5, 1))
+	f.commitOne(p[0], idempotent(3, 0, math.MaxInt32, 2))
+	f.commitOne(p[0], plain(1, 1))
+	f.commitOne(p[1], idempotent(9, 3, 0, 1))
+	ask := []metadata.PartitionID{p[2], p[1], math.MaxInt32, p[0]}
+	got, err := f.db.Open(f).ActiveProducers(f.ctx, ask)
+	f.must(err)
+	for i := range got {
+		for j := range got[i] {
+			if at := got[i][j].SeenAt; at.Before(before) || at.After(before.Add(2*time.Minute)) {
+				f.Errorf("producer %d was seen at %v", got[i][j].ProducerID, at)
+			}
+			got[i][j].SeenAt = time.Time{}
+		}
+	}
+	want := [][]metadata.ActiveProducer{nil, {{ProducerID: 9, Epoch: 3, LastSequence: 0}}, nil,
+		{{ProducerID: 3, LastSequence: 0}, {ProducerID: 9, Epoch: 2, LastSequence: 5}}}
+	if !reflect.DeepEqual(got, want) {
+		f.Errorf("got %+v, want %+v", got, want)
+	}
+	// Deleted records leave their producers, a deleted topic takes them along.
+	f.deleteRecords(p[1], metadata.AllRecords, 1)
+	if got, err = f.store.ActiveProducers(f.ctx, p[1:2]); err != nil || len(got[0]) != 1 {
+		f.Errorf("after the records were deleted: %+v, %v", got, err)
+	}
+	f.must(f.store.DeleteTopic(f.ctx, topic.ID))
+	if got, err = f.store.ActiveProducers(f.ctx, ask); err != nil || len(got) != 4 || len(slices.Concat(got...)) != 0 {
+		f.Errorf("after the topic was deleted: %+v, %v", got, err)
+	}
+	if got, err = f.store.ActiveProducers(f.ctx, nil); err != nil || len(got) != 0 {
+		f.Errorf("asked for none: %+v, %v", got, err)
 	}
 }

@@ -48,6 +48,9 @@ type stateReader struct {
 	sequence.State
 }
 
+// readPartitions selects what stateReader.partitions collects.
+const readPartitions = `SELECT id, log_start_offset, next_offset, max_timestamp FROM partitions WHERE id = ANY($1::int4[])`
+
 func (r *stateReader) queue(b *pgx.Batch, files []metadata.File) {
 	r.State = sequence.State{
 		Partitions: map[metadata.PartitionID]sequence.Partition{},
@@ -55,7 +58,7 @@ func (r *stateReader) queue(b *pgx.Batch, files []metadata.File) {
 		Committed:  map[uuid.UUID][][]metadata.Outcome{},
 	}
 	partitions, producers := sequence.Keys(files)
-	b.Queue(`SELECT id, log_start_offset, next_offset, max_timestamp FROM partitions WHERE id = ANY($1::int4[])`, partitionArray(partitions)).Query(r.partitions)
+	b.Queue(readPartitions, partitionArray(partitions)).Query(r.partitions)
 	ids := make([]pgtype.UUID, len(files))
 	for i, f := range files {
 		ids[i] = pgtype.UUID{Bytes: f.ID, Valid: true}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/metadatatest"
 	"github.com/wadi-log/wadi/test/harness"
 )
 
@@ -97,6 +98,66 @@ func TestCommitOverBrokenConnection(t *testing.T) {
 				t.Fatalf("feed entries %+v, but the first attempt committed: %v", result.Commits, c.committed)
 			}
 			wantRecords(t, observer, partition, 1)
+		})
+	}
+}
+
+func TestDeleteRecordsOverBrokenConnection(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		trigger string
+		deliver bool
+		want    error
+		// deleted tells what became of the first attempt.
+		deleted bool
+	}{
+		{"lock request lost: tried again at once", "FOR UPDATE", false, nil, true},
+		{"COMMIT lost", "COMMIT\x00", false, metadata.ErrOutcomeUnknown, false},
+		{"answer to COMMIT lost", "COMMIT\x00", true, metadata.ErrOutcomeUnknown, true},
+		{"removal of runs lost: it is not what was asked for", "SKIP LOCKED", false, nil, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			direct := harness.Postgres(t)
+			observer := open(t, direct)
+			partition := createTopic(t, observer)
+			if _, err := observer.CommitFiles(t.Context(), []metadata.File{newFile(t, partition)}); err != nil {
+				t.Fatal(err)
+			}
+			p, through := newProxy(t, direct)
+			s := open(t, through+plainSQL)
+			deletions := []metadata.RecordsDeletion{{Partition: partition, Before: metadata.AllRecords}}
+
+			p.cutAt(c.trigger, c.deliver)
+			if _, err := s.DeleteRecords(t.Context(), deletions); !errors.Is(err, c.want) {
+				t.Fatalf("got %v, want %v", err, c.want)
+			}
+			bounds, err := observer.Bounds(t.Context(), []metadata.PartitionID{partition})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if deleted := bounds[0].LogStartOffset == 1; deleted != c.deleted {
+				t.Fatalf("the log starts at %d, but the first attempt deleted: %v", bounds[0].LogStartOffset, c.deleted)
+			}
+			// The same again settles it either way.
+			again, err := s.DeleteRecords(t.Context(), deletions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := again.Partitions[0]; got.LogStartOffset != 1 || got.Err != nil {
+				t.Fatalf("got %+v", got)
+			}
+			if fresh := len(again.Commits) == 1; fresh == c.deleted {
+				t.Fatalf("feed entries %+v, but the first attempt deleted: %v", again.Commits, c.deleted)
+			}
+			// And maintenance removes what an attempt that broke off left.
+			if _, err := s.TrimRuns(t.Context(), 10); err != nil {
+				t.Fatal(err)
+			}
+			for id, count := range (database{url: direct}).FileCounts(t) {
+				if count != (metadatatest.FileCount{}) {
+					t.Errorf("file %s: %+v", id, count)
+				}
+			}
 		})
 	}
 }

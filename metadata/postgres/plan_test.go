@@ -38,6 +38,39 @@ func TestFindRunsCostFollowsTheBudget(t *testing.T) {
 	}
 }
 
+// TestTrimProbesTheKey of each partition that ever lost records, and reads none
+// of the runs that are to stay.
+func TestTrimProbesTheKey(t *testing.T) {
+	url := harness.Postgres(t)
+	open(t, url)
+	conn := dial(t, url)
+	for _, query := range []string{
+		`INSERT INTO partitions (id, log_start_offset, next_offset, max_timestamp) SELECT p, 5 * (p % 2), 10000, 0 FROM generate_series(1, 20) p`,
+		`INSERT INTO runs (partition_id, base_offset, records, file_id, encoding, position, stored_size, skip, size, max_timestamp)
+			SELECT p, i * 10, 10, gen_random_uuid(), 0, 0, 1000, 0, 1000, 0 FROM generate_series(0, 999) i, generate_series(1, 20) p`,
+		`SET plan_cache_mode = force_generic_plan`,
+		`PREPARE trim_all (int8) AS ` + trimmable,
+		`PREPARE trim_some (int8, int4[]) AS ` + trimmableOf,
+	} {
+		if _, err := conn.Exec(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		for _, c := range []struct {
+			query string
+			most  int
+		}{{`EXECUTE trim_all(1000)`, 80}, {`EXECUTE trim_some(1000, '{1,3}')`, 20}} {
+			if blocks, plan := blocksOf(t, conn, c.query); blocks > c.most || blocks == 0 {
+				t.Errorf("%s: %d blocks, want at most %d\n%s", c.query, blocks, c.most, plan)
+			}
+		}
+		if _, err := conn.Exec(t.Context(), `ANALYZE`); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // blocksOf runs the query and returns how many blocks it looked at, and its plan.
 func blocksOf(t *testing.T, conn *pgx.Conn, query string) (blocks int, plan []byte) {
 	t.Helper()

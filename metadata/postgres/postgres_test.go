@@ -100,6 +100,11 @@ func (d database) AddFeedEntry(t testing.TB, payload []byte) {
 		INSERT INTO commits (seq, at, payload) SELECT last_seq, clock_timestamp(), $1 FROM next`, payload)
 }
 
+func (d database) SetLogStart(t testing.TB, partition metadata.PartitionID, offset int64) {
+	t.Helper()
+	exec(t, d.url, `UPDATE partitions SET log_start_offset = $2 WHERE id = $1`, partition, offset)
+}
+
 // dial opens a connection for the test's own use.
 func dial(t testing.TB, url string) *pgx.Conn {
 	t.Helper()

@@ -7,6 +7,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/rowcodec"
 )
 
 // AllocateProducerIDs implements metadata.Producers. A reply that is lost wastes
@@ -55,4 +58,35 @@ func (s *Store) ExpireProducers(ctx context.Context, idleFor time.Duration, limi
 		return nil
 	})
 	return int(expired), err
+}
+
+// ActiveProducers implements metadata.Producers.
+func (s *Store) ActiveProducers(ctx context.Context, partitions []metadata.PartitionID) ([][]metadata.ActiveProducer, error) {
+	var out [][]metadata.ActiveProducer
+	err := s.read(ctx, "read producers", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `SELECT q.i, p.producer_id, p.epoch, p.last_batches, p.seen_at
+			FROM unnest($1::int4[]) WITH ORDINALITY AS q (id, i) JOIN producers p ON p.partition_id = q.id
+			ORDER BY q.i, p.producer_id`, partitionArray(partitions))
+		if err != nil {
+			return err
+		}
+		out = make([][]metadata.ActiveProducer, len(partitions))
+		var i int64
+		var p metadata.ActiveProducer
+		var batches []byte
+		_, err = pgx.ForEachRow(rows, []any{&i, &p.ProducerID, &p.Epoch, &batches, &p.SeenAt}, func() error {
+			last, err := rowcodec.DecodeProducerBatches(batches)
+			if err != nil {
+				return err
+			}
+			p.LastSequence = last[len(last)-1].LastSequence
+			out[i-1] = append(out[i-1], p)
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }

@@ -76,11 +76,21 @@ func pickLeftovers(ctx context.Context, tx pgx.Tx, limit int) (*leftovers, error
 }
 
 func (l *leftovers) remove(ctx context.Context, tx pgx.Tx, removed *int64) error {
-	count := func(tag pgconn.CommandTag) error {
-		*removed += tag.RowsAffected()
-		return nil
-	}
 	b := &pgx.Batch{}
+	l.runs.remove(b, removed)
+	b.Queue(`DELETE FROM producers p USING unnest($1::int4[], $2::int8[]) AS v (partition_id, producer_id)
+		WHERE p.partition_id = v.partition_id AND p.producer_id = v.producer_id`, l.producers.partition, l.producers.key).Exec(counter(removed))
+	// A partition with neither runs nor producers is done with. The subqueries
+	// stay probes of the keys, row by row; NOT EXISTS may become a join with all of runs.
+	b.Queue(`DELETE FROM deleted_partitions d WHERE id = ANY($1::int4[])
+		AND (SELECT true FROM runs WHERE partition_id = d.id LIMIT 1) IS NULL
+		AND (SELECT true FROM producers WHERE partition_id = d.id LIMIT 1) IS NULL`, l.partitions).Exec(counter(removed))
+	return tx.SendBatch(ctx, b).Close()
+}
+
+// remove queues the removal of runs, which the transaction has locked, and counts
+// them down in their files, which are locked in ID order.
+func (k *rowKeys) remove(b *pgx.Batch, removed *int64) {
 	b.Queue(`WITH gone AS (
 			DELETE FROM runs r USING unnest($1::int4[], $2::int8[]) AS v (partition_id, base_offset)
 			WHERE r.partition_id = v.partition_id AND r.base_offset = v.base_offset
@@ -91,13 +101,13 @@ func (l *leftovers) remove(ctx context.Context, tx pgx.Tx, removed *int64) error
 		), counted AS (
 			UPDATE files f SET live_runs = f.live_runs - l.runs FROM locked l WHERE f.id = l.id
 		)
-		SELECT FROM gone`, l.runs.partition, l.runs.key).Exec(count)
-	b.Queue(`DELETE FROM producers p USING unnest($1::int4[], $2::int8[]) AS v (partition_id, producer_id)
-		WHERE p.partition_id = v.partition_id AND p.producer_id = v.producer_id`, l.producers.partition, l.producers.key).Exec(count)
-	// A partition with neither runs nor producers is done with. The subqueries
-	// stay probes of the keys, row by row; NOT EXISTS may become a join with all of runs.
-	b.Queue(`DELETE FROM deleted_partitions d WHERE id = ANY($1::int4[])
-		AND (SELECT true FROM runs WHERE partition_id = d.id LIMIT 1) IS NULL
-		AND (SELECT true FROM producers WHERE partition_id = d.id LIMIT 1) IS NULL`, l.partitions).Exec(count)
-	return tx.SendBatch(ctx, b).Close()
+		SELECT FROM gone`, k.partition, k.key).Exec(counter(removed))
+}
+
+// counter adds up how many rows statements remove.
+func counter(removed *int64) func(pgconn.CommandTag) error {
+	return func(tag pgconn.CommandTag) error {
+		*removed += tag.RowsAffected()
+		return nil
+	}
 }

@@ -8,10 +8,11 @@ import (
 	"github.com/wadi-log/wadi/metadata"
 )
 
-// minRun is the fewest bytes that a run takes, minResource that a config resource takes.
+// The fewest bytes that a run, a config resource and a log start take.
 const (
 	minRun      = 7
 	minResource = 2
+	minLogStart = 2
 )
 
 // EncodeCommit encodes a feed entry (the sequence number is the row's key):
@@ -30,8 +31,10 @@ const (
 //	           skip, size                         only if not raw
 //	           max timestamp - previous           signed
 //	configs  count, then each: kind, length and bytes of the name
+//	starts   count, then each: partition - previous partition (signed), log start
 //
-// The configs are left out where there are none, as in nearly all entries.
+// The two last lists came later. What is empty at the end is left out: both, in
+// nearly all entries.
 func EncodeCommit(c metadata.Commit) []byte {
 	files := fileTable(c.Runs)
 	b := make([]byte, 0, 8+16*(len(c.Topics)+len(files))+20*len(c.Runs))
@@ -67,7 +70,7 @@ func EncodeCommit(c metadata.Commit) []byte {
 		b = binary.AppendVarint(b, r.MaxTimestamp-previous.MaxTimestamp)
 		previous = r
 	}
-	if len(c.Configs) == 0 {
+	if len(c.Configs)+len(c.LogStarts) == 0 {
 		return b
 	}
 	b = binary.AppendUvarint(b, uint64(len(c.Configs)))
@@ -75,6 +78,16 @@ func EncodeCommit(c metadata.Commit) []byte {
 		b = append(b, byte(r.Kind))
 		b = binary.AppendUvarint(b, uint64(len(r.Name)))
 		b = append(b, r.Name...)
+	}
+	if len(c.LogStarts) == 0 {
+		return b
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.LogStarts)))
+	partition := metadata.PartitionID(0)
+	for _, l := range c.LogStarts {
+		b = binary.AppendVarint(b, int64(l.Partition)-int64(partition))
+		b = binary.AppendUvarint(b, uint64(l.Offset))
+		partition = l.Partition
 	}
 	return b
 }
@@ -105,6 +118,11 @@ func DecodeCommit(b []byte) (metadata.Commit, error) {
 	}
 	if len(r.rest) > 0 {
 		c.Configs = r.resources()
+		if len(r.rest) > 0 {
+			c.LogStarts = r.logStarts()
+		} else if len(c.Configs) == 0 {
+			r.fail("an empty list at the end")
+		}
 	}
 	if err := r.done(); err != nil {
 		return metadata.Commit{}, err
@@ -140,18 +158,29 @@ func (r *reader) run(files []uuid.UUID, previous metadata.Run) metadata.Run {
 	return run
 }
 
-// resources reads the configs, of which there is one at least.
-func (r *reader) resources() []metadata.ConfigResource {
-	n := r.count(minResource)
-	if n == 0 {
-		r.fail("an empty list of configs")
-	}
-	resources := make([]metadata.ConfigResource, 0, n)
-	for range n {
+func (r *reader) resources() (resources []metadata.ConfigResource) {
+	for range r.count(minResource) {
 		kind := metadata.ConfigKind(r.byte())
 		resources = append(resources, metadata.ConfigResource{Kind: kind, Name: r.string()})
 	}
 	return resources
+}
+
+// logStarts reads the last list, which is not empty.
+func (r *reader) logStarts() (starts []metadata.LogStart) {
+	partition := int64(0)
+	for range r.count(minLogStart) {
+		partition += r.varint()
+		l := metadata.LogStart{Partition: metadata.PartitionID(partition), Offset: int64(r.uvarint())}
+		if int64(l.Partition) != partition || l.Offset < 0 {
+			r.fail("impossible log start")
+		}
+		starts = append(starts, l)
+	}
+	if len(starts) == 0 {
+		r.fail("an empty list at the end")
+	}
+	return starts
 }
 
 // fileTable lists the runs' files, each once, in order of appearance.

@@ -27,6 +27,7 @@ func TestFormatIsStable(t *testing.T) {
 		},
 	}
 	configs := metadata.Commit{Configs: []metadata.ConfigResource{{Kind: metadata.BrokerConfig}, {Kind: metadata.GroupConfig, Name: "g\xff"}}}
+	logStarts := metadata.Commit{LogStarts: []metadata.LogStart{{Partition: 5, Offset: 300}, {Partition: 4, Offset: 0}}}
 	outcomes := [][]metadata.Outcome{
 		{{BaseOffset: 300}, {BaseOffset: 7, Duplicate: true}, {BaseOffset: -1, Err: metadata.ErrOutOfOrderSequence}, {BaseOffset: -1, Err: metadata.ErrInvalidProducerEpoch}},
 		{{BaseOffset: -1, Err: metadata.ErrUnknownPartition}},
@@ -46,6 +47,7 @@ func TestFormatIsStable(t *testing.T) {
 			"0a" + "ac02" + "02" + "01" + "10" + "32" + "0a" + "5a" + "d00f" + "01" + "00" + "01" + "00" + "00" + "07" + "d10f"},
 		{"empty commit", EncodeCommit(metadata.Commit{}), "01000000"},
 		{"commit of configs", EncodeCommit(configs), "01000000" + "02" + "04" + "00" + "20" + "02" + "67ff"},
+		{"commit of log starts", EncodeCommit(logStarts), "01000000" + "00" + "02" + "0aac02" + "0100"},
 		{"replay", replay, "01" + "02" + "04" + "00d804" + "01c904" + "03" + "04" + "01" + "02"},
 		{"beats", EncodeBeats(beats), "01" + "03" + "00" + "d804" + "02" + "61ff" + "d904" + "01" + "62" + "d804"},
 		{"no beats", EncodeBeats(nil), "0100"},
@@ -60,6 +62,9 @@ func TestFormatIsStable(t *testing.T) {
 	}
 	if got, err := DecodeCommit(EncodeCommit(configs)); err != nil || !reflect.DeepEqual(got, configs) {
 		t.Errorf("commit of configs: got %+v, %v", got, err)
+	}
+	if got, err := DecodeCommit(EncodeCommit(logStarts)); err != nil || !reflect.DeepEqual(got, logStarts) {
+		t.Errorf("commit of log starts: got %+v, %v", got, err)
 	}
 	if got, err := DecodeReplay(replay); err != nil || !reflect.DeepEqual(got, outcomes) {
 		t.Errorf("replay: got %+v, %v", got, err)
@@ -104,7 +109,7 @@ func TestReplayRefusesOutcomeThatIsNotKept(t *testing.T) {
 }
 
 func TestDecodersRefuse(t *testing.T) {
-	for _, in := range []string{"", "00", "02", "01", "01ff", "0100", "01000000ff", "01ffffffffffffffffff01", "010000018080808080", "0100000000", "01000000010420", "010000000104016100"} {
+	for _, in := range []string{"", "00", "02", "01", "01ff", "0100", "01000000ff", "01ffffffffffffffffff01", "010000018080808080", "0100000000", "01000000010420", "010000000104016100", "010000000000", "01000000000100", "0100000000010a8080808080808080ff01", "01000000000180808080f00000"} {
 		b, _ := hex.DecodeString(in)
 		if _, err := DecodeCommit(b); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("commit %q: %v", in, err)
@@ -130,6 +135,7 @@ func FuzzDecodeCommit(f *testing.F) {
 		{Partition: 6, BaseOffset: 1, Records: 1, FileID: fileB, Position: 58, StoredSize: 7, Size: 7},
 	}}))
 	f.Add(EncodeCommit(metadata.Commit{Configs: []metadata.ConfigResource{{Kind: metadata.BrokerConfig, Name: "1"}, {Kind: metadata.GroupConfig, Name: "g"}}}))
+	f.Add(EncodeCommit(metadata.Commit{LogStarts: []metadata.LogStart{{Partition: 5, Offset: 300}, {Partition: 4, Offset: 1}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := DecodeCommit(b)
 		if err != nil {

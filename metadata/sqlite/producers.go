@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/rowcodec"
 )
 
 // AllocateProducerIDs implements metadata.Producers.
@@ -25,4 +28,45 @@ func (s *Store) ExpireProducers(ctx context.Context, idleFor time.Duration, limi
 		return err
 	})
 	return expired, err
+}
+
+// ActiveProducers implements metadata.Producers.
+func (s *Store) ActiveProducers(ctx context.Context, partitions []metadata.PartitionID) ([][]metadata.ActiveProducer, error) {
+	out := make([][]metadata.ActiveProducer, len(partitions))
+	err := s.read(ctx, "read producers", func(t *tx) error {
+		for i, id := range partitions {
+			var err error
+			if out[i], err = t.activeProducers(id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (t *tx) activeProducers(id metadata.PartitionID) (producers []metadata.ActiveProducer, err error) {
+	rows, err := t.QueryContext(t.ctx, `SELECT producer_id, epoch, last_batches, seen_at FROM producers WHERE partition_id = ? ORDER BY producer_id`, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var p metadata.ActiveProducer
+		var batches []byte
+		var seenAt int64
+		if err := rows.Scan(&p.ProducerID, &p.Epoch, &batches, &seenAt); err != nil {
+			return nil, err
+		}
+		last, err := rowcodec.DecodeProducerBatches(batches)
+		if err != nil {
+			return nil, err
+		}
+		p.LastSequence, p.SeenAt = last[len(last)-1].LastSequence, time.UnixMilli(seenAt)
+		producers = append(producers, p)
+	}
+	return producers, rows.Err()
 }

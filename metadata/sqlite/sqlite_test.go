@@ -103,6 +103,13 @@ func (d database) GroupLeftovers(t testing.TB) (rows int) {
 	return rows
 }
 
+func (d database) SetLogStart(t testing.TB, partition metadata.PartitionID, offset int64) {
+	t.Helper()
+	if _, err := d.raw(t).ExecContext(t.Context(), `UPDATE partitions SET log_start_offset = ? WHERE id = ?`, offset, partition); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (d database) AddFeedEntry(t testing.TB, payload []byte) {
 	t.Helper()
 	db := d.raw(t)

@@ -172,18 +172,15 @@ const reclaimSlice = 5000
 // ReclaimDeleted implements metadata.Topics.
 func (s *Store) ReclaimDeleted(ctx context.Context, limit int) (removed int, err error) {
 	err = s.change(ctx, "reclaim deleted topics", func(t *tx) error {
-		const slice = `SELECT r.partition_id, r.base_offset FROM deleted_partitions d JOIN runs r ON r.partition_id = d.id ORDER BY d.id, r.base_offset LIMIT ?`
-		if err := t.exec(`UPDATE files SET live_runs = live_runs - gone.runs FROM (
-				SELECT r.file_id, count(*) AS runs FROM runs r JOIN (`+slice+`) s ON r.partition_id = s.partition_id AND r.base_offset = s.base_offset
-				GROUP BY r.file_id
-			) AS gone WHERE files.id = gone.file_id`, limit); err != nil {
+		n, err := t.removeRuns(`SELECT r.partition_id, r.base_offset FROM deleted_partitions d JOIN runs r ON r.partition_id = d.id LIMIT ?`, limit)
+		if err != nil {
 			return err
 		}
+		removed += n
 		for _, step := range []struct {
 			query string
 			args  []any
 		}{
-			{`DELETE FROM runs WHERE (partition_id, base_offset) IN (` + slice + `)`, []any{limit}},
 			{`DELETE FROM producers WHERE (partition_id, producer_id) IN (
 				SELECT p.partition_id, p.producer_id FROM deleted_partitions d JOIN producers p ON p.partition_id = d.id LIMIT ?)`, []any{limit}},
 			{`DELETE FROM deleted_partitions AS d WHERE NOT EXISTS (SELECT 1 FROM runs WHERE partition_id = d.id)
@@ -199,6 +196,34 @@ func (s *Store) ReclaimDeleted(ctx context.Context, limit int) (removed int, err
 	})
 	if err != nil {
 		return 0, err
+	}
+	return removed, nil
+}
+
+// removeRuns removes the runs that the query selects by their keys, and counts
+// them down in their files.
+func (t *tx) removeRuns(which string, args ...any) (removed int, err error) {
+	rows, err := t.QueryContext(t.ctx, `DELETE FROM runs WHERE (partition_id, base_offset) IN (`+which+`) RETURNING file_id`, args...)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	counts := map[uuid.UUID]int{}
+	for rows.Next() {
+		var file uuid.UUID
+		if err := rows.Scan(&file); err != nil {
+			return 0, err
+		}
+		counts[file]++
+		removed++
+	}
+	if err := rows.Err(); err != nil {
+		return 0, err
+	}
+	for file, runs := range counts {
+		if err := t.exec(`UPDATE files SET live_runs = live_runs - ? WHERE id = ?`, runs, file[:]); err != nil {
+			return 0, err
+		}
 	}
 	return removed, nil
 }
