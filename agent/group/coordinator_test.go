@@ -315,6 +315,22 @@ func TestGroupMayBeUsedForOffsetsOnly(t *testing.T) {
 	}
 }
 
+// TestCommitByHandMayNameAMember: a generation of -1 is a commit by hand even if
+// the client says who it is, also the first one of a group.
+func TestCommitByHandMayNameAMember(t *testing.T) {
+	f := newFleet(t, nil)
+	a := f.agent()
+	c := client{t: t, group: "by hand", id: "somebody", generation: -1}
+	for _, offset := range []int64{1, 2} {
+		if codes := c.commit(a, offset); !slices.Equal(codes, []int16{0}) {
+			t.Fatalf("the commit of %d is answered %v", offset, codes)
+		}
+	}
+	if got := c.committedOffsets(a); !slices.Equal(got, []int64{2, -1, -1, -1}) {
+		t.Errorf("committed %v", got)
+	}
+}
+
 func TestCommitWhoseReplyIsLostIsToldToTryAgain(t *testing.T) {
 	f := newFleet(t, nil)
 	a := f.agent()

@@ -32,8 +32,8 @@ func (c *Coordinator) OffsetCommit(ctx context.Context, client protocol.Client, 
 	var timeout time.Duration
 	err := c.commits.write(&commit{
 		group: req.Group,
-		// Whoever names neither a generation nor itself assigns its partitions by hand.
-		create:  req.Generation < 0 && req.MemberID == "",
+		// Who names no generation assigns its partitions by hand, whatever it calls itself.
+		create:  req.Generation < 0,
 		offsets: len(offsets),
 		decide: func(g *machine.Group, _ bool, env machine.Env) metadata.OffsetChanges {
 			why = g.CheckCommit(env, req.MemberID, req.InstanceID, req.Generation, req.Version)
