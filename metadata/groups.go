@@ -124,6 +124,9 @@ type Groups interface {
 	// DeleteGroup deletes the group that is still in the version, its offsets and
 	// its beats. Errors: ErrGroupVersion, and as StoreGroup.
 	DeleteGroup(ctx context.Context, id string, version int64) error
+	// DeleteUnusedGroup is DeleteGroup for a group without offsets. One that has
+	// some, since they change no version, stays: ErrGroupVersion.
+	DeleteUnusedGroup(ctx context.Context, id string, version int64) error
 	// ListGroups returns all groups, in no set order.
 	ListGroups(ctx context.Context) ([]GroupInfo, error)
 	// ClaimDueGroups returns up to limit groups whose Due has passed, and moves their

@@ -111,8 +111,7 @@ func expired(g *machine.Group, now time.Time, retention time.Duration, topics *v
 	return keys
 }
 
-// deleteEmpty deletes a group that has no members; that it has no offsets either
-// the caller saw a moment ago, and is asked again.
+// deleteEmpty deletes a group that has no members, unless it has offsets by then.
 func (c *Coordinator) deleteEmpty(ctx context.Context, id string) error {
 	groups, _, err := c.decoded(ctx, []string{id})
 	if err != nil {
@@ -122,11 +121,7 @@ func (c *Coordinator) deleteEmpty(ctx context.Context, id string) error {
 	if g.version == 0 || g.err != nil || !g.group.Empty() {
 		return nil
 	}
-	lists, err := c.store.FetchOffsets(ctx, []metadata.OffsetQuery{{GroupID: id}})
-	if err != nil || len(lists[0]) > 0 {
-		return err
-	}
-	err = c.store.DeleteGroup(ctx, id, g.version)
+	err = c.store.DeleteUnusedGroup(ctx, id, g.version)
 	if errors.Is(err, metadata.ErrGroupVersion) {
 		return nil
 	}

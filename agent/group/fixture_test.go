@@ -116,6 +116,20 @@ func (s *spy) WriteOffsets(ctx context.Context, refs []metadata.GroupRef, decide
 	return lost(s.Store.WriteOffsets(ctx, refs, decide))
 }
 
+func (s *spy) DeleteGroup(ctx context.Context, id string, version int64) error {
+	if _, err := s.enter("delete"); err != nil {
+		return err
+	}
+	return s.Store.DeleteGroup(ctx, id, version)
+}
+
+func (s *spy) DeleteUnusedGroup(ctx context.Context, id string, version int64) error {
+	if _, err := s.enter("delete"); err != nil {
+		return err
+	}
+	return s.Store.DeleteUnusedGroup(ctx, id, version)
+}
+
 // catalogOf answers from the store, as the catalog does when it is fresh.
 type catalogOf struct{ metadata.Store }
 

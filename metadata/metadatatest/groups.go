@@ -30,6 +30,7 @@ var groupTests = []test{
 	{"VersionsInTheOrderAsked", versionsInTheOrderAsked},
 	{"DeferChangesNoVersion", deferChangesNoVersion},
 	{"DeletedGroupLeavesNothing", deletedGroupLeavesNothing},
+	{"UsedGroupStays", usedGroupStays},
 	{"DueGroupsAreClaimed", dueGroupsAreClaimed},
 	{"ClaimedAtOnce", claimedAtOnce},
 	{"BeatsOfAllAgents", beatsOfAllAgents},
@@ -339,6 +340,33 @@ func deletedGroupLeavesNothing(f *fixture) {
 			f.Fatalf("the other one: %+v", got)
 		}
 		f.storeGroup("gone", f.loadGroup("gone").Version, plainGroup("anew"))
+	}
+}
+
+// usedGroupStays: DeleteUnusedGroup leaves alone what has an offset, or is getting one.
+func usedGroupStays(f *fixture) {
+	p := f.topic("t", 1).Partitions[0]
+	version := f.storeGroup("g", 0, plainGroup("x"))
+	f.must(f.store.BeatMembers(f.ctx, uuid.New(), []metadata.GroupBeats{{GroupID: "g", Members: map[string]time.Time{"m": ago(0)}}}))
+	other, refused := f.db.Open(f), make(chan error, 1)
+	changes := metadata.OffsetChanges{Put: []metadata.Offset{{GroupID: "g", Partition: p, Offset: 7}}}
+	f.must(f.store.WriteOffsets(f.ctx, refsOf(changes), func(time.Time, []metadata.Group) (metadata.OffsetChanges, error) {
+		go func() { refused <- other.DeleteUnusedGroup(f.ctx, "g", version) }()
+		return changes, nil
+	}))
+	f.wantErr(<-refused, metadata.ErrGroupVersion)
+	f.wantErr(f.store.DeleteUnusedGroup(f.ctx, "g", version), metadata.ErrGroupVersion)
+	f.wantOffsets(f.offsetsOf("g"), changes.Put...)
+
+	f.deleteOffsets(metadata.OffsetKey{GroupID: "g", Partition: p})
+	f.wantErr(f.store.DeleteUnusedGroup(f.ctx, "g", version+1), metadata.ErrGroupVersion)
+	f.wantErr(f.store.DeleteUnusedGroup(f.ctx, "nonesuch", 0), metadata.ErrGroupVersion)
+	f.must(f.store.DeleteUnusedGroup(f.ctx, "g", version))
+	f.wantGroup(f.loadGroup("g"), metadata.Group{ID: "g"})
+	f.wantErr(f.store.DeleteUnusedGroup(f.ctx, "g", version), metadata.ErrGroupVersion)
+	f.storeGroup("g", 0, plainGroup("anew"))
+	if got := f.loadGroup("g"); len(got.Beats) != 0 {
+		f.Fatalf("beats of the one before: %+v", got)
 	}
 }
 

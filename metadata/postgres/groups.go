@@ -187,16 +187,29 @@ func (s *Store) DeferGroup(ctx context.Context, id string, version int64, due ti
 	})
 }
 
-// DeleteGroup implements metadata.Groups. The offsets and beats go in statements
-// of their own: they see what was written by those whose locks the first one
-// waited for, and no more can come.
+// DeleteGroup implements metadata.Groups.
 func (s *Store) DeleteGroup(ctx context.Context, id string, version int64) error {
+	return s.deleteGroup(ctx, id, version, false)
+}
+
+// DeleteUnusedGroup implements metadata.Groups.
+func (s *Store) DeleteUnusedGroup(ctx context.Context, id string, version int64) error {
+	return s.deleteGroup(ctx, id, version, true)
+}
+
+// deleteGroup waits for the group's lock in a statement of its own: those after it
+// see what was written by whoever held the lock, and no more can come.
+func (s *Store) deleteGroup(ctx context.Context, id string, version int64, unused bool) error {
 	deleted := false
 	doing := fmt.Sprintf("delete group %q", id)
 	err := s.atOnce(ctx, s.groups, doing, func(b *pgx.Batch) {
 		key := metadata.GroupKey(id)
-		b.Queue(`WITH gone AS (DELETE FROM group_states WHERE group_key = $1 AND version = $2 RETURNING group_key)
-			DELETE FROM groups g USING gone WHERE g.group_key = gone.group_key`, key, version).Exec(func(tag pgconn.CommandTag) error {
+		b.Queue(`SELECT FROM group_states WHERE group_key = $1 FOR UPDATE`, key)
+		b.Queue(`WITH gone AS (
+				DELETE FROM group_states WHERE group_key = $1 AND version = $2
+				AND NOT ($3 AND EXISTS (SELECT FROM group_offsets WHERE group_key = $1)) RETURNING group_key
+			)
+			DELETE FROM groups g USING gone WHERE g.group_key = gone.group_key`, key, version, unused).Exec(func(tag pgconn.CommandTag) error {
 			deleted = tag.RowsAffected() == 1
 			return nil
 		})
@@ -205,9 +218,17 @@ func (s *Store) DeleteGroup(ctx context.Context, id string, version int64) error
 		}
 	})
 	if err == nil && !deleted {
-		err = describe(doing, fmt.Errorf("%w: it is no longer in version %d", metadata.ErrGroupVersion, version))
+		err = describe(doing, fmt.Errorf("%w: it is no longer in version %d%s", metadata.ErrGroupVersion, version, orUsed(unused)))
 	}
 	return err
+}
+
+// orUsed names the other reason for which a deletion is refused.
+func orUsed(unused bool) string {
+	if unused {
+		return ", or has offsets"
+	}
+	return ""
 }
 
 // ListGroups implements metadata.Groups.

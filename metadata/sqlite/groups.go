@@ -157,6 +157,24 @@ func (s *Store) DeleteGroup(ctx context.Context, id string, version int64) error
 	})
 }
 
+// DeleteUnusedGroup implements metadata.Groups.
+func (s *Store) DeleteUnusedGroup(ctx context.Context, id string, version int64) error {
+	return s.change(ctx, fmt.Sprintf("delete unused group %q", id), func(t *tx) error {
+		if err := t.wantVersion(id, max(version, 1)); err != nil {
+			return err
+		}
+		key := metadata.GroupKey(id)
+		var used bool
+		if err := t.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM group_offsets WHERE group_key = ?)`, key[:]).Scan(&used); err != nil {
+			return err
+		}
+		if used {
+			return fmt.Errorf("%w: it has offsets", metadata.ErrGroupVersion)
+		}
+		return t.deleteGroup(id)
+	})
+}
+
 func (t *tx) deleteGroup(id string) error {
 	key := metadata.GroupKey(id)
 	for _, table := range []string{"groups", "group_states", "group_offsets", "group_beats"} {
