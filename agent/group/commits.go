@@ -122,11 +122,15 @@ func (m *committer) transact(batch []*commit) error {
 		return err
 	}
 	began := time.Now()
-	written := 0
+	written, offsets := 0, 0
+	for _, k := range batch {
+		offsets += k.offsets
+	}
 	err = m.c.store.WriteOffsets(ctx, refs, func(now time.Time, groups []metadata.Group) (metadata.OffsetChanges, error) {
 		m.c.clock.read(now)
 		now = inState(now)
-		var all metadata.OffsetChanges
+		// The groups are locked until this is written.
+		all := metadata.OffsetChanges{Put: make([]metadata.Offset, 0, offsets)}
 		for _, k := range batch {
 			var g *machine.Group
 			stored := groups[index[k.group]]

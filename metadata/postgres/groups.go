@@ -284,5 +284,6 @@ func nullTime(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
-	return &t
+	set := t // the only thing to allocate
+	return &set
 }

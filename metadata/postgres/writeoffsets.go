@@ -39,7 +39,8 @@ func (s *Store) WriteOffsets(ctx context.Context, refs []metadata.GroupRef, deci
 
 // lockedGroups are the groups of one WriteOffsets, by their keys.
 type lockedGroups struct {
-	keys []uuid.UUID // in order, each once
+	keys []uuid.UUID    // in order, each once
+	at   map[string]int // where in keys a group is, by its ID
 	refs map[uuid.UUID]metadata.GroupRef
 	now  time.Time
 	// groups are those that exist; created those that this transaction entered.
@@ -48,7 +49,7 @@ type lockedGroups struct {
 }
 
 func newLockedGroups(refs []metadata.GroupRef) *lockedGroups {
-	l := &lockedGroups{refs: map[uuid.UUID]metadata.GroupRef{}, groups: map[uuid.UUID]metadata.Group{}, created: map[uuid.UUID]bool{}}
+	l := &lockedGroups{at: map[string]int{}, refs: map[uuid.UUID]metadata.GroupRef{}, groups: map[uuid.UUID]metadata.Group{}, created: map[uuid.UUID]bool{}}
 	for _, ref := range refs {
 		key := metadata.GroupKey(ref.ID)
 		if other, twice := l.refs[key]; !twice {
@@ -64,6 +65,9 @@ func newLockedGroups(refs []metadata.GroupRef) *lockedGroups {
 		l.refs[key] = ref
 	}
 	slices.SortFunc(l.keys, compareKeys)
+	for i, key := range l.keys {
+		l.at[l.refs[key].ID] = i
+	}
 	return l
 }
 
@@ -127,26 +131,29 @@ func (l *lockedGroups) inOrder(refs []metadata.GroupRef) ([]metadata.Group, erro
 }
 
 // write queues the changes, sorted by key like all others do. A group that was
-// entered for nothing goes again.
+// entered for nothing goes again. All the while the groups are locked.
 func (l *lockedGroups) write(b *pgx.Batch, changes metadata.OffsetChanges) error {
-	puts, deletes := map[offsetKey]metadata.Offset{}, map[offsetKey]metadata.OffsetKey{}
-	for _, o := range changes.Put {
-		key := newOffsetKey(o.GroupID, o.Partition)
-		if _, exists := l.groups[key.group]; !exists {
-			return fmt.Errorf("an offset of group %q, which is not among those locked", o.GroupID)
-		}
-		delete(l.created, key.group)
-		puts[key] = o
+	deletes, err := l.sorted(len(changes.Delete), func(i int) (string, metadata.PartitionID) {
+		return changes.Delete[i].GroupID, changes.Delete[i].Partition
+	})
+	if err != nil {
+		return err
 	}
-	for _, o := range changes.Delete {
-		key := newOffsetKey(o.GroupID, o.Partition)
-		if _, asked := l.refs[key.group]; !asked {
-			return fmt.Errorf("an offset of group %q, which is not among those locked", o.GroupID)
-		}
-		deletes[key] = o
+	puts, err := l.sorted(len(changes.Put), func(i int) (string, metadata.PartitionID) {
+		return changes.Put[i].GroupID, changes.Put[i].Partition
+	})
+	if err != nil {
+		return err
 	}
-	queueDeletes(b, deletes)
-	queuePuts(b, puts, l.now)
+	for _, p := range puts {
+		key := l.keys[p.group]
+		if _, exists := l.groups[key]; !exists {
+			return fmt.Errorf("an offset of group %q, which does not exist", l.refs[key].ID)
+		}
+		delete(l.created, key)
+	}
+	l.queueDeletes(b, deletes, changes.Delete)
+	l.queuePuts(b, puts, changes.Put)
 	if b.Len() == 0 || len(l.created) == 0 {
 		return nil
 	}
@@ -160,15 +167,48 @@ func (l *lockedGroups) write(b *pgx.Batch, changes metadata.OffsetChanges) error
 	return nil
 }
 
-func queueDeletes(b *pgx.Batch, deletes map[offsetKey]metadata.OffsetKey) {
-	if len(deletes) == 0 {
+// change is where a change goes, and which of them it is.
+type change struct {
+	group     int // in keys
+	partition metadata.PartitionID
+	i         int
+}
+
+// sorted returns n changes by their keys; of several with one key the last.
+func (l *lockedGroups) sorted(n int, key func(i int) (string, metadata.PartitionID)) ([]change, error) {
+	sorted := make([]change, n)
+	for i := range sorted {
+		id, partition := key(i)
+		at, asked := l.at[id]
+		if !asked {
+			return nil, fmt.Errorf("an offset of group %q, which is not among those locked", id)
+		}
+		sorted[i] = change{at, partition, i}
+	}
+	// The later goes first, and is the one that is kept.
+	slices.SortFunc(sorted, func(a, b change) int {
+		return cmp.Or(a.group-b.group, int(a.partition)-int(b.partition), b.i-a.i)
+	})
+	return slices.CompactFunc(sorted, func(a, b change) bool { return a.group == b.group && a.partition == b.partition }), nil
+}
+
+// arrays are the keys of the changes.
+func (l *lockedGroups) arrays(changes []change) (groups []pgtype.UUID, partitions []int32) {
+	groups, partitions = make([]pgtype.UUID, len(changes)), make([]int32, len(changes))
+	for i, c := range changes {
+		groups[i], partitions[i] = pgtype.UUID{Bytes: l.keys[c.group], Valid: true}, int32(c.partition)
+	}
+	return groups, partitions
+}
+
+func (l *lockedGroups) queueDeletes(b *pgx.Batch, changes []change, deletes []metadata.OffsetKey) {
+	if len(changes) == 0 {
 		return
 	}
-	keys := sortedKeys(deletes)
-	groups, partitions := keyArrays(keys)
-	committed := make([]*time.Time, len(keys))
-	for i, key := range keys {
-		committed[i] = nullTime(deletes[key].CommittedAt)
+	groups, partitions := l.arrays(changes)
+	committed := make([]*time.Time, len(changes))
+	for i, c := range changes {
+		committed[i] = nullTime(deletes[c.i].CommittedAt)
 	}
 	b.Queue(`DELETE FROM group_offsets o
 		USING (SELECT unnest($1::uuid[]) AS group_key, unnest($2::int4[]) AS partition_id, unnest($3::timestamptz[]) AS committed_at) v
@@ -176,51 +216,21 @@ func queueDeletes(b *pgx.Batch, deletes map[offsetKey]metadata.OffsetKey) {
 		groups, partitions, committed)
 }
 
-func queuePuts(b *pgx.Batch, puts map[offsetKey]metadata.Offset, now time.Time) {
-	if len(puts) == 0 {
+func (l *lockedGroups) queuePuts(b *pgx.Batch, changes []change, puts []metadata.Offset) {
+	if len(changes) == 0 {
 		return
 	}
-	keys := sortedKeys(puts)
-	groups, partitions := keyArrays(keys)
-	offsets, epochs, expire, texts := make([]int64, len(keys)), make([]int32, len(keys)), make([]*time.Time, len(keys)), make([][]byte, len(keys))
-	for i, key := range keys {
-		o := puts[key]
+	groups, partitions := l.arrays(changes)
+	offsets, epochs, expire, texts := make([]int64, len(changes)), make([]int32, len(changes)), make([]*time.Time, len(changes)), make([][]byte, len(changes))
+	for i, c := range changes {
+		o := &puts[c.i]
 		offsets[i], epochs[i], expire[i], texts[i] = o.Offset, o.LeaderEpoch, nullTime(o.ExpireAt), []byte(o.Metadata)
 	}
 	b.Queue(`INSERT INTO group_offsets (group_key, partition_id, committed_offset, leader_epoch, expire_at, metadata, committed_at)
 		SELECT unnest($1::uuid[]), unnest($2::int4[]), unnest($3::int8[]), unnest($4::int4[]), unnest($5::timestamptz[]), unnest($6::bytea[]), $7::timestamptz
 		ON CONFLICT (group_key, partition_id) DO UPDATE SET committed_offset = excluded.committed_offset, leader_epoch = excluded.leader_epoch,
 			expire_at = excluded.expire_at, metadata = excluded.metadata, committed_at = excluded.committed_at`,
-		groups, partitions, offsets, epochs, expire, texts, now)
-}
-
-// offsetKey names a row of group_offsets.
-type offsetKey struct {
-	group     uuid.UUID
-	partition metadata.PartitionID
-}
-
-func newOffsetKey(id string, partition metadata.PartitionID) offsetKey {
-	return offsetKey{metadata.GroupKey(id), partition}
-}
-
-func sortedKeys[V any](rows map[offsetKey]V) []offsetKey {
-	keys := make([]offsetKey, 0, len(rows))
-	for key := range rows {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(a, b offsetKey) int {
-		return cmp.Or(compareKeys(a.group, b.group), cmp.Compare(a.partition, b.partition))
-	})
-	return keys
+		groups, partitions, offsets, epochs, expire, texts, l.now)
 }
 
 func compareKeys(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }
-
-func keyArrays(keys []offsetKey) (groups []pgtype.UUID, partitions []int32) {
-	groups, partitions = make([]pgtype.UUID, len(keys)), make([]int32, len(keys))
-	for i, key := range keys {
-		groups[i], partitions[i] = pgtype.UUID{Bytes: key.group, Valid: true}, int32(key.partition)
-	}
-	return groups, partitions
-}
