@@ -230,14 +230,14 @@ func (c *Coordinator) finish(l *local, g *machine.Group, calls []*call, answers 
 		}
 	}
 	l.release(g)
-	if len(wait) == 0 {
-		return
-	}
 	l.park(wait)
-	if c.isDraining() { // which began meanwhile
+	if c.isDraining() { // which began meanwhile, and didn't see calls that were in our hands
 		for _, k := range l.unpark() {
 			k.answer(k.refuse(kerr.NotCoordinator.Code))
 		}
+		return
+	}
+	if len(wait) == 0 {
 		return
 	}
 	select {

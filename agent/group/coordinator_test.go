@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/wadi-log/wadi/agent/group/machine"
 	"github.com/wadi-log/wadi/metadata"
 )
 
@@ -261,6 +263,35 @@ func TestDrainSendsWaitingMembersElsewhere(t *testing.T) {
 	first.joined(first.joinStart(a, nil)())
 	if resp := second.joined(again()); resp.ErrorCode != 0 || resp.Generation != 2 {
 		t.Errorf("at the other agent the join was answered %+v", resp)
+	}
+}
+
+// TestDrainWhileWaitingMembersAreLookedAt: the worker has just taken the parked
+// calls out, to see whether a new state answers them.
+func TestDrainWhileWaitingMembersAreLookedAt(t *testing.T) {
+	f := newFleet(t, nil)
+	a := f.agent()
+	looking, drained := make(chan struct{}), make(chan struct{})
+	var looks atomic.Int32
+	k := &call{
+		apply: func(*machine.Group, machine.Env) kmsg.Response { return nil },
+		later: func(*machine.Group) kmsg.Response {
+			if looks.Add(1) == 2 { // the first one was before it was parked
+				close(looking)
+				<-drained
+			}
+			return nil
+		},
+		refuse: func(code int16) kmsg.Response { return &kmsg.JoinGroupResponse{ErrorCode: code} },
+	}
+	wait := a.begin(t.Context(), "g", nil, k)
+	f.eventually("the call waits", func() bool { return a.parked() == 1 })
+	a.claim("g")
+	<-looking
+	a.Drain()
+	close(drained)
+	if resp := wait(); codeOf(resp) != kerr.NotCoordinator.Code {
+		t.Errorf("the parked call is answered %v", kerr.ErrorForCode(codeOf(resp)))
 	}
 }
 
