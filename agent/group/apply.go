@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -36,13 +37,29 @@ func (c *Coordinator) work(l *local) {
 			c.forget(l)
 			return
 		}
-		if !woken {
-			calls = c.heartbeats(l, calls)
-		}
-		if len(calls) > 0 || woken {
-			c.apply(l, calls, claimed)
-		}
+		c.deal(l, calls, woken, claimed)
 	}
+}
+
+// deal answers calls, or parks them. A panic is a bug of ours, which must not cost
+// the process: those of the calls that have no answer yet are refused.
+func (c *Coordinator) deal(l *local, calls []*call, woken, claimed bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.refuse(l, calls, panicked(p))
+		}
+	}()
+	if !woken {
+		calls = c.heartbeats(l, calls)
+	}
+	if len(calls) > 0 || woken {
+		c.apply(l, calls, claimed)
+	}
+}
+
+// panicked makes an error of a panic, with where it was.
+func panicked(p any) error {
+	return fmt.Errorf("internal error, please report this: %v\n%s", p, debug.Stack())
 }
 
 // heartbeats answers those of the calls that may be answered from the copy at

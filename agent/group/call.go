@@ -30,8 +30,13 @@ type call struct {
 	abandoned atomic.Bool
 }
 
-// answer gives the call its answer, once.
-func (k *call) answer(resp kmsg.Response) { k.reply <- resp }
+// answer gives the call its answer, unless it has one.
+func (k *call) answer(resp kmsg.Response) {
+	select {
+	case k.reply <- resp:
+	default:
+	}
+}
 
 // begin hands the call to its group. The returned function waits for the answer; it
 // returns nil when the client left before there was one (gone is closed), or ctx ended.

@@ -136,7 +136,8 @@ func (m *committer) transact(batch []*commit) error {
 			stored := groups[index[k.group]]
 			// A state that can't be decoded is no reason to fail other groups' commits.
 			if g, k.failed = m.groupOf(stored); k.failed == nil {
-				changes := k.decide(g, stored.Version != 0, m.c.envAt(k.group, now, topics))
+				var changes metadata.OffsetChanges
+				changes, k.failed = k.decided(g, stored.Version != 0, m.c.envAt(k.group, now, topics))
 				all.Put, all.Delete = append(all.Put, changes.Put...), append(all.Delete, changes.Delete...)
 			}
 		}
@@ -147,6 +148,16 @@ func (m *committer) transact(batch []*commit) error {
 		m.c.metrics.committed(written, len(batch), time.Since(began))
 	}
 	return err
+}
+
+// decided is decide, whose panic fails this commit alone.
+func (k *commit) decided(g *machine.Group, exists bool, env machine.Env) (changes metadata.OffsetChanges, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+	}()
+	return k.decide(g, exists, env), nil
 }
 
 // refs names each group of the batch once; index says where.

@@ -295,6 +295,33 @@ func TestDrainWhileWaitingMembersAreLookedAt(t *testing.T) {
 	}
 }
 
+// TestPanicCostsNobodyElse: what goes wrong with one request ends neither the
+// agent nor the group, and each request that met it has an answer.
+func TestPanicCostsNobodyElse(t *testing.T) {
+	f := newFleet(t, nil)
+	a := f.agent()
+	c := f.stable(a, "g")
+	refuse := func(code int16) kmsg.Response { return &kmsg.HeartbeatResponse{ErrorCode: code} }
+	for _, k := range []*call{
+		{refuse: refuse, apply: func(*machine.Group, machine.Env) kmsg.Response { panic("a bug") }},
+		{refuse: refuse, quick: func(*machine.Group, machine.Env) kmsg.Response { panic("a bug") }, apply: func(*machine.Group, machine.Env) kmsg.Response { panic("a bug") }},
+		{refuse: refuse, apply: func(*machine.Group, machine.Env) kmsg.Response { return nil }, later: func(*machine.Group) kmsg.Response { panic("a bug") }},
+	} {
+		if resp := a.begin(t.Context(), "g", nil, k)(); codeOf(resp) != kerr.UnknownServerError.Code {
+			t.Errorf("answered %v", kerr.ErrorForCode(codeOf(resp)))
+		}
+	}
+	if err := a.commits.write(&commit{group: "g", decide: func(*machine.Group, bool, machine.Env) metadata.OffsetChanges { panic("a bug") }}); err == nil {
+		t.Error("a commit that panics succeeds")
+	}
+	if code := c.heartbeat(a); code != 0 {
+		t.Errorf("after that a heartbeat is answered %v", kerr.ErrorForCode(code))
+	}
+	if codes := c.commit(a, 1); !slices.Equal(codes, []int16{0}) {
+		t.Errorf("after that a commit is answered %v", codes)
+	}
+}
+
 func TestCommitIsFencedByGeneration(t *testing.T) {
 	f := newFleet(t, nil)
 	a, b := f.agent(), f.agent()
