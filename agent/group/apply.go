@@ -246,6 +246,7 @@ func (c *Coordinator) finish(l *local, g *machine.Group, calls []*call, answers 
 			wait = append(wait, k)
 		}
 	}
+	l.retain(g, env.Now)
 	l.release(g)
 	l.park(wait)
 	if c.isDraining() { // which began meanwhile, and didn't see calls that were in our hands

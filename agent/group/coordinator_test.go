@@ -409,6 +409,30 @@ func TestCommitWhoseReplyIsLostIsToldToTryAgain(t *testing.T) {
 	}
 }
 
+// TestMembersThatLeftAreForgotten: a client that joins and leaves all the time
+// takes no memory, and no room in the notes of who is alive.
+func TestMembersThatLeftAreForgotten(t *testing.T) {
+	f := newFleet(t, nil)
+	a := f.agent()
+	for range 20 {
+		c := f.stable(a, "g")
+		if code := c.heartbeat(a); code != 0 {
+			t.Fatal(kerr.ErrorForCode(code))
+		}
+		leave := kmsg.NewPtrLeaveGroupRequest()
+		leave.SetVersion(1)
+		leave.Group, leave.MemberID = "g", c.id
+		if resp := a.LeaveGroup(t.Context(), software, leave); resp.ErrorCode != 0 {
+			t.Fatalf("leave: %+v", resp)
+		}
+	}
+	l := a.enter("g")
+	defer l.mu.Unlock()
+	if len(l.heard) > 0 {
+		t.Errorf("%d members are remembered, and none is left", len(l.heard))
+	}
+}
+
 func TestDeleteGroups(t *testing.T) {
 	f := newFleet(t, nil)
 	a, b := f.agent(), f.agent()

@@ -178,8 +178,24 @@ func (l *local) newest(d time.Duration) (stateCopy, bool) {
 func (l *local) hear(member string, at time.Time, timeout time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.hearLocked(member, at, timeout)
+}
+
+func (l *local) hearLocked(member string, at time.Time, timeout time.Duration) {
 	l.heard[member] = beat{at, timeout}
 	l.unnoted = true
+}
+
+// retain forgets whom we heard of and who is no member of the group as it was then:
+// members may come and go by the thousand before their sessions end.
+func (l *local) retain(g *machine.Group, then time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for member, b := range l.heard {
+		if _, ok := g.SessionTimeout(member); !ok && !b.at.After(then) {
+			delete(l.heard, member)
+		}
+	}
 }
 
 // members returns when we heard of whom.

@@ -65,8 +65,8 @@ func (c *Coordinator) OffsetCommit(ctx context.Context, client protocol.Client, 
 	case timeout > 0:
 		// Who commits is alive.
 		l := c.enter(req.Group)
+		l.hearLocked(req.MemberID, c.clock.now(), timeout)
 		l.mu.Unlock()
-		l.hear(req.MemberID, c.clock.now(), timeout)
 	}
 	for _, o := range offsets {
 		o.slot.ErrorCode = code
