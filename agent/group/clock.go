@@ -57,7 +57,7 @@ func (c *clock) good(heardThrough time.Time) {
 	defer c.mu.Unlock()
 	c.heardThrough = inState(heardThrough)
 	now := time.Now()
-	if c.lastGood.IsZero() || now.Sub(c.lastGood) > interruption {
+	if c.cutOffLocked() {
 		// After an outage nobody can have been heard of: all members get a session
 		// anew, as they do when Kafka's coordinator moves.
 		c.uninterrupted = c.nowLocked()
@@ -65,23 +65,19 @@ func (c *clock) good(heardThrough time.Time) {
 	c.lastGood = now
 }
 
-// lag is how long before now it was that all agents had told whom they heard of.
-func (c *clock) lag(now time.Time) time.Duration {
+// hearing tells since when (by the store's clock) this agent could hear of all members
+// without interruption, and how long before now it was that all agents had
+// told whom they heard of. While it is cut off everybody gets a session anew: since is now, and there is no lag.
+func (c *clock) hearing(now time.Time) (since time.Time, lag time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.heardThrough.IsZero() {
-		return 0 // since tells that nobody can have been heard of
+	if c.cutOffLocked() {
+		return c.nowLocked(), 0
 	}
-	return max(now.Sub(c.heardThrough), 0)
+	return c.uninterrupted, max(now.Sub(c.heardThrough), 0)
 }
 
-// since is the store's time since when this agent could hear of all members
-// without interruption; now, when it can't at the moment.
-func (c *clock) since() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.lastGood.IsZero() || time.Since(c.lastGood) > interruption {
-		return c.nowLocked()
-	}
-	return c.uninterrupted
+// cutOffLocked tells that nobody can be heard of at the moment.
+func (c *clock) cutOffLocked() bool {
+	return c.lastGood.IsZero() || time.Since(c.lastGood) > interruption
 }

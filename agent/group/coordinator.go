@@ -153,5 +153,6 @@ func (c *Coordinator) env(ctx context.Context, group string, now time.Time) (mac
 }
 
 func (c *Coordinator) envAt(group string, now time.Time, topics *view) machine.Env {
-	return machine.Env{Now: now, Since: c.clock.since(), Lag: c.clock.lag(now), Limits: c.settings.Limits(group), Topics: topics}
+	since, lag := c.clock.hearing(now)
+	return machine.Env{Now: now, Since: since, Lag: lag, Limits: c.settings.Limits(group), Topics: topics}
 }
