@@ -134,13 +134,14 @@ func (c *Coordinator) applyOnce(ctx context.Context, l *local, calls []*call, cl
 	}
 	version := before.version
 	if !bytes.Equal(after.State, before.stored.State) {
+		// What is stored from now on is the newest as of now: nobody knows how long it was when the reply comes.
+		asked = time.Now()
 		if version, err = c.storeGroup(ctx, l.id, before.version, after); err != nil {
 			if errors.Is(err, metadata.ErrGroupVersion) {
 				return false, nil
 			}
 			return false, err
 		}
-		asked = time.Now()
 	} else if claimed && version != 0 {
 		if err := c.store.DeferGroup(ctx, l.id, version, after.Due); err != nil {
 			return false, err

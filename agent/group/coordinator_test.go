@@ -91,6 +91,27 @@ func TestHeartbeatsWriteNothing(t *testing.T) {
 	}
 }
 
+// TestCopyIsAsOldAsItsStoreBegan: how long the reply took, another agent had to store the next state.
+func TestCopyIsAsOldAsItsStoreBegan(t *testing.T) {
+	f := newFleet(t, nil)
+	a := f.agent()
+	a.stop() // nobody looks for a newer state
+	<-a.done
+	var stored time.Time
+	a.spy.disturb(nil, func(kind string) error {
+		if kind == "store" {
+			stored = time.Now()
+		}
+		return nil
+	})
+	f.stable(a, "g")
+	l := a.enter("g")
+	defer l.mu.Unlock()
+	if l.checked.After(stored) {
+		t.Errorf("the copy counts as the newest %v after it was stored", l.checked.Sub(stored))
+	}
+}
+
 // TestErrorsAreNeverToldFromAnOldCopy: the agent's copy of the group is a
 // generation behind; the heartbeat of a member that knows better is well.
 func TestErrorsAreNeverToldFromAnOldCopy(t *testing.T) {
