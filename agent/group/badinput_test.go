@@ -108,6 +108,7 @@ func TestBadInputGetsKafkasCodes(t *testing.T) {
 
 		{"join with a group ID of 32 KiB", joinRequest(5, largestID, ""), kerr.MemberIDRequired},
 		{"heartbeat with a group ID of 32 KiB", heartbeat(largestID, "m", 1), kerr.UnknownMemberID},
+		{"commit by hand", commit("by hand", "", -1, nil), nil},
 		{"commit with a group ID of 32 KiB", commit(largestID, "", -1, nil), nil},
 		{"a group ID that is no text", commit("\x00\xff\xfe", "", -1, nil), nil},
 		{"metadata that is no text", commit("odd", "", -1, &[]string{"\x00\xff"}[0]), nil},
@@ -122,6 +123,10 @@ func TestBadInputGetsKafkasCodes(t *testing.T) {
 		{"commit as an unknown member", commit("live", "nobody", 1, nil), kerr.UnknownMemberID},
 		{"commit without a member to a group with members", commit("live", "", -1, nil), kerr.UnknownMemberID},
 		{"commit in an unknown group as if it were known", commit("nowhere", "nobody", 1, nil), kerr.IllegalGeneration},
+
+		{"commit in a generation of a group that never had one", commit("by hand", "nobody", 1, nil), kerr.UnknownMemberID},
+		{"delete offsets without a group", &kmsg.OffsetDeleteRequest{}, kerr.InvalidGroupID},
+		{"delete offsets of an unknown group", &kmsg.OffsetDeleteRequest{Group: "nowhere"}, kerr.GroupIDNotFound},
 
 		{"heartbeat of a stale generation", heartbeat("live", member.id, 0), kerr.IllegalGeneration},
 		{"heartbeat of a generation to come", heartbeat("live", member.id, 2), kerr.IllegalGeneration},
@@ -146,6 +151,8 @@ func TestBadInputGetsKafkasCodes(t *testing.T) {
 			code := codeOf(resp)
 			switch r := resp.(type) {
 			case *kmsg.LeaveGroupResponse:
+				code = r.ErrorCode
+			case *kmsg.OffsetDeleteResponse:
 				code = r.ErrorCode
 			case *kmsg.OffsetCommitResponse:
 				code = r.Topics[0].Partitions[0].ErrorCode

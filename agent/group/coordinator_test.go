@@ -453,6 +453,25 @@ func TestMembersThatLeftAreForgotten(t *testing.T) {
 	}
 }
 
+// TestOperationsOnGroupsThatDoNotExist: they are told of wherever there is no error, as in Kafka.
+func TestOperationsOnGroupsThatDoNotExist(t *testing.T) {
+	f := newFleet(t, nil)
+	a := f.agent()
+	f.stable(a, "g")
+	for version, want := range map[int16]int32{5: groupOperations, 6: -1 << 31} {
+		req := kmsg.NewPtrDescribeGroupsRequest()
+		req.SetVersion(version)
+		req.Groups, req.IncludeAuthorizedOperations = []string{"nowhere", "g"}, true
+		resp := a.DescribeGroups(t.Context(), software, req)
+		if got := resp.Groups[0]; got.State != "Dead" || got.AuthorizedOperations != want {
+			t.Errorf("version %d: %+v", version, got)
+		}
+		if got := resp.Groups[1]; got.State != "Stable" || got.AuthorizedOperations != groupOperations {
+			t.Errorf("version %d: %+v", version, got)
+		}
+	}
+}
+
 func TestDeleteGroups(t *testing.T) {
 	f := newFleet(t, nil)
 	a, b := f.agent(), f.agent()

@@ -43,9 +43,9 @@ func (c *Coordinator) DescribeGroups(ctx context.Context, _ protocol.Client, req
 			}
 		default:
 			group = groups[i].group.DescribeClassic(req.Version)
-			if req.IncludeAuthorizedOperations && group.ErrorCode == 0 {
-				group.AuthorizedOperations = groupOperations
-			}
+		}
+		if req.IncludeAuthorizedOperations && group.ErrorCode == 0 {
+			group.AuthorizedOperations = groupOperations
 		}
 		group.Group = id
 		resp.Groups = append(resp.Groups, group)

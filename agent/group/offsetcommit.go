@@ -35,8 +35,11 @@ func (c *Coordinator) OffsetCommit(ctx context.Context, client protocol.Client, 
 		// Who names no generation assigns its partitions by hand, whatever it calls itself.
 		create:  req.Generation < 0,
 		offsets: len(offsets),
-		decide: func(g *machine.Group, _ bool, env machine.Env) metadata.OffsetChanges {
+		decide: func(g *machine.Group, exists bool, env machine.Env) metadata.OffsetChanges {
 			why = g.CheckCommit(env, req.MemberID, req.InstanceID, req.Generation, req.Version)
+			if why != nil && exists && g.Classic == nil && g.Consumer == nil {
+				why = kerr.UnknownMemberID // in a group that is used for its offsets only
+			}
 			if why != nil {
 				return metadata.OffsetChanges{}
 			}

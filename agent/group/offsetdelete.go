@@ -19,6 +19,10 @@ import (
 // OffsetDelete deletes committed offsets of topics that the group doesn't read at present.
 func (c *Coordinator) OffsetDelete(ctx context.Context, _ protocol.Client, req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDeleteResponse {
 	resp := req.ResponseKind().(*kmsg.OffsetDeleteResponse)
+	if req.Group == "" {
+		resp.ErrorCode = kerr.InvalidGroupID.Code
+		return resp
+	}
 	names := make([]string, len(req.Topics))
 	for i, t := range req.Topics {
 		names[i] = t.Topic
