@@ -217,7 +217,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		a.fetcher,
 		cluster.New(a.catalog, a.membership, a.broker, clusterID, a.log),
 		a.groups,
-		admin.New(a.catalog, a.membership, a.settings, a.brokerFacts(), a.log),
+		admin.New(a.catalog, records{a.store, tail, a.follower}, a.membership, a.settings, a.brokerFacts(), a.log),
 	), budget, server.NewMetrics(reg, budget), a.log)
 	a.http = newHTTP(a.ready, reg)
 	return nil

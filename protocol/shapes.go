@@ -67,6 +67,8 @@ var (
 
 	deleteTopicsShape = shape{listOf(str).until(5), array(str, uuid).since(6), int32s}
 
+	deleteRecordsShape = shape{array(str, array(int32s, int64s)), int32s}
+
 	initProducerIDShape = shape{str, int32s, int64s.since(3), int16s.since(3)}
 
 	offsetForLeaderEpochShape = shape{

@@ -49,6 +49,7 @@ var table = []api{
 	{VersionRange{Key: keyApiVersions, Min: 0, Max: 4, Advertised: 0, Name: "ApiVersions"}, apiVersionsShape},
 	{VersionRange{Key: 19, Min: 2, Max: 7, Advertised: 2, Name: "CreateTopics"}, createTopicsShape},
 	{VersionRange{Key: 20, Min: 1, Max: 6, Advertised: 1, Name: "DeleteTopics"}, deleteTopicsShape},
+	{VersionRange{Key: 21, Min: 0, Max: 2, Advertised: 0, Name: "DeleteRecords"}, deleteRecordsShape},
 	{VersionRange{Key: 22, Min: 0, Max: 5, Advertised: 0, Name: "InitProducerId"}, initProducerIDShape},
 	{VersionRange{Key: 23, Min: 2, Max: 4, Advertised: 2, Name: "OffsetForLeaderEpoch"}, offsetForLeaderEpochShape},
 	{VersionRange{Key: 32, Min: 1, Max: 4, Advertised: 1, Name: "DescribeConfigs"}, describeConfigsShape},

@@ -27,6 +27,7 @@ func TestVersionsAreThoseOfKafka(t *testing.T) {
 		{18, 0, 4, 0, "ApiVersions"},
 		{19, 2, 7, 2, "CreateTopics"},
 		{20, 1, 6, 1, "DeleteTopics"},
+		{21, 0, 2, 0, "DeleteRecords"},
 		{22, 0, 5, 0, "InitProducerId"},
 		{23, 2, 4, 2, "OffsetForLeaderEpoch"},
 		{32, 1, 4, 1, "DescribeConfigs"},

@@ -1,5 +1,5 @@
 // Package admin answers the APIs that create, change and describe topics and
-// configs: CreateTopics, DeleteTopics, CreatePartitions, DescribeConfigs,
+// configs: CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords, DescribeConfigs,
 // AlterConfigs and IncrementalAlterConfigs.
 //
 // What it guarantees:
@@ -57,6 +57,12 @@ type Topics interface {
 	AlterTopicConfigs(ctx context.Context, id uuid.UUID, edit metadata.ConfigEdit) (metadata.Topic, error)
 }
 
+// Records is what these APIs ask of the records and producers in partitions: see
+// metadata.Records and metadata.Producers.
+type Records interface {
+	DeleteRecords(ctx context.Context, deletions []metadata.RecordsDeletion) (metadata.RecordsDeleted, error)
+}
+
 // Settings is what is set over the wire on everything but topics.
 type Settings interface {
 	// Broker is what this agent works by, BrokerOf what another does. Don't change it.
@@ -82,6 +88,7 @@ type Agents interface {
 // Admin answers the APIs.
 type Admin struct {
 	topics   Topics
+	records  Records
 	agents   Agents
 	settings Settings
 	facts    map[string]string
@@ -91,8 +98,8 @@ type Admin struct {
 // New makes the handlers. The facts are what the broker configs that can't be set
 // report of this agent (listeners, log.dirs, max.connections ...), besides those that the
 // register tells.
-func New(topics Topics, agents Agents, settings Settings, facts map[string]string, log *slog.Logger) *Admin {
-	return &Admin{topics: topics, agents: agents, settings: settings, facts: facts, log: log}
+func New(topics Topics, records Records, agents Agents, settings Settings, facts map[string]string, log *slog.Logger) *Admin {
+	return &Admin{topics: topics, records: records, agents: agents, settings: settings, facts: facts, log: log}
 }
 
 const (
@@ -126,14 +133,19 @@ func refuse(e *kerr.Error, format string, args ...any) *refusal {
 // refused turns an error into a refusal. Messages of stores stay here: they
 // may name hosts and users.
 func (a *Admin) refused(doing, item string, err error) *refusal {
+	a.report(doing, item, err)
 	code := errcode.OfController(err)
+	return &refusal{code: code, message: kerr.TypedErrorForCode(code).Description}
+}
+
+// report logs an error that an operator can act on, as those of clients are not.
+func (a *Admin) report(doing, item string, err error) {
 	switch {
 	case !errcode.Known(err):
 		a.log.Error("an admin request failed", "doing", doing, "item", item, "error", err)
 	case errors.Is(err, metadata.ErrUnavailable), errors.Is(err, metadata.ErrOutcomeUnknown):
 		a.log.Warn("the metadata store failed an admin request; its client is told to retry", "doing", doing, "item", item, "error", err)
 	}
-	return &refusal{code: code, message: kerr.TypedErrorForCode(code).Description}
 }
 
 // checkReplicas checks the replicas of manually assigned partitions. They must be

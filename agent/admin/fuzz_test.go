@@ -62,6 +62,10 @@ func FuzzCreatePartitions(f *testing.F) {
 	fuzz(f, newFuzzAdmin(f).CreatePartitions, req)
 }
 
+func FuzzDeleteRecords(f *testing.F) {
+	fuzz(f, newFuzzAdmin(f).DeleteRecords, deletionRequest(0, offsetOf{"t", 0, -1}, offsetOf{"u", 0, 5}, offsetOf{"t", 9, 0}, offsetOf{"", 0, 0}))
+}
+
 func FuzzDescribeConfigs(f *testing.F) {
 	fuzz(f, newFuzzAdmin(f).DescribeConfigs, describeRequest(topicResource, "t", "retention.ms"), describeRequest(brokerResource, "1"), describeRequest(loggerResource, "2"))
 }

@@ -98,6 +98,13 @@ func (d *direct) AlterTopicConfigs(ctx context.Context, id uuid.UUID, edit metad
 	return d.Store.AlterTopicConfigs(ctx, id, edit)
 }
 
+func (d *direct) DeleteRecords(ctx context.Context, deletions []metadata.RecordsDeletion) (metadata.RecordsDeleted, error) {
+	if d.change != nil {
+		return metadata.RecordsDeleted{}, d.change
+	}
+	return d.Store.DeleteRecords(ctx, deletions)
+}
+
 // uncached is the settings of broker 1, read from a real store at each use.
 type uncached struct {
 	*direct
@@ -178,7 +185,7 @@ func newTestAdmin(t testing.TB, settings map[string]string) (*Admin, *direct) {
 	agents := view{{NodeID: 1, Host: "one", Port: 9092, Zone: "a"}, {NodeID: 2, Host: "::1", Port: 9093}}
 	topics := &direct{Store: store}
 	over := &uncached{direct: topics, t: t, static: broker}
-	return New(topics, agents, over, map[string]string{"log.dirs": "s3://bucket"}, slog.New(slog.DiscardHandler)), topics
+	return New(topics, topics, agents, over, map[string]string{"log.dirs": "s3://bucket"}, slog.New(slog.DiscardHandler)), topics
 }
 
 func create(t testing.TB, store metadata.Topics, topic metadata.NewTopic) metadata.Topic {
@@ -224,6 +231,25 @@ func result(code int16, message *string) string {
 		text = fmt.Sprintf("%s: %s", text, *message)
 	}
 	return text
+}
+
+// write commits one batch of so many records to the partition, 10 bytes each, as the
+// producer (-1 for none) with its first sequence.
+func write(t testing.TB, store metadata.Log, partition metadata.PartitionID, records int32, producer int64, sequence int32) {
+	t.Helper()
+	id, err := uuid.NewV7()
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := metadata.Batch{Size: 10 * records, Records: records, MaxTimestamp: 1, ProducerID: producer, ProducerEpoch: 3, BaseSequence: sequence}
+	file := metadata.File{ID: id, Size: 1 << 10, Appends: []metadata.Append{{Partition: partition, StoredSize: batch.Size, Batches: []metadata.Batch{batch}}}}
+	result, err := store.CommitFiles(t.Context(), []metadata.File{file})
+	if err == nil {
+		err = result.Files[0].Outcomes[0][0].Err
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func ptr(s string) *string { return &s }

@@ -48,7 +48,7 @@ var (
 	metadataOf = transient{kerr.LeaderNotAvailable, kerr.LeaderNotAvailable}
 )
 
-// Of returns the code for an error in a Produce request's partition, 0 for nil.
+// Of returns the code for an error in a partition of what writes to it or changes it, 0 for nil: Produce, DeleteRecords.
 func Of(err error) int16 { return code(err, produce) }
 
 // OfFetch is [Of] for what reads partitions: Fetch, ListOffsets, OffsetForLeaderEpoch.
@@ -83,6 +83,7 @@ func code(err error, t transient) int16 {
 		{metadata.ErrTopicExists, kerr.TopicAlreadyExists},
 		{metadata.ErrUnknownTopic, kerr.UnknownTopicOrPartition},
 		{metadata.ErrUnknownPartition, kerr.UnknownTopicOrPartition},
+		{metadata.ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
 		{metadata.ErrPartitionCount, kerr.InvalidPartitions},
 		// The batch was not stored; sent again it comes in a new file.
 		{metadata.ErrFileTooOld, kerr.NotLeaderForPartition},

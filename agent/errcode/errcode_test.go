@@ -47,6 +47,7 @@ func TestCodes(t *testing.T) {
 		{metadata.ErrUnknownPartition, all(kerr.UnknownTopicOrPartition)},
 		{metadata.ErrTopicExists, all(kerr.TopicAlreadyExists)},
 		{metadata.ErrPartitionCount, all(kerr.InvalidPartitions)},
+		{metadata.ErrOffsetOutOfRange, all(kerr.OffsetOutOfRange)},
 		{metadata.ErrFileTooOld, all(kerr.NotLeaderForPartition)},
 		{metadata.ErrOutOfOrderSequence, all(kerr.OutOfOrderSequenceNumber)},
 		{metadata.ErrInvalidProducerEpoch, all(kerr.InvalidProducerEpoch)},
