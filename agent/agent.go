@@ -217,7 +217,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		a.fetcher,
 		cluster.New(a.catalog, a.membership, a.broker, clusterID, a.log),
 		a.groups,
-		admin.New(a.catalog, records{a.store, tail, a.follower}, a.membership, a.settings, a.brokerFacts(), a.log),
+		admin.New(a.catalog, records{a.store, tail, a.follower}, adminAgents{a.membership}, a.settings, a.store, a.brokerFacts(), a.log),
 	), budget, server.NewMetrics(reg, budget), a.log)
 	a.http = newHTTP(a.ready, reg)
 	return nil
@@ -233,15 +233,6 @@ func (a *Agent) committed(tail *fetch.Tail) produce.Committed {
 		if gap := tail.Apply(commits); gap {
 			a.follower.Kick()
 		}
-	}
-}
-
-// brokerFacts are the broker configs that tell what this agent is.
-func (a *Agent) brokerFacts() map[string]string {
-	return map[string]string{
-		"listeners":       "PLAINTEXT://" + a.KafkaAddr(),
-		"log.dirs":        redact(a.config.ObjectsURL()),
-		"max.connections": strconv.Itoa(a.config.MaxConnections),
 	}
 }
 

@@ -47,6 +47,17 @@ func handlers(p *produce.Handler, ids *produce.ProducerIDs, f *fetch.Fetcher, c 
 		int16(kmsg.DescribeConfigs):         server.Inline(a.DescribeConfigs),
 		int16(kmsg.AlterConfigs):            server.Inline(a.AlterConfigs),
 		int16(kmsg.IncrementalAlterConfigs): server.Inline(a.IncrementalAlterConfigs),
+
+		int16(kmsg.ListConfigResources):        server.Inline(a.ListConfigResources),
+		int16(kmsg.ElectLeaders):               server.Inline(a.ElectLeaders),
+		int16(kmsg.AlterPartitionAssignments):  server.Inline(a.AlterPartitionReassignments),
+		int16(kmsg.ListPartitionReassignments): server.Inline(a.ListPartitionReassignments),
+		int16(kmsg.DescribeQuorum):             server.Inline(a.DescribeQuorum),
+		int16(kmsg.UpdateFeatures):             server.Inline(a.UpdateFeatures),
+		int16(kmsg.DescribeACLs):               server.Inline(a.DescribeAcls),
+		int16(kmsg.CreateACLs):                 server.Inline(a.CreateAcls),
+		int16(kmsg.DeleteACLs):                 server.Inline(a.DeleteAcls),
+		int16(kmsg.DescribeClientQuotas):       server.Inline(a.DescribeClientQuotas),
 	}
 }
 

@@ -100,4 +100,24 @@ var (
 	describeClusterShape = shape{int8s, int8s.since(1), int8s.since(2)}
 
 	describeTopicPartitionsShape = shape{array(str), int32s, optional(str, int32s)}
+
+	describeACLsShape = shape{int8s, str, int8s.since(1), str, str, int8s, int8s}
+
+	createACLsShape = shape{array(int8s, str, int8s.since(1), str, str, int8s, int8s)}
+
+	deleteACLsShape = shape{array(int8s, str, int8s.since(1), str, str, int8s, int8s)}
+
+	electLeadersShape = shape{int8s.since(1), array(str, listOf(int32s)), int32s}
+
+	alterPartitionReassignmentsShape = shape{int32s, int8s.since(1), array(str, array(int32s, listOf(int32s)))}
+
+	listPartitionReassignmentsShape = shape{int32s, array(str, listOf(int32s))}
+
+	describeClientQuotasShape = shape{array(str, int8s, str), int8s}
+
+	describeQuorumShape = shape{array(str, array(int32s))}
+
+	updateFeaturesShape = shape{int32s, array(str, int16s, int8s.until(0), int8s.since(1)), int8s.since(1)}
+
+	listConfigResourcesShape = shape{listOf(int8s).since(1)}
 )

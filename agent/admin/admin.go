@@ -1,6 +1,6 @@
-// Package admin answers the APIs that create, change and describe topics and
-// configs: CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords, DescribeConfigs,
-// AlterConfigs and IncrementalAlterConfigs.
+// Package admin answers the APIs by which tools create, change and describe what there
+// is: topics and their records, configs, and much that a Kafka cluster has and this system
+// has not (replicas, elections, a quorum, ACLs, quotas), where the answer says so in Kafka's words.
 //
 // What it guarantees:
 //
@@ -11,8 +11,9 @@
 //   - Known configs without an effect here are kept and shown, unknown ones refused.
 //
 // There are no replicas: any replication factor of 1 or more and any assignment
-// to known brokers is accepted, and every topic is shown with one replica. So
-// tools that ask for three work, and what is shown is true.
+// to known brokers is accepted when a topic is made, and every topic is shown with one replica. So
+// tools that ask for three work, and what is shown is true. For the same reason a reassignment is
+// refused, since it would not show, and an election is never needed.
 //
 // Broker configs that Kafka lets change over the wire can be changed for one agent or
 // for all, and then act on all at once; the others are settings of the agents. Groups and client metrics
@@ -36,6 +37,7 @@ import (
 
 	"github.com/wadi-log/wadi/agent/errcode"
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/protocol"
 	"github.com/wadi-log/wadi/protocol/configs"
 )
 
@@ -83,6 +85,15 @@ type Settings interface {
 type Agents interface {
 	Alive() []metadata.Agent
 	Self() metadata.Agent
+	// Leader is the broker that the client is told to take for every partition,
+	// Controller the one that all are told to take for the controller.
+	Leader(client protocol.Client) metadata.Agent
+	Controller() metadata.Agent
+}
+
+// Feed tells how far the metadata store's log of changes goes.
+type Feed interface {
+	LastSeq(ctx context.Context) (int64, error)
 }
 
 // Admin answers the APIs.
@@ -91,6 +102,7 @@ type Admin struct {
 	records  Records
 	agents   Agents
 	settings Settings
+	feed     Feed
 	facts    map[string]string
 	log      *slog.Logger
 }
@@ -98,8 +110,8 @@ type Admin struct {
 // New makes the handlers. The facts are what the broker configs that can't be set
 // report of this agent (listeners, log.dirs, max.connections ...), besides those that the
 // register tells.
-func New(topics Topics, records Records, agents Agents, settings Settings, facts map[string]string, log *slog.Logger) *Admin {
-	return &Admin{topics: topics, records: records, agents: agents, settings: settings, facts: facts, log: log}
+func New(topics Topics, records Records, agents Agents, settings Settings, feed Feed, facts map[string]string, log *slog.Logger) *Admin {
+	return &Admin{topics: topics, records: records, agents: agents, settings: settings, feed: feed, facts: facts, log: log}
 }
 
 const (
@@ -146,6 +158,21 @@ func (a *Admin) report(doing, item string, err error) {
 	case errors.Is(err, metadata.ErrUnavailable), errors.Is(err, metadata.ErrOutcomeUnknown):
 		a.log.Warn("the metadata store failed an admin request; its client is told to retry", "doing", doing, "item", item, "error", err)
 	}
+}
+
+// existing returns a topic, or why it can't; unknown is a format for its name.
+func (a *Admin) existing(ctx context.Context, doing, name, unknown string) (metadata.Topic, *refusal) {
+	topic, err := metadata.Topic{}, error(metadata.ErrUnknownTopic)
+	if protocol.CheckTopicName(name) == nil {
+		topic, err = a.topics.TopicByName(ctx, name)
+	}
+	switch {
+	case errors.Is(err, metadata.ErrUnknownTopic):
+		return topic, refuse(kerr.UnknownTopicOrPartition, unknown, name)
+	case err != nil:
+		return topic, a.refused(doing, name, err)
+	}
+	return topic, nil
 }
 
 // checkReplicas checks the replicas of manually assigned partitions. They must be

@@ -83,3 +83,61 @@ func FuzzIncrementalAlterConfigs(f *testing.F) {
 		incrementRequest(resource{groupResource, "g"}, set("consumer.session.timeout.ms", "50000")),
 		incrementRequest(resource{clientResource, "m"}, set("match", "client_id=x.*"), add("metrics", "a.")))
 }
+
+func FuzzListConfigResources(f *testing.F) {
+	req := kmsg.NewPtrListConfigResourcesRequest()
+	req.ResourceTypes = []int8{2, 4, 8, 16, 32}
+	fuzz(f, newFuzzAdmin(f).ListConfigResources, req)
+}
+
+func FuzzElectLeaders(f *testing.F) {
+	req := kmsg.NewPtrElectLeadersRequest()
+	req.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: "t", Partitions: []int32{0, 7}}, {Topic: "none", Partitions: []int32{0}}}
+	fuzz(f, newFuzzAdmin(f).ElectLeaders, req, kmsg.NewPtrElectLeadersRequest())
+}
+
+func FuzzAlterPartitionReassignments(f *testing.F) {
+	req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	req.Topics = []kmsg.AlterPartitionAssignmentsRequestTopic{{Topic: "t", Partitions: []kmsg.AlterPartitionAssignmentsRequestTopicPartition{{Partition: 0, Replicas: []int32{1}}, {Partition: 0}}}}
+	fuzz(f, newFuzzAdmin(f).AlterPartitionReassignments, req)
+}
+
+func FuzzListPartitionReassignments(f *testing.F) {
+	req := kmsg.NewPtrListPartitionReassignmentsRequest()
+	req.Topics = []kmsg.ListPartitionReassignmentsRequestTopic{{Topic: "t", Partitions: []int32{0}}}
+	fuzz(f, newFuzzAdmin(f).ListPartitionReassignments, req)
+}
+
+func FuzzDescribeQuorum(f *testing.F) {
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	req.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}
+	fuzz(f, newFuzzAdmin(f).DescribeQuorum, req)
+}
+
+func FuzzUpdateFeatures(f *testing.F) {
+	req := kmsg.NewPtrUpdateFeaturesRequest()
+	req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: "group.version", MaxVersionLevel: 1, UpgradeType: 1}}
+	fuzz(f, newFuzzAdmin(f).UpdateFeatures, req)
+}
+
+func FuzzDescribeAcls(f *testing.F) {
+	fuzz(f, newFuzzAdmin(f).DescribeAcls, kmsg.NewPtrDescribeACLsRequest())
+}
+
+func FuzzCreateAcls(f *testing.F) {
+	req := kmsg.NewPtrCreateACLsRequest()
+	req.Creations = []kmsg.CreateACLsRequestCreation{{ResourceName: "t", Principal: "User:a", Host: "*"}}
+	fuzz(f, newFuzzAdmin(f).CreateAcls, req)
+}
+
+func FuzzDeleteAcls(f *testing.F) {
+	req := kmsg.NewPtrDeleteACLsRequest()
+	req.Filters = []kmsg.DeleteACLsRequestFilter{{ResourceName: ptr("t")}}
+	fuzz(f, newFuzzAdmin(f).DeleteAcls, req)
+}
+
+func FuzzDescribeClientQuotas(f *testing.F) {
+	req := kmsg.NewPtrDescribeClientQuotasRequest()
+	req.Components = []kmsg.DescribeClientQuotasRequestComponent{{EntityType: "user", MatchType: 0, Match: ptr("u")}}
+	fuzz(f, newFuzzAdmin(f).DescribeClientQuotas, req)
+}

@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 // direct is the topics of a real store without a cache before it. With an
-// error set, that is the answer of lookups or of changes.
+// error set, that is the answer of lookups, or of changes and of questions about the feed.
 type direct struct {
 	metadata.Store
 	lookup error
@@ -161,8 +161,17 @@ func (u *uncached) UsualLevel() string { return "INFO" }
 // view is a register that doesn't change.
 type view []metadata.Agent
 
-func (v view) Alive() []metadata.Agent { return v }
-func (v view) Self() metadata.Agent    { return v[0] }
+func (v view) Alive() []metadata.Agent                 { return v }
+func (v view) Self() metadata.Agent                    { return v[0] }
+func (v view) Controller() metadata.Agent              { return v[0] }
+func (v view) Leader(c protocol.Client) metadata.Agent { return v[len(c.ID)%2] }
+
+func (d *direct) LastSeq(ctx context.Context) (int64, error) {
+	if d.change != nil {
+		return 0, d.change
+	}
+	return d.Store.LastSeq(ctx)
+}
 
 var client = protocol.Client{ID: "test", Host: "10.0.0.1"}
 
@@ -185,7 +194,7 @@ func newTestAdmin(t testing.TB, settings map[string]string) (*Admin, *direct) {
 	agents := view{{NodeID: 1, Host: "one", Port: 9092, Zone: "a"}, {NodeID: 2, Host: "::1", Port: 9093}}
 	topics := &direct{Store: store}
 	over := &uncached{direct: topics, t: t, static: broker}
-	return New(topics, topics, agents, over, map[string]string{"log.dirs": "s3://bucket"}, slog.New(slog.DiscardHandler)), topics
+	return New(topics, topics, agents, over, topics, map[string]string{"log.dirs": "s3://bucket"}, slog.New(slog.DiscardHandler)), topics
 }
 
 func create(t testing.TB, store metadata.Topics, topic metadata.NewTopic) metadata.Topic {

@@ -3,9 +3,8 @@ package cluster
 // ApiVersions (18), versions 0 to 4.
 //
 //   - v0 KIP-35, v1 throttle time
-//   - v3 KIP-511: the client tells its software's name and version; KIP-584:
-//     features (none is advertised until all of it is served)
-//   - v4 KIP-1022: features whose lowest version is 0
+//   - v3 KIP-511: the client tells its software's name and version; KIP-584: features
+//   - v4 KIP-1022: features whose lowest version is 0, which older clients refuse
 
 import (
 	"context"
@@ -31,6 +30,20 @@ func (c *Cluster) ApiVersions(_ context.Context, _ protocol.Client, req *kmsg.Ap
 		return resp
 	}
 	resp.ApiKeys = apiKeys()
+	if req.Version < 3 {
+		return resp
+	}
+	resp.FinalizedFeaturesEpoch = 0 // they change with the program, never while it runs
+	for _, f := range protocol.Features() {
+		if f.Min > 0 || req.Version >= 4 {
+			supported := kmsg.NewApiVersionsResponseSupportedFeature()
+			supported.Name, supported.MinVersion, supported.MaxVersion = f.Name, f.Min, f.Max
+			resp.SupportedFeatures = append(resp.SupportedFeatures, supported)
+		}
+		finalized := kmsg.NewApiVersionsResponseFinalizedFeature()
+		finalized.Name, finalized.MinVersionLevel, finalized.MaxVersionLevel = f.Name, f.Max, f.Max
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, finalized)
+	}
 	return resp
 }
 

@@ -26,8 +26,18 @@ func TestApiVersionsIsTheTable(t *testing.T) {
 				t.Errorf("v%d: %+v, want %+v", version, got, want)
 			}
 		}
-		if len(resp.SupportedFeatures)+len(resp.FinalizedFeatures) != 0 {
-			t.Errorf("v%d: features %v, %v", version, resp.SupportedFeatures, resp.FinalizedFeatures)
+		var supported, finalized []string
+		for _, f := range resp.SupportedFeatures {
+			supported = append(supported, fmt.Sprintf("%s %d-%d", f.Name, f.MinVersion, f.MaxVersion))
+		}
+		for _, f := range resp.FinalizedFeatures {
+			finalized = append(finalized, fmt.Sprintf("%s %d-%d", f.Name, f.MinVersionLevel, f.MaxVersionLevel))
+		}
+		// A client of version 3 refuses a feature that may be off, so it is told of none.
+		wantSupported := map[int16][]string{4: {"group.version 0-1"}}[version]
+		wantFinalized := map[int16][]string{3: {"group.version 1-1"}, 4: {"group.version 1-1"}}[version]
+		if !slices.Equal(supported, wantSupported) || !slices.Equal(finalized, wantFinalized) {
+			t.Errorf("v%d: features %v, %v", version, supported, finalized)
 		}
 	}
 }
