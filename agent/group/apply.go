@@ -231,6 +231,7 @@ func (c *Coordinator) storeGroup(ctx context.Context, id string, version int64, 
 // those parked before that have one now.
 func (c *Coordinator) finish(l *local, g *machine.Group, calls []*call, answers []kmsg.Response, env machine.Env) {
 	draining := c.isDraining()
+	l.retain(g, env.Now)
 	var wait []*call
 	for i, k := range calls {
 		c.heard(l, g, k, answers[i], env.Now)
@@ -247,7 +248,6 @@ func (c *Coordinator) finish(l *local, g *machine.Group, calls []*call, answers 
 			wait = append(wait, k)
 		}
 	}
-	l.retain(g, env.Now)
 	l.release(g)
 	l.park(wait)
 	if c.isDraining() { // which began meanwhile, and didn't see calls that were in our hands
