@@ -118,7 +118,7 @@ func (c *Coordinator) deleteEmpty(ctx context.Context, id string) error {
 		return err
 	}
 	g := groups[0]
-	if g.version == 0 || g.err != nil || !g.group.Empty() {
+	if g.version == 0 || g.group == nil || !g.group.Empty() { // nil: nobody can read it, which is logged
 		return nil
 	}
 	err = c.store.DeleteUnusedGroup(ctx, id, g.version)

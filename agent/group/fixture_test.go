@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,7 +164,6 @@ type fleet struct {
 	path     string
 	settings brokerSettings
 	topic    metadata.Topic
-	agents   atomic.Int32
 }
 
 // node is one agent: its coordinator over a store of its own.
