@@ -201,7 +201,7 @@ func (w *world) drop(c client) {
 func TestConsumersOnRandomSchedules(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	for n := range uint64(25) {
+	for n := range uint64(8) {
 		random := rand.New(rand.NewPCG(seed, n))
 		t.Run(fmt.Sprint(n), func(t *testing.T) { liveOfConsumers(t, random) })
 	}
