@@ -83,6 +83,8 @@ var (
 
 	alterConfigsShape = shape{array(int8s, str, array(str, str)), int8s}
 
+	describeLogDirsShape = shape{array(str, listOf(int32s))}
+
 	createPartitionsShape = shape{array(str, int32s, array(listOf(int32s))), int32s, int8s}
 
 	deleteGroupsShape = shape{listOf(str)}

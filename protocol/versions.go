@@ -57,6 +57,7 @@ var table = []api{
 	{VersionRange{Key: 31, Min: 1, Max: 3, Advertised: 1, Name: "DeleteAcls"}, deleteACLsShape},
 	{VersionRange{Key: 32, Min: 1, Max: 4, Advertised: 1, Name: "DescribeConfigs"}, describeConfigsShape},
 	{VersionRange{Key: 33, Min: 0, Max: 2, Advertised: 0, Name: "AlterConfigs"}, alterConfigsShape},
+	{VersionRange{Key: 35, Min: 1, Max: 4, Advertised: 1, Name: "DescribeLogDirs"}, describeLogDirsShape},
 	{VersionRange{Key: 37, Min: 0, Max: 3, Advertised: 0, Name: "CreatePartitions"}, createPartitionsShape},
 	{VersionRange{Key: 42, Min: 0, Max: 2, Advertised: 0, Name: "DeleteGroups"}, deleteGroupsShape},
 	{VersionRange{Key: 43, Min: 0, Max: 2, Advertised: 0, Name: "ElectLeaders"}, electLeadersShape},

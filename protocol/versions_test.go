@@ -35,6 +35,7 @@ func TestVersionsAreThoseOfKafka(t *testing.T) {
 		{31, 1, 3, 1, "DeleteAcls"},
 		{32, 1, 4, 1, "DescribeConfigs"},
 		{33, 0, 2, 0, "AlterConfigs"},
+		{35, 1, 4, 1, "DescribeLogDirs"},
 		{37, 0, 3, 0, "CreatePartitions"},
 		{42, 0, 2, 0, "DeleteGroups"},
 		{43, 0, 2, 0, "ElectLeaders"},

@@ -63,6 +63,7 @@ type Topics interface {
 // metadata.Records and metadata.Producers.
 type Records interface {
 	DeleteRecords(ctx context.Context, deletions []metadata.RecordsDeletion) (metadata.RecordsDeleted, error)
+	PartitionSizes(ctx context.Context, partitions []metadata.PartitionID) ([]int64, error)
 }
 
 // Settings is what is set over the wire on everything but topics.
@@ -105,13 +106,16 @@ type Admin struct {
 	feed     Feed
 	facts    map[string]string
 	log      *slog.Logger
+
+	// sizing is held by the request for which the store sums up sizes.
+	sizing chan struct{}
 }
 
 // New makes the handlers. The facts are what the broker configs that can't be set
 // report of this agent (listeners, log.dirs, max.connections ...), besides those that the
 // register tells.
 func New(topics Topics, records Records, agents Agents, settings Settings, feed Feed, facts map[string]string, log *slog.Logger) *Admin {
-	return &Admin{topics: topics, records: records, agents: agents, settings: settings, feed: feed, facts: facts, log: log}
+	return &Admin{topics: topics, records: records, agents: agents, settings: settings, feed: feed, facts: facts, log: log, sizing: make(chan struct{}, 1)}
 }
 
 const (

@@ -66,6 +66,10 @@ func FuzzDeleteRecords(f *testing.F) {
 	fuzz(f, newFuzzAdmin(f).DeleteRecords, deletionRequest(0, offsetOf{"t", 0, -1}, offsetOf{"u", 0, 5}, offsetOf{"t", 9, 0}, offsetOf{"", 0, 0}))
 }
 
+func FuzzDescribeLogDirs(f *testing.F) {
+	fuzz(f, newFuzzAdmin(f).DescribeLogDirs, logDirsRequest(0), logDirsRequest(0, offsetOf{topic: "u"}, offsetOf{topic: "t", partition: 1}, offsetOf{topic: "t"}))
+}
+
 func FuzzDescribeConfigs(f *testing.F) {
 	fuzz(f, newFuzzAdmin(f).DescribeConfigs, describeRequest(topicResource, "t", "retention.ms"), describeRequest(brokerResource, "1"), describeRequest(loggerResource, "2"))
 }

@@ -105,6 +105,13 @@ func (d *direct) DeleteRecords(ctx context.Context, deletions []metadata.Records
 	return d.Store.DeleteRecords(ctx, deletions)
 }
 
+func (d *direct) PartitionSizes(ctx context.Context, partitions []metadata.PartitionID) ([]int64, error) {
+	if d.change != nil {
+		return nil, d.change
+	}
+	return d.Store.PartitionSizes(ctx, partitions)
+}
+
 // uncached is the settings of broker 1, read from a real store at each use.
 type uncached struct {
 	*direct
