@@ -45,6 +45,7 @@ func handlers(p *produce.Handler, ids *produce.ProducerIDs, f *fetch.Fetcher, c 
 		int16(kmsg.CreatePartitions):        server.Inline(a.CreatePartitions),
 		int16(kmsg.DeleteRecords):           server.Inline(a.DeleteRecords),
 		int16(kmsg.DescribeLogDirs):         server.Inline(a.DescribeLogDirs),
+		int16(kmsg.DescribeProducers):       server.Inline(a.DescribeProducers),
 		int16(kmsg.DescribeConfigs):         server.Inline(a.DescribeConfigs),
 		int16(kmsg.AlterConfigs):            server.Inline(a.AlterConfigs),
 		int16(kmsg.IncrementalAlterConfigs): server.Inline(a.IncrementalAlterConfigs),

@@ -101,6 +101,8 @@ var (
 
 	describeClusterShape = shape{int8s, int8s.since(1), int8s.since(2)}
 
+	describeProducersShape = shape{array(str, listOf(int32s))}
+
 	describeTopicPartitionsShape = shape{array(str), int32s, optional(str, int32s)}
 
 	describeACLsShape = shape{int8s, str, int8s.since(1), str, str, int8s, int8s}

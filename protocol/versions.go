@@ -69,6 +69,7 @@ var table = []api{
 	{VersionRange{Key: 55, Min: 0, Max: 2, Advertised: 0, Name: "DescribeQuorum"}, describeQuorumShape},
 	{VersionRange{Key: 57, Min: 0, Max: 2, Advertised: 0, Name: "UpdateFeatures"}, updateFeaturesShape},
 	{VersionRange{Key: 60, Min: 0, Max: 2, Advertised: 0, Name: "DescribeCluster"}, describeClusterShape},
+	{VersionRange{Key: 61, Min: 0, Max: 0, Advertised: 0, Name: "DescribeProducers"}, describeProducersShape},
 	{VersionRange{Key: 68, Min: 0, Max: 1, Advertised: 0, Name: "ConsumerGroupHeartbeat"}, consumerGroupHeartbeatShape},
 	{VersionRange{Key: 69, Min: 0, Max: 1, Advertised: 0, Name: "ConsumerGroupDescribe"}, consumerGroupDescribeShape},
 	{VersionRange{Key: 74, Min: 0, Max: 1, Advertised: 0, Name: "ListConfigResources"}, listConfigResourcesShape},

@@ -47,6 +47,7 @@ func TestVersionsAreThoseOfKafka(t *testing.T) {
 		{55, 0, 2, 0, "DescribeQuorum"},
 		{57, 0, 2, 0, "UpdateFeatures"},
 		{60, 0, 2, 0, "DescribeCluster"},
+		{61, 0, 0, 0, "DescribeProducers"},
 		{68, 0, 1, 0, "ConsumerGroupHeartbeat"},
 		{69, 0, 1, 0, "ConsumerGroupDescribe"},
 		{74, 0, 1, 0, "ListConfigResources"},

@@ -64,6 +64,7 @@ type Topics interface {
 type Records interface {
 	DeleteRecords(ctx context.Context, deletions []metadata.RecordsDeletion) (metadata.RecordsDeleted, error)
 	PartitionSizes(ctx context.Context, partitions []metadata.PartitionID) ([]int64, error)
+	ActiveProducers(ctx context.Context, partitions []metadata.PartitionID) ([][]metadata.ActiveProducer, error)
 }
 
 // Settings is what is set over the wire on everything but topics.

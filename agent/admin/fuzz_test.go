@@ -70,6 +70,10 @@ func FuzzDescribeLogDirs(f *testing.F) {
 	fuzz(f, newFuzzAdmin(f).DescribeLogDirs, logDirsRequest(0), logDirsRequest(0, offsetOf{topic: "u"}, offsetOf{topic: "t", partition: 1}, offsetOf{topic: "t"}))
 }
 
+func FuzzDescribeProducers(f *testing.F) {
+	fuzz(f, newFuzzAdmin(f).DescribeProducers, producersRequest("t", 0, 1, -1), producersRequest("a b", 0))
+}
+
 func FuzzDescribeConfigs(f *testing.F) {
 	fuzz(f, newFuzzAdmin(f).DescribeConfigs, describeRequest(topicResource, "t", "retention.ms"), describeRequest(brokerResource, "1"), describeRequest(loggerResource, "2"))
 }

@@ -112,6 +112,13 @@ func (d *direct) PartitionSizes(ctx context.Context, partitions []metadata.Parti
 	return d.Store.PartitionSizes(ctx, partitions)
 }
 
+func (d *direct) ActiveProducers(ctx context.Context, partitions []metadata.PartitionID) ([][]metadata.ActiveProducer, error) {
+	if d.change != nil {
+		return nil, d.change
+	}
+	return d.Store.ActiveProducers(ctx, partitions)
+}
+
 // uncached is the settings of broker 1, read from a real store at each use.
 type uncached struct {
 	*direct
