@@ -159,14 +159,12 @@ func (c *Coordinator) load(ctx context.Context, l *local) (s stateCopy, g *machi
 	l.mu.Lock()
 	known := l.copy
 	l.mu.Unlock()
-	asked = time.Now()
-	groups, now, err := c.store.LoadGroups(ctx, []metadata.GroupRef{{ID: l.id, Known: known.version}})
+	loaded, err := c.loads.load(ctx, metadata.GroupRef{ID: l.id, Known: known.version})
 	if err != nil {
 		return s, nil, now, asked, err
 	}
-	c.clock.read(now)
-	now = inState(now)
-	stored := groups[0]
+	stored := loaded.group
+	now, asked = inState(loaded.now), loaded.asked
 	s = stateCopy{version: stored.Version, stored: stored.GroupState}
 	switch {
 	case stored.Version == 0:
@@ -230,11 +228,14 @@ func (c *Coordinator) storeGroup(ctx context.Context, id string, version int64, 
 // finish gives the calls their answers, parks those without one, and answers
 // those parked before that have one now.
 func (c *Coordinator) finish(l *local, g *machine.Group, calls []*call, answers []kmsg.Response, env machine.Env) {
+	for i, k := range calls {
+		c.heard(l, g, k, answers[i], env.Now)
+	}
+	l.retain(g, env.Now)
 	draining := c.isDraining()
 	l.retain(g, env.Now)
 	var wait []*call
 	for i, k := range calls {
-		c.heard(l, g, k, answers[i], env.Now)
 		// What this state parked, a request behind it may have completed.
 		if answers[i] == nil {
 			answers[i] = k.later(g)

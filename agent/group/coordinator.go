@@ -51,6 +51,7 @@ type Coordinator struct {
 	// agent tells this agent's notes of who is alive from other agents'.
 	agent   uuid.UUID
 	clock   clock
+	loads   *loader
 	commits *committer
 
 	// life ends with Close, which waits for the workers.
@@ -74,6 +75,7 @@ func New(store metadata.Groups, topics Topics, settings Settings, agent uuid.UUI
 		parkedNow: make(chan struct{}, 1), groups: map[string]*local{},
 	}
 	c.life, c.stop = context.WithCancel(context.Background())
+	c.loads = &loader{c: c}
 	c.commits = newCommitter(c)
 	metrics.watch(c)
 	return c

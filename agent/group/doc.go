@@ -6,7 +6,7 @@
 //
 //	queue     with the other requests that this agent has for the      nothing happened; the client
 //	          group (call.go, local.go)                                 asks again, elsewhere
-//	load      the group's newest state from the metadata store         the same
+//	load      the group's newest state, with other groups' (loads.go)   the same
 //	apply     all queued requests at once, in memory (apply.go)        the same
 //	store     by compare-and-set on the version that was loaded;       done, and nobody knows: the client
 //	          who loses loads again                                    asks again and is told the same

@@ -10,6 +10,7 @@ import (
 type Metrics struct {
 	reg              prometheus.Registerer
 	cachedHeartbeats prometheus.Counter
+	loads            prometheus.Histogram
 	stores           prometheus.Counter
 	conflicts        prometheus.Counter
 	notedGroups      prometheus.Counter
@@ -27,11 +28,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		reg:              reg,
 		cachedHeartbeats: counter("wadi_group_cached_heartbeats_total", "Heartbeats answered without the metadata store."),
-		stores:           counter("wadi_group_stores_total", "States of groups written to the metadata store, also in vain."),
-		conflicts:        counter("wadi_group_conflicts_total", "States of groups that another agent had changed first, so that they were computed again."),
-		notedGroups:      counter("wadi_group_noted_total", "Groups whose members were noted as alive in the metadata store."),
-		offsets:          counter("wadi_group_committed_offsets_total", "Committed offsets written to the metadata store."),
-		expired:          counter("wadi_group_expired_offsets_total", "Committed offsets deleted because their time was over."),
+		loads: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "wadi_group_loads", Help: "Groups read from the metadata store in one query.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 7)}),
+		stores:      counter("wadi_group_stores_total", "States of groups written to the metadata store, also in vain."),
+		conflicts:   counter("wadi_group_conflicts_total", "States of groups that another agent had changed first, so that they were computed again."),
+		notedGroups: counter("wadi_group_noted_total", "Groups whose members were noted as alive in the metadata store."),
+		offsets:     counter("wadi_group_committed_offsets_total", "Committed offsets written to the metadata store."),
+		expired:     counter("wadi_group_expired_offsets_total", "Committed offsets deleted because their time was over."),
 		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "wadi_group_offset_commit_seconds", Help: "Time of a transaction that commits offsets.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
@@ -39,7 +43,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "wadi_group_offset_commit_requests", Help: "OffsetCommit requests in one transaction.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 12)}),
 	}
-	reg.MustRegister(m.cachedHeartbeats, m.stores, m.conflicts, m.notedGroups, m.offsets, m.expired, m.commit, m.commitRequests)
+	reg.MustRegister(m.cachedHeartbeats, m.loads, m.stores, m.conflicts, m.notedGroups, m.offsets, m.expired, m.commit, m.commitRequests)
 	return m
 }
 
