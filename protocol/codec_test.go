@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
 )
 
 // samples are payloads from nothing to several blocks of every format.
@@ -298,4 +299,43 @@ func useCodec(codec Codec, src []byte, round int) error {
 		err = errors.New("got other bytes back")
 	}
 	return err
+}
+
+// TestDecompressFindsTheRoom: a frame that doesn't announce its size, as streams don't
+// (Java's among them), may decode to a little more than any first guess.
+func TestDecompressFindsTheRoom(t *testing.T) {
+	const seed = 1
+	rng := rand.New(rand.NewPCG(seed, 2))
+	for i := range 200 {
+		var text bytes.Buffer
+		for range 1 + rng.IntN(400) {
+			fmt.Fprintf(&text, "org.apache.kafka.producer.metric.%x.of.topic.%d=%d;", rng.Uint32()&0xff, rng.IntN(9), rng.IntN(1000))
+		}
+		var packed bytes.Buffer
+		w, err := zstd.NewWriter(&packed, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(1+rng.IntN(6))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rest := text.Bytes(); len(rest) > 0; {
+			n := min(len(rest), 1+rng.IntN(5000))
+			if _, err := w.Write(rest[:n]); err != nil {
+				t.Fatal(err)
+			}
+			if rest = rest[n:]; rng.IntN(3) == 0 {
+				if err := w.Flush(); err != nil { // ends a block, and keeps the size unknown
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		out, err := Decompress(CodecZstd, packed.Bytes(), 1<<20)
+		if err != nil || !bytes.Equal(out, text.Bytes()) {
+			t.Fatalf("seed %d, frame %d: %d bytes from %d became %d, %v", seed, i, text.Len(), packed.Len(), len(out), err)
+		}
+		if _, err := Decompress(CodecZstd, packed.Bytes(), text.Len()-1); !errors.Is(err, ErrTooLarge) {
+			t.Fatalf("seed %d, frame %d: %d bytes with room for one less: %v", seed, i, text.Len(), err)
+		}
+	}
 }

@@ -229,14 +229,15 @@ func unzstd(src []byte, limit int) ([]byte, error) {
 	}
 	for {
 		out, err := decoder.DecodeAll(src, make([]byte, 0, size))
+		// Without room the decoder stops with one of several errors, none of which is
+		// that alone; what it has decoded until then tells whether the next block had room.
+		noRoom := errors.Is(err, zstd.ErrDecoderSizeExceeded) || size-len(out) < maxZstdBlock
 		switch {
 		case err == nil:
 			return out, nil
-		case !errors.Is(err, zstd.ErrDecoderSizeExceeded):
-			return nil, err
-		case size == most && possible > uint64(limit):
+		case noRoom && size == most && possible > uint64(limit):
 			return nil, ErrTooLarge
-		case size == most:
+		case !noRoom || size == most:
 			return nil, err
 		}
 		// Java streams, so its frames don't say their size. Starting over costs
