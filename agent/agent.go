@@ -25,6 +25,7 @@ import (
 	"github.com/wadi-log/wadi/agent/group"
 	"github.com/wadi-log/wadi/agent/produce"
 	"github.com/wadi-log/wadi/agent/server"
+	"github.com/wadi-log/wadi/agent/telemetry"
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/objstore"
 	"github.com/wadi-log/wadi/objstore/datafile"
@@ -218,6 +219,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		cluster.New(a.catalog, a.membership, a.broker, clusterID, a.log),
 		a.groups,
 		admin.New(a.catalog, records{a.store, tail, a.follower}, adminAgents{a.membership}, a.settings, a.store, a.brokerFacts(), a.log),
+		telemetry.New(a.settings.ClientMetrics, a.broker.TelemetryMaxBytes, reg),
 	), budget, server.NewMetrics(reg, budget), a.log)
 	a.http = newHTTP(a.ready, reg)
 	return nil

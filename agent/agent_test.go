@@ -17,6 +17,7 @@ import (
 	"github.com/wadi-log/wadi/agent/fetch"
 	"github.com/wadi-log/wadi/agent/group"
 	"github.com/wadi-log/wadi/agent/produce"
+	"github.com/wadi-log/wadi/agent/telemetry"
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/metadata/sqlite"
 	"github.com/wadi-log/wadi/protocol"
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestVersionTableEqualsHandlers holds ApiVersions, which answers from the
 // table, to what is really served.
 func TestVersionTableEqualsHandlers(t *testing.T) {
-	served := handlers(&produce.Handler{}, &produce.ProducerIDs{}, &fetch.Fetcher{}, &cluster.Cluster{}, &group.Coordinator{}, &admin.Admin{})
+	served := handlers(&produce.Handler{}, &produce.ProducerIDs{}, &fetch.Fetcher{}, &cluster.Cluster{}, &group.Coordinator{}, &admin.Admin{}, &telemetry.Telemetry{})
 	for _, v := range protocol.Versions() {
 		if served[v.Key] == nil {
 			t.Errorf("%s is advertised and has no handler", v.Name)

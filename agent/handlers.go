@@ -11,12 +11,13 @@ import (
 	"github.com/wadi-log/wadi/agent/group"
 	"github.com/wadi-log/wadi/agent/produce"
 	"github.com/wadi-log/wadi/agent/server"
+	"github.com/wadi-log/wadi/agent/telemetry"
 	"github.com/wadi-log/wadi/protocol"
 )
 
 // handlers is the table of the APIs served. A test compares it with the table
 // of versions in package protocol, from which ApiVersions answers.
-func handlers(p *produce.Handler, ids *produce.ProducerIDs, f *fetch.Fetcher, c *cluster.Cluster, g *group.Coordinator, a *admin.Admin) map[int16]server.Handler {
+func handlers(p *produce.Handler, ids *produce.ProducerIDs, f *fetch.Fetcher, c *cluster.Cluster, g *group.Coordinator, a *admin.Admin, t *telemetry.Telemetry) map[int16]server.Handler {
 	return map[int16]server.Handler{
 		int16(kmsg.Produce):                 produceHandler(p),
 		int16(kmsg.InitProducerID):          server.Inline(ids.InitProducerID),
@@ -60,6 +61,9 @@ func handlers(p *produce.Handler, ids *produce.ProducerIDs, f *fetch.Fetcher, c 
 		int16(kmsg.CreateACLs):                 server.Inline(a.CreateAcls),
 		int16(kmsg.DeleteACLs):                 server.Inline(a.DeleteAcls),
 		int16(kmsg.DescribeClientQuotas):       server.Inline(a.DescribeClientQuotas),
+
+		int16(kmsg.GetTelemetrySubscriptions): server.Inline(t.GetTelemetrySubscriptions),
+		int16(kmsg.PushTelemetry):             server.Inline(t.PushTelemetry),
 	}
 }
 

@@ -20,8 +20,9 @@ type RequestHeader struct {
 type Client struct {
 	// ID is the client.id of the request.
 	ID string
-	// Host is the peer's IP address without the port.
+	// Host is the peer's IP address without the port, Port that.
 	Host string
+	Port uint16
 	// SoftwareName and SoftwareVersion are "" until an ApiVersions request of
 	// version 3 or later told them (KIP-511).
 	SoftwareName    string

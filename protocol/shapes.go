@@ -123,5 +123,9 @@ var (
 
 	updateFeaturesShape = shape{int32s, array(str, int16s, int8s.until(0), int8s.since(1)), int8s.since(1)}
 
+	getTelemetrySubscriptionsShape = shape{uuid}
+
+	pushTelemetryShape = shape{uuid, int32s, int8s, int8s, blob}
+
 	listConfigResourcesShape = shape{listOf(int8s).since(1)}
 )

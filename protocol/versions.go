@@ -72,6 +72,8 @@ var table = []api{
 	{VersionRange{Key: 61, Min: 0, Max: 0, Advertised: 0, Name: "DescribeProducers"}, describeProducersShape},
 	{VersionRange{Key: 68, Min: 0, Max: 1, Advertised: 0, Name: "ConsumerGroupHeartbeat"}, consumerGroupHeartbeatShape},
 	{VersionRange{Key: 69, Min: 0, Max: 1, Advertised: 0, Name: "ConsumerGroupDescribe"}, consumerGroupDescribeShape},
+	{VersionRange{Key: 71, Min: 0, Max: 0, Advertised: 0, Name: "GetTelemetrySubscriptions"}, getTelemetrySubscriptionsShape},
+	{VersionRange{Key: 72, Min: 0, Max: 0, Advertised: 0, Name: "PushTelemetry"}, pushTelemetryShape},
 	{VersionRange{Key: 74, Min: 0, Max: 1, Advertised: 0, Name: "ListConfigResources"}, listConfigResourcesShape},
 	{VersionRange{Key: 75, Min: 0, Max: 0, Advertised: 0, Name: "DescribeTopicPartitions"}, describeTopicPartitionsShape},
 }

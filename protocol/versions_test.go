@@ -50,6 +50,8 @@ func TestVersionsAreThoseOfKafka(t *testing.T) {
 		{61, 0, 0, 0, "DescribeProducers"},
 		{68, 0, 1, 0, "ConsumerGroupHeartbeat"},
 		{69, 0, 1, 0, "ConsumerGroupDescribe"},
+		{71, 0, 0, 0, "GetTelemetrySubscriptions"},
+		{72, 0, 0, 0, "PushTelemetry"},
 		{74, 0, 1, 0, "ListConfigResources"},
 		{75, 0, 0, 0, "DescribeTopicPartitions"},
 	}

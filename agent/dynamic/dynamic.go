@@ -56,7 +56,9 @@ type Settings struct {
 
 	// broker is replaced as a whole, so a new pointer tells of new values.
 	broker atomic.Pointer[configs.Broker]
-	wake   chan struct{}
+	// subscriptions likewise.
+	subscriptions atomic.Pointer[[]configs.ClientMetrics]
+	wake          chan struct{}
 
 	mu   sync.RWMutex
 	set  map[metadata.ConfigKind]map[string]entry
@@ -85,6 +87,7 @@ func New(store metadata.Configs, static configs.Broker, self func() int32, level
 	}
 	s.dirty.resources = map[metadata.ConfigResource]struct{}{}
 	s.broker.Store(&static)
+	s.subscriptions.Store(&[]configs.ClientMetrics{})
 	return s
 }
 
@@ -291,10 +294,10 @@ func (s *Settings) put(r metadata.ConfigResource, e entry, own bool) {
 	names[r.Name] = e
 }
 
-// acts tells whether the resource is one whose configs derive puts into force; the
-// others are looked up.
+// acts tells whether the resource is one whose configs derive puts into force; those of
+// groups are looked up.
 func acts(r metadata.ConfigResource) bool {
-	return r.Kind == metadata.BrokerConfig || r.Kind == metadata.BrokerLoggerConfig
+	return r.Kind != metadata.GroupConfig
 }
 
 // derive puts what is set into force.
@@ -308,6 +311,7 @@ func (s *Settings) derive() {
 	if !now.Equal(*s.broker.Load()) {
 		s.broker.Store(&now)
 	}
+	s.deriveSubscriptions()
 	level := s.usual
 	if root := s.set[metadata.BrokerLoggerConfig][name].set[RootLogger]; root != "" {
 		if err := level.UnmarshalText([]byte(root)); err != nil {
@@ -317,6 +321,25 @@ func (s *Settings) derive() {
 	}
 	s.level.Set(level)
 }
+
+func (s *Settings) deriveSubscriptions() {
+	subscriptions := []configs.ClientMetrics{}
+	for name, e := range s.set[metadata.ClientMetricsConfig] {
+		if len(e.set) == 0 {
+			continue
+		}
+		parsed, err := configs.ParseClientMetrics(e.set)
+		if err != nil {
+			s.log.Error("a stored client metrics subscription is invalid; it is left out", "subscription", name, "error", err)
+			continue
+		}
+		subscriptions = append(subscriptions, parsed)
+	}
+	s.subscriptions.Store(&subscriptions)
+}
+
+// ClientMetrics returns the client metrics subscriptions, in no set order. Don't change it.
+func (s *Settings) ClientMetrics() []configs.ClientMetrics { return *s.subscriptions.Load() }
 
 // RootLogger is the name of the one logger that an agent has. Its level is
 // one of slog's: DEBUG, INFO, WARN, ERROR.

@@ -296,3 +296,21 @@ func TestConfigsFollowTheNodeID(t *testing.T) {
 		t.Errorf("message.max.bytes is %d, %v", a.Broker().MessageMaxBytes, err)
 	}
 }
+
+func TestSubscriptionsFollow(t *testing.T) {
+	store := openStore(t)
+	a, b := newAgent(t, store, 1, nil), newAgent(t, store, 2, nil)
+	b.run(t)
+	one := metadata.ConfigResource{Kind: metadata.ClientMetricsConfig, Name: "one"}
+	broken := metadata.ConfigResource{Kind: metadata.ClientMetricsConfig, Name: "broken"}
+	a.alter(t, one, map[string]string{"metrics": "a.,b.", "interval.ms": "500"})
+	a.alter(t, broken, map[string]string{"match": "client_id=["})
+	b.follow(t)
+	eventually(t, "the subscription came", func() bool { return len(b.ClientMetrics()) == 1 })
+	if got := b.ClientMetrics()[0]; got.IntervalMs != 500 || len(a.ClientMetrics()) != 1 || !strings.Contains(a.log.String(), "broken") {
+		t.Errorf("got %+v; here %+v, log %s", got, a.ClientMetrics(), a.log.String())
+	}
+	a.alter(t, one, nil)
+	b.follow(t)
+	eventually(t, "the subscription went", func() bool { return len(b.ClientMetrics()) == 0 })
+}

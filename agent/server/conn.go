@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"sync/atomic"
@@ -64,13 +65,13 @@ type answer struct {
 
 func newConn(s *Server, nc net.Conn) *conn {
 	ctx, cancel := context.WithCancel(s.base)
-	host, _, err := net.SplitHostPort(nc.RemoteAddr().String())
-	if err != nil {
-		host = nc.RemoteAddr().String()
+	client := protocol.Client{Host: nc.RemoteAddr().String()}
+	if peer, err := netip.ParseAddrPort(client.Host); err == nil {
+		client.Host, client.Port = peer.Addr().String(), peer.Port()
 	}
 	return &conn{
 		server: s, nc: nc, log: s.log.With("client", nc.RemoteAddr().String()),
-		client: protocol.Client{Host: host},
+		client: client,
 		ctx:    ctx, cancel: cancel,
 		queue: make(chan answer, s.config.MaxInFlight), gone: make(chan struct{}),
 	}

@@ -23,6 +23,8 @@ type Broker struct {
 	// MaxRequestPartitions bounds an answer of DescribeTopicPartitions.
 	MaxRequestPartitions   int32
 	ProducerIDExpirationMs int64
+	// TelemetryMaxBytes bounds what a client may push of its metrics at once.
+	TelemetryMaxBytes int32
 
 	// Classic groups: group.min.session.timeout.ms and its like.
 	GroupMinSessionTimeoutMs     int64
@@ -149,6 +151,7 @@ func newBroker(static, defaults, own map[string]string) (Broker, error) {
 		MaxPartitionsPerTopic:    int32(v.int(MaxPartitionsPerTopic)),
 		MaxRequestPartitions:     int32(v.int(maxRequestPartitionSize)),
 		ProducerIDExpirationMs:   v.int(producerIDExpirationMs),
+		TelemetryMaxBytes:        int32(v.int(telemetryMaxBytes)),
 
 		GroupMinSessionTimeoutMs:     v.int(groupMinSessionTimeoutMs),
 		GroupMaxSessionTimeoutMs:     v.int(groupMaxSessionTimeoutMs),

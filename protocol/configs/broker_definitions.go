@@ -60,6 +60,7 @@ const (
 	offsetsRetentionMinutes         = "offsets.retention.minutes"
 	offsetsRetentionCheckIntervalMs = "offsets.retention.check.interval.ms"
 
+	telemetryMaxBytes = "telemetry.max.bytes"
 	// MaxPartitionsPerTopic is Wadi's own: Kafka allows 10,000 new partitions
 	// in a request and has no limit for a topic.
 	MaxPartitionsPerTopic = "wadi.max.partitions.per.topic"
@@ -141,6 +142,8 @@ var ownBrokerDefinitions = []Definition{
 		Doc: "Time for which committed offsets are kept after their group became empty or left the topic."},
 	{Name: producerIDExpirationMs, Type: typeInt, Default: "86400000", Settable: true, Dynamic: true, check: atLeast(1),
 		Doc: "Time without a write after which a partition forgets an idempotent producer."},
+	{Name: telemetryMaxBytes, Type: typeInt, Default: "1048576", Settable: true, check: atLeast(1),
+		Doc: "Bytes of metrics, as sent, that a client may push at once."},
 	{Name: "transaction.max.timeout.ms", Type: typeInt, Default: "900000", Settable: true, check: atLeast(1),
 		Doc: "Longest transaction timeout that a producer may ask for."},
 	{Name: "transactional.id.expiration.ms", Type: typeInt, Default: "604800000", Settable: true, check: atLeast(1),

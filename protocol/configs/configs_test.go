@@ -230,7 +230,7 @@ func TestParseBroker(t *testing.T) {
 	b := DefaultBroker()
 	if b.NumPartitions != 1 || b.DefaultReplicationFactor != 1 || !b.AutoCreateTopics || !b.DeleteTopicEnable ||
 		b.MessageMaxBytes != 1048588 || b.FetchMaxBytes != 57671680 || b.ConnectionsMaxIdleMs != 600000 ||
-		b.MaxPartitionsPerTopic != 10000 || b.MaxRequestPartitions != 2000 || b.ProducerIDExpirationMs != 86400000 {
+		b.MaxPartitionsPerTopic != 10000 || b.MaxRequestPartitions != 2000 || b.ProducerIDExpirationMs != 86400000 || b.TelemetryMaxBytes != 1<<20 {
 		t.Errorf("defaults are %+v", b)
 	}
 	if b.GroupMinSessionTimeoutMs != 6000 || b.GroupMaxSessionTimeoutMs != 1800000 || b.GroupInitialRebalanceDelayMs != 3000 ||
