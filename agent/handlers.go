@@ -87,13 +87,18 @@ func produceHandler(p *produce.Handler) server.Handler {
 
 // waiting starts a request that may wait for minutes, for other members of its
 // group, and lets the next one of its connection start meanwhile. It ends when
-// the client leaves.
+// the client leaves. Its bytes stay charged to the budget until it waits or is answered.
 func waiting[Req any, PReq interface {
 	*Req
 	kmsg.Request
-}](start func(ctx context.Context, client protocol.Client, gone <-chan struct{}, req PReq) func() kmsg.Response) server.Handler {
+}](start func(ctx context.Context, client protocol.Client, from group.Waiting, req PReq) func() kmsg.Response) server.Handler {
 	return func(ctx context.Context, req *server.Request) server.Pending {
-		return start(ctx, req.Client, req.Gone, req.Body.(PReq))
+		done := req.Keep()
+		wait := start(ctx, req.Client, group.Waiting{Gone: req.Gone, Release: done}, req.Body.(PReq))
+		return func() kmsg.Response {
+			defer done()
+			return wait()
+		}
 	}
 }
 

@@ -246,6 +246,9 @@ func (c *Coordinator) finish(l *local, g *machine.Group, calls []*call, answers 
 		case draining:
 			k.answer(k.refuse(kerr.NotCoordinator.Code))
 		default:
+			if k.parked != nil {
+				k.parked()
+			}
 			wait = append(wait, k)
 		}
 	}

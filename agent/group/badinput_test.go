@@ -22,9 +22,9 @@ func answerTo(n *node, req kmsg.Request) kmsg.Response {
 	ctx := n.fleet.Context()
 	switch req := req.(type) {
 	case *kmsg.JoinGroupRequest:
-		return n.JoinGroup(ctx, software, nil, req)()
+		return n.JoinGroup(ctx, software, nobodyLeaves, req)()
 	case *kmsg.SyncGroupRequest:
-		return n.SyncGroup(ctx, software, nil, req)()
+		return n.SyncGroup(ctx, software, nobodyLeaves, req)()
 	case *kmsg.HeartbeatRequest:
 		return n.Heartbeat(ctx, software, req)
 	case *kmsg.LeaveGroupRequest:
@@ -189,7 +189,7 @@ func TestClientIDThatIsNoText(t *testing.T) {
 	f := newFleet(t, nil)
 	a := f.agent()
 	odd := protocol.Client{ID: "\xff\xfe", Host: "127.0.0.1"}
-	resp := a.JoinGroup(t.Context(), odd, nil, joinRequest(3, "g", ""))().(*kmsg.JoinGroupResponse)
+	resp := a.JoinGroup(t.Context(), odd, nobodyLeaves, joinRequest(3, "g", ""))().(*kmsg.JoinGroupResponse)
 	if resp.ErrorCode != 0 || resp.Generation != 1 {
 		t.Errorf("answered %+v", resp)
 	}
@@ -216,6 +216,49 @@ func TestSecondMemberOfAnInstanceFencesTheFirst(t *testing.T) {
 	}
 	if code := second.heartbeat(b); code != 0 {
 		t.Errorf("the second is told %v", kerr.ErrorForCode(code))
+	}
+}
+
+// TestRepetitionsAreAnsweredOnce: an answer is never many times as large as its question.
+func TestRepetitionsAreAnsweredOnce(t *testing.T) {
+	f := newFleet(t, nil)
+	a := f.agent()
+	f.stable(a, "g").commit(a, 1, 2, 3, 4)
+	many := make([]string, 1000)
+	for i := range many {
+		many[i] = []string{"g", "nowhere"}[i%2]
+	}
+	describe := kmsg.NewPtrDescribeGroupsRequest()
+	describe.SetVersion(6)
+	describe.Groups = many
+	if got := answerTo(a, describe).(*kmsg.DescribeGroupsResponse).Groups; len(got) != 2 || got[0].Group != "g" || got[1].Group != "nowhere" {
+		t.Errorf("described %d groups", len(got))
+	}
+	consumers := kmsg.NewPtrConsumerGroupDescribeRequest()
+	consumers.Groups = many
+	if got := answerTo(a, consumers).(*kmsg.ConsumerGroupDescribeResponse).Groups; len(got) != 2 {
+		t.Errorf("described %d consumer groups", len(got))
+	}
+	fetch := kmsg.NewPtrOffsetFetchRequest()
+	fetch.SetVersion(8)
+	for range 100 {
+		topic := kmsg.OffsetFetchRequestGroupTopic{Topic: "t", Partitions: slices.Repeat([]int32{0, 3, 77}, 100)}
+		fetch.Groups = append(fetch.Groups, kmsg.OffsetFetchRequestGroup{Group: "g", Topics: []kmsg.OffsetFetchRequestGroupTopic{topic}})
+	}
+	groups := answerTo(a, fetch).(*kmsg.OffsetFetchResponse).Groups
+	partitions := 0
+	for _, g := range groups {
+		for _, topic := range g.Topics {
+			partitions += len(topic.Partitions)
+		}
+	}
+	if len(groups) != 1 || partitions != 3 {
+		t.Errorf("fetched %d partitions in %d groups, want 3 in 1", partitions, len(groups))
+	}
+	fetch.Groups = append(fetch.Groups, kmsg.OffsetFetchRequestGroup{Group: "g"})
+	groups = answerTo(a, fetch).(*kmsg.OffsetFetchResponse).Groups
+	if len(groups) != 1 || len(groups[0].Topics) != 1 || len(groups[0].Topics[0].Partitions) != 4 {
+		t.Errorf("fetched %+v, want all 4", groups)
 	}
 }
 

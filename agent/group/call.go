@@ -25,6 +25,10 @@ type call struct {
 	// that may have been the newest a moment ago, and only reads it; nil: apply finds out.
 	quick func(g *machine.Group, env machine.Env) kmsg.Response
 
+	// parked is called when the request begins to wait: apply is not called again, so
+	// that what only it needs may go. It may be nil, and called again.
+	parked func()
+
 	reply chan kmsg.Response
 	// abandoned: the client left, nobody waits for the answer.
 	abandoned atomic.Bool
@@ -36,6 +40,15 @@ func (k *call) answer(resp kmsg.Response) {
 	case k.reply <- resp:
 	default:
 	}
+}
+
+// Waiting is what a request that may wait for minutes gets from its connection.
+type Waiting struct {
+	// Gone is closed when the client left.
+	Gone <-chan struct{}
+	// Release gives the request's bytes back to the memory budget before it is
+	// answered. It may be called more than once, and need not be called.
+	Release func()
 }
 
 // begin hands the call to its group. The returned function waits for the answer; it

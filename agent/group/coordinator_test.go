@@ -186,6 +186,9 @@ func TestClientThatLeavesStopsWaiting(t *testing.T) {
 	gone := make(chan struct{})
 	joining := second.joinStart(a, gone)
 	f.eventually("the join waits", func() bool { return a.parked() == 1 })
+	if second.released.Load() == 0 {
+		t.Error("a join that waits keeps its bytes from other requests")
+	}
 	close(gone)
 	if resp := joining(); resp != nil {
 		t.Errorf("who left was answered %+v", resp)

@@ -7,7 +7,6 @@ package group
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -23,10 +22,7 @@ const deleteAttempts = 5
 // DeleteGroups deletes groups without members, and their offsets.
 func (c *Coordinator) DeleteGroups(ctx context.Context, _ protocol.Client, req *kmsg.DeleteGroupsRequest) *kmsg.DeleteGroupsResponse {
 	resp := req.ResponseKind().(*kmsg.DeleteGroupsResponse)
-	for i, id := range req.Groups {
-		if slices.Contains(req.Groups[:i], id) {
-			continue
-		}
+	for _, id := range distinct(req.Groups) {
 		group := kmsg.NewDeleteGroupsResponseGroup()
 		group.Group, group.ErrorCode = id, c.deleteGroup(ctx, id)
 		resp.Groups = append(resp.Groups, group)

@@ -9,6 +9,7 @@ package group
 import (
 	"context"
 	"encoding/base64"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -28,8 +29,9 @@ const groupOperations = 1<<3 | 1<<6 | 1<<8 | 1<<10 | 1<<11
 // DescribeGroups tells the state and the members of groups.
 func (c *Coordinator) DescribeGroups(ctx context.Context, _ protocol.Client, req *kmsg.DescribeGroupsRequest) *kmsg.DescribeGroupsResponse {
 	resp := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
-	groups, _, err := c.decoded(ctx, req.Groups)
-	for i, id := range req.Groups {
+	ids := distinct(req.Groups)
+	groups, _, err := c.decoded(ctx, ids)
+	for i, id := range ids {
 		group := kmsg.NewDescribeGroupsResponseGroup()
 		switch {
 		case err != nil:
@@ -56,8 +58,9 @@ func (c *Coordinator) DescribeGroups(ctx context.Context, _ protocol.Client, req
 // ConsumerGroupDescribe tells the state and the members of consumer groups (KIP-848).
 func (c *Coordinator) ConsumerGroupDescribe(ctx context.Context, _ protocol.Client, req *kmsg.ConsumerGroupDescribeRequest) *kmsg.ConsumerGroupDescribeResponse {
 	resp := req.ResponseKind().(*kmsg.ConsumerGroupDescribeResponse)
-	groups, env, err := c.decoded(ctx, req.Groups)
-	for i, id := range req.Groups {
+	ids := distinct(req.Groups)
+	groups, env, err := c.decoded(ctx, ids)
+	for i, id := range ids {
 		group := kmsg.NewConsumerGroupDescribeResponseGroup()
 		switch {
 		case !c.settings.ConsumerProtocol():
@@ -80,6 +83,17 @@ func (c *Coordinator) ConsumerGroupDescribe(ctx context.Context, _ protocol.Clie
 		resp.Groups = append(resp.Groups, group)
 	}
 	return resp
+}
+
+// distinct returns each ID once, in the order of first mention: a group that is
+// named ten thousand times is described once.
+func distinct(ids []string) []string {
+	seen := make(map[string]bool, len(ids))
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+		again := seen[id]
+		seen[id] = true
+		return again
+	})
 }
 
 // decodedState is a group as it is in the store, version 0 when there is none.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -245,10 +246,16 @@ type client struct {
 	instance   *string
 	generation int32
 	timeout    time.Duration
+	released   *atomic.Int32 // joins whose bytes were given back while they waited
 }
 
+func (c *client) release() { c.released.Add(1) }
+
+// nobodyLeaves is a connection that stays.
+var nobodyLeaves = Waiting{Release: func() {}}
+
 func (f *fleet) client(group string) *client {
-	return &client{t: f, group: group, generation: -1, timeout: 30 * time.Second}
+	return &client{t: f, group: group, generation: -1, timeout: 30 * time.Second, released: new(atomic.Int32)}
 }
 
 var software = protocol.Client{ID: "test", Host: "127.0.0.1"}
@@ -265,7 +272,7 @@ func (c *client) joinStart(n *node, gone <-chan struct{}) func() *kmsg.JoinGroup
 	meta.Topics = []string{"t"}
 	p.Metadata = meta.AppendTo(nil)
 	req.Protocols = append(req.Protocols, p)
-	wait := n.JoinGroup(c.t.Context(), software, gone, req)
+	wait := n.JoinGroup(c.t.Context(), software, Waiting{Gone: gone, Release: c.release}, req)
 	return func() *kmsg.JoinGroupResponse {
 		resp, _ := wait().(*kmsg.JoinGroupResponse)
 		return resp
@@ -315,7 +322,7 @@ func (c *client) syncStart(n *node, assign ...string) func() *kmsg.SyncGroupResp
 		a.MemberID, a.MemberAssignment = id, fmt.Appendf(nil, "part %d", i)
 		req.GroupAssignment = append(req.GroupAssignment, a)
 	}
-	wait := n.SyncGroup(c.t.Context(), software, nil, req)
+	wait := n.SyncGroup(c.t.Context(), software, nobodyLeaves, req)
 	return func() *kmsg.SyncGroupResponse {
 		resp, _ := wait().(*kmsg.SyncGroupResponse)
 		return resp

@@ -20,8 +20,8 @@ import (
 
 // JoinGroup has a member join a classic group. The returned function waits for
 // the answer, which comes when the other members have joined too; it returns nil
-// when the client left before that (gone is closed).
-func (c *Coordinator) JoinGroup(ctx context.Context, client protocol.Client, gone <-chan struct{}, req *kmsg.JoinGroupRequest) (wait func() kmsg.Response) {
+// when the client left before that.
+func (c *Coordinator) JoinGroup(ctx context.Context, client protocol.Client, from Waiting, req *kmsg.JoinGroupRequest) (wait func() kmsg.Response) {
 	refuse := func(code int16) kmsg.Response {
 		resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
 		resp.ErrorCode, resp.Generation, resp.MemberID = code, -1, req.MemberID
@@ -30,15 +30,15 @@ func (c *Coordinator) JoinGroup(ctx context.Context, client protocol.Client, gon
 	if req.Group == "" {
 		return func() kmsg.Response { return refuse(kerr.InvalidGroupID.Code) }
 	}
-	from := clientOf(client)
+	who := clientOf(client)
 	newMember := newMemberID(client, req.InstanceID)
 	member := req.MemberID
 	if member == "" {
 		member = newMember
 	}
-	return c.begin(ctx, req.Group, gone, &call{
+	return c.begin(ctx, req.Group, from.Gone, &call{
 		apply: func(g *machine.Group, env machine.Env) kmsg.Response {
-			if resp := g.JoinGroup(env, from, newMember, req); resp != nil {
+			if resp := g.JoinGroup(env, who, newMember, req); resp != nil {
 				return resp
 			}
 			return nil
@@ -48,6 +48,11 @@ func (c *Coordinator) JoinGroup(ctx context.Context, client protocol.Client, gon
 				return resp
 			}
 			return nil
+		},
+		parked: func() {
+			// The subscription is in the group's state by now.
+			req.Protocols = nil
+			from.Release()
 		},
 		refuse: refuse,
 		member: member,

@@ -9,6 +9,7 @@ package group
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -72,8 +73,29 @@ func refusedTopics(asked kmsg.OffsetFetchRequestGroup, code int16) []kmsg.Offset
 	return topics
 }
 
+// folded names each group once, in the order of first mention. No client repeats
+// itself, but whoever does must not get an answer many times as large as the question.
+func folded(asked []kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroup {
+	var groups []kmsg.OffsetFetchRequestGroup
+	index := make(map[string]int, len(asked))
+	for _, g := range asked {
+		i, again := index[g.Group]
+		switch {
+		case !again:
+			index[g.Group] = len(groups)
+			groups = append(groups, g)
+		case g.Topics == nil:
+			groups[i].Topics = nil
+		case groups[i].Topics != nil:
+			groups[i].Topics = slices.Concat(groups[i].Topics, g.Topics)
+		}
+	}
+	return groups
+}
+
 // fetchOffsets answers for each group, in order.
 func (c *Coordinator) fetchOffsets(ctx context.Context, asked []kmsg.OffsetFetchRequestGroup, version int16) []kmsg.OffsetFetchResponseGroup {
+	asked = folded(asked)
 	answers := make([]kmsg.OffsetFetchResponseGroup, len(asked))
 	ids := make([]string, len(asked))
 	for i, g := range asked {
@@ -196,13 +218,19 @@ func (v *view) all(offsets []metadata.Offset) []kmsg.OffsetFetchResponseGroupTop
 	return topics
 }
 
-// offsets lays out the offsets of the partitions that the group asks for; failed
-// is why topics could not be looked up.
+// offsets lays out the offsets of the partitions that the group asks for, each
+// once; failed is why topics could not be looked up.
 func (f topicsFound) offsets(g kmsg.OffsetFetchRequestGroup, offsets []metadata.Offset, version int16, failed error) []kmsg.OffsetFetchResponseGroupTopic {
 	byPartition := make(map[metadata.PartitionID]metadata.Offset, len(offsets))
 	for _, o := range offsets {
 		byPartition[o.Partition] = o
 	}
+	type slotKey struct {
+		topic     string
+		id        uuid.UUID
+		partition int32
+	}
+	laid := map[slotKey]bool{}
 	topics := make([]kmsg.OffsetFetchResponseGroupTopic, len(g.Topics))
 	for i, t := range g.Topics {
 		topics[i].Topic, topics[i].TopicID = t.Topic, t.TopicID
@@ -211,6 +239,11 @@ func (f topicsFound) offsets(g kmsg.OffsetFetchRequestGroup, offsets []metadata.
 			code = 0 // nothing was committed for what doesn't exist
 		}
 		for _, p := range t.Partitions {
+			key := slotKey{t.Topic, t.TopicID, p}
+			if laid[key] {
+				continue
+			}
+			laid[key] = true
 			slot := nothingCommitted(p)
 			slot.ErrorCode = code
 			if code == 0 && p >= 0 && int(p) < len(topic.Partitions) {

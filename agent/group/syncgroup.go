@@ -18,7 +18,7 @@ import (
 // SyncGroup gives a member of a classic group its assignment. The returned function
 // waits for it: until the leader brought the assignments of all. It returns nil when the
 // client left before that.
-func (c *Coordinator) SyncGroup(ctx context.Context, _ protocol.Client, gone <-chan struct{}, req *kmsg.SyncGroupRequest) (wait func() kmsg.Response) {
+func (c *Coordinator) SyncGroup(ctx context.Context, _ protocol.Client, from Waiting, req *kmsg.SyncGroupRequest) (wait func() kmsg.Response) {
 	refuse := func(code int16) kmsg.Response {
 		resp := req.ResponseKind().(*kmsg.SyncGroupResponse)
 		resp.ErrorCode = notLoading(code)
@@ -27,7 +27,7 @@ func (c *Coordinator) SyncGroup(ctx context.Context, _ protocol.Client, gone <-c
 	if req.Group == "" {
 		return func() kmsg.Response { return refuse(kerr.InvalidGroupID.Code) }
 	}
-	return c.begin(ctx, req.Group, gone, &call{
+	return c.begin(ctx, req.Group, from.Gone, &call{
 		apply: func(g *machine.Group, env machine.Env) kmsg.Response {
 			if resp := g.SyncGroup(env, req); resp != nil {
 				return resp
@@ -39,6 +39,10 @@ func (c *Coordinator) SyncGroup(ctx context.Context, _ protocol.Client, gone <-c
 				return resp
 			}
 			return nil
+		},
+		parked: func() {
+			req.GroupAssignment = nil // only the leader's counts, which doesn't wait
+			from.Release()
 		},
 		refuse: refuse,
 		member: req.MemberID,
