@@ -149,7 +149,11 @@ func TestGroupLimitsFollowTheGroupsConfigs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
+	defer func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	settings := groupSettings{dynamic.New(store, configs.DefaultBroker(), func() int32 { return 1 }, new(slog.LevelVar), slog.New(slog.DiscardHandler))}
 	limits := func() [2]time.Duration {
 		l := settings.Limits("g")

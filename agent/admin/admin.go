@@ -167,7 +167,7 @@ func (a *Admin) report(doing, item string, err error) {
 
 // existing returns a topic, or why it can't; unknown is a format for its name.
 func (a *Admin) existing(ctx context.Context, doing, name, unknown string) (metadata.Topic, *refusal) {
-	topic, err := metadata.Topic{}, error(metadata.ErrUnknownTopic)
+	topic, err := metadata.Topic{}, metadata.ErrUnknownTopic
 	if protocol.CheckTopicName(name) == nil {
 		topic, err = a.topics.TopicByName(ctx, name)
 	}
