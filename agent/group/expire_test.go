@@ -7,7 +7,7 @@ import (
 )
 
 // TestOffsetCommittedWhileItsGroupIsCleanedUpStays: the agent has seen that the group
-// has neither members nor offsets, and is about to delete it.
+// has neither members nor offsets (all have expired a second ago), and is about to delete it.
 func TestOffsetCommittedWhileItsGroupIsCleanedUpStays(t *testing.T) {
 	f := newFleet(t, nil)
 	a, b := f.agent(), f.agent()
@@ -23,7 +23,7 @@ func TestOffsetCommittedWhileItsGroupIsCleanedUpStays(t *testing.T) {
 		}
 		return nil
 	}, nil)
-	if err := a.expireGroup(t.Context(), "by hand", time.Duration(0)); err != nil {
+	if err := a.expireGroup(t.Context(), "by hand", -time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if got := a.spy.count("delete"); got != 1 {
