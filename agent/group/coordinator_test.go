@@ -220,7 +220,7 @@ func TestMemberIsHeardThroughAnyAgent(t *testing.T) {
 	a := f.agent()
 	f.agent()
 	c := f.client("g")
-	c.timeout = time.Second
+	c.timeout = 2 * time.Second
 	if resp := c.join(a); resp.ErrorCode != 0 {
 		t.Fatalf("%+v", resp)
 	}
@@ -232,11 +232,11 @@ func TestMemberIsHeardThroughAnyAgent(t *testing.T) {
 		return nil
 	}, nil)
 	start := time.Now()
-	f.eventually("it lived through three sessions", func() bool {
+	f.eventually("it lived through more than two sessions", func() bool {
 		if code := c.heartbeat(a); code != 0 {
 			t.Fatalf("after %v its heartbeat was answered %v", time.Since(start), kerr.ErrorForCode(code))
 		}
-		return time.Since(start) > 3*time.Second
+		return time.Since(start) > 5*time.Second
 	})
 }
 
