@@ -6,6 +6,8 @@ LINT := $(CACHE)/bin/golangci-lint
 
 FUZZTIME ?= 20s
 BENCH ?= .
+# Which setups and clients make compat runs: all, unless said otherwise.
+COMPAT ?=
 # For go test, as in: make test TESTFLAGS='-run Flush ./agent/produce'
 TESTFLAGS ?= ./...
 TIMEOUT ?= 30m
@@ -52,6 +54,14 @@ check: setup ## Check modules, build, lint and run all tests with the race detec
 .PHONY: bench
 bench: setup ## Run the benchmarks (narrow down with BENCH=regexp)
 	WADI_TEST_REQUIRE=1 go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 -timeout 2h ./...
+
+# The clients against Wadi, several at a time since they mostly wait. With
+# COMPAT_BOOTSTRAP=host:port against another cluster: a check that fails with a real Kafka is wrong.
+.PHONY: compat
+compat: setup ## Run real clients and Kafka's tools, write docs/compatibility.md (narrow down with COMPAT='one_agent/kcat')
+	@test/setup/setup.sh compat
+	WADI_COMPAT=$(CACHE)/compat WADI_TEST_REQUIRE=1 \
+		go test ./test/compat -count=1 -v -parallel 6 -timeout 60m -run 'TestClients/$(COMPAT)'
 
 .PHONY: fuzz-list
 fuzz-list: ## List the fuzz tests

@@ -1,11 +1,14 @@
 #!/bin/sh
 # Gets the programs that the tests need and says what it does, with nothing to
-# do in well under a second. Called by make: setup.sh test | setup.sh lint.
+# do in well under a second. Called by make: setup.sh test | lint | compat.
 #
 # Postgres, HAProxy and kcat come from the system's packages. MinIO and golangci-lint are
 # built from their Go modules, once, into ${XDG_CACHE_HOME:-~/.cache}/wadi/bin:
 # neither is wanted in go.mod, where it would bring in hundreds of modules. Real
 # input for the end-to-end tests is the npm package vega-datasets, in .../wadi/data.
+#
+# The clients that `make compat` tries come from their own package registries, in the versions
+# that the files under test/compat pin, into .../wadi/compat.
 set -eu
 
 minio=github.com/minio/minio
@@ -20,6 +23,8 @@ flights_sha256=6f72fda460a9863fae5fcb32f85bcd49e1761fdea6dc6cf9f4962472881cc5a3
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/wadi
 bin=$cache/bin
 data=$cache/data
+compat=$cache/compat
+here=$(cd "$(dirname "$0")" && pwd)
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -47,6 +52,34 @@ packages() {
 	command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || missing="$missing haproxy"
 	# Only to fetch the data.
 	have_flights || command -v npm >/dev/null || missing="$missing npm"
+	install_packages
+}
+
+# What the clients of make compat run on, and what kafka-javascript is compiled with.
+compat_packages() {
+	missing=
+	command -v javac >/dev/null || missing="$missing default-jdk-headless"
+	command -v mvn >/dev/null || missing="$missing maven"
+	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+	command -v node >/dev/null || missing="$missing nodejs"
+	command -v npm >/dev/null || missing="$missing npm"
+	install_packages
+	if ! have_clients node "$here/../compat/node/package-lock.json"; then
+		missing=
+		command -v g++ >/dev/null || missing="$missing g++"
+		[ -f "$(node_root)/include/node/node.h" ] || missing="$missing libnode-dev"
+		for header in zlib:zlib1g-dev openssl/ssl:libssl-dev zstd:libzstd-dev; do
+			echo "#include <${header%%:*}.h>" | c++ -E -x c++ - >/dev/null 2>&1 || missing="$missing ${header##*:}"
+		done
+		install_packages
+	fi
+}
+
+# node_root is where Node.js is installed: its headers are in include/node.
+node_root() { node -p 'require("path").resolve(process.execPath, "../..")'; }
+
+# install_packages installs what $missing names.
+install_packages() {
 	[ -n "$missing" ] || return 0
 	[ "$(id -u)" = 0 ] && sudo= || sudo=sudo
 	if ! command -v apt-get >/dev/null; then
@@ -69,7 +102,9 @@ packages() {
 	$sudo apt-get "$@" update
 	# shellcheck disable=SC2086 # the names are words
 	$sudo env DEBIAN_FRONTEND=noninteractive apt-get "$@" install -y --no-install-recommends $missing
-	have_postgres || fail "apt-get installed postgresql, but initdb is in none of the places the tests look in"
+	case $missing in
+	*postgresql*) have_postgres || fail "apt-get installed postgresql, but initdb is in none of the places the tests look in" ;;
+	esac
 }
 
 # build NAME PACKAGE MODULE VERSION ABOUT: the program, unless that version is there.
@@ -109,6 +144,42 @@ fetch_flights() {
 	rmdir "$temp"
 }
 
+# have_clients NAME FILE: whether the clients that the file pins are in $compat/NAME.
+have_clients() { cmp -s "$2" "$compat/$1/installed"; }
+
+# get_clients NAME FILE ABOUT COMMAND: runs the command in a new folder $compat/NAME,
+# unless what the file pins is there. A failed one leaves nothing that passes for whole.
+get_clients() {
+	have_clients "$1" "$2" && return
+	say "installing the $1 clients into $compat/$1, once; about $3"
+	rm -rf "${compat:?}/$1"
+	mkdir -p "$compat/$1"
+	log=$compat/$1.log
+	if ! (cd "$compat/$1" && $4) >"$log" 2>&1; then
+		tail -n 30 "$log" >&2
+		fail "could not install the $1 clients; the whole log is $log"
+	fi
+	cp "$2" "$compat/$1/installed"
+}
+
+get_java() {
+	mvn -B -q -f "$here/../compat/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$compat/java"
+}
+
+get_python() {
+	python3 -m venv . && bin/pip install --disable-pip-version-check -r "$here/../compat/python/requirements.txt"
+}
+
+# The addon of kafka-javascript would be fetched prebuilt from where no registry
+# is; it is compiled against the headers of the Node.js here instead. Linked
+# "dynamic", librdkafka takes zlib, OpenSSL and zstd from the system.
+get_node() {
+	cp "$here/../compat/node/package.json" "$here/../compat/node/package-lock.json" . &&
+		npm ci --ignore-scripts --no-audit --no-fund &&
+		CKJS_LINKING=dynamic npm_config_nodedir=$(node_root) npm_config_build_from_source=true \
+			npm rebuild --foreground-scripts @confluentinc/kafka-javascript
+}
+
 case ${1:-} in
 test)
 	packages
@@ -122,7 +193,13 @@ lint)
 	fi
 	build golangci-lint "$lint/cmd/golangci-lint" "$lint" "$lint_version" "1 minute"
 	;;
+compat)
+	compat_packages
+	get_clients java "$here/../compat/java/pom.xml" "1 minute" get_java
+	get_clients python "$here/../compat/python/requirements.txt" "1 minute" get_python
+	get_clients node "$here/../compat/node/package-lock.json" "3 minutes on 2 cores" get_node
+	;;
 *)
-	fail "usage: setup.sh test | setup.sh lint"
+	fail "usage: setup.sh test | lint | compat"
 	;;
 esac
