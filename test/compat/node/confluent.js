@@ -12,6 +12,8 @@ const after = [0, 1, 2, 3, 4, 5].map((n) => `after ${n}`); // a record for each 
 
 async function createTopic(topic, numPartitions = partitions, configEntries = []) {
   await admin.createTopics({ topics: [{ topic, numPartitions, configEntries }] });
+  // Brokers hear of a new topic a moment later.
+  await eventually('the topic is known', async () => (await admin.listTopics()).includes(topic));
 }
 
 // produce sends the values round the partitions.

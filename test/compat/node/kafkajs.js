@@ -190,11 +190,12 @@ feature('offsets', async (name) => {
   const altered = [...Array(partitions).keys()].map((p) => ({ partition: p, offset: String(p + 1) }));
   await admin.setOffsets({ groupId: name, topic: name, partitions: altered });
   assert.deepEqual(await committed(), ['1', '2', '3', '4', '5', '6']);
-  // What was altered is where a member starts.
+  // What was altered is where a member starts. It may read a record twice.
   const member = new Member(name, [name]);
-  await eventually('39 records', () => member.messages.length >= 39);
+  const distinct = () => new Set(member.messages.map((m) => `${m.partition} ${m.offset}`));
+  await eventually('39 records', () => distinct().size >= 39);
   await member.close();
-  assert.equal(member.messages.length, 39);
+  assert.equal(distinct().size, 39);
   await admin.resetOffsets({ groupId: name, topic: name, earliest: true });
   assert.equal((await read(name, 60)).length, 60);
 });

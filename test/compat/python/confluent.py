@@ -21,6 +21,8 @@ admin = AdminClient(SERVERS)
 
 def create_topic(name, partitions=PARTITIONS, **config):
     admin.create_topics([NewTopic(name, partitions, config=config)])[name].result()
+    # Brokers hear of a new topic a moment later.
+    eventually("the topic is known", lambda: name in admin.list_topics().topics)
 
 
 def produce(topic, values, **config):

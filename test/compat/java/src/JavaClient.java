@@ -68,6 +68,8 @@ public final class JavaClient {
     static void createTopic(String name, int partitions) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", Check.BOOTSTRAP))) {
             admin.createTopics(List.of(new NewTopic(name, partitions, (short) -1))).all().get();
+            // Brokers hear of a new topic a moment later.
+            Check.eventually("the topic is known", () -> admin.listTopics().names().get().contains(name));
         }
     }
 
