@@ -233,7 +233,6 @@ func (c *Coordinator) finish(l *local, g *machine.Group, calls []*call, answers 
 	}
 	l.retain(g, env.Now)
 	draining := c.isDraining()
-	l.retain(g, env.Now)
 	var wait []*call
 	for i, k := range calls {
 		// What this state parked, a request behind it may have completed.

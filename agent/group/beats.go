@@ -32,11 +32,7 @@ func (l *local) notable(now time.Time) map[string]time.Time {
 		return nil
 	}
 	l.noted, l.unnoted = time.Now(), false
-	members := make(map[string]time.Time, len(l.heard))
-	for member, b := range l.heard {
-		members[member] = b.at
-	}
-	return members
+	return l.membersLocked()
 }
 
 // renote has what the store was not told told again.

@@ -6,6 +6,7 @@ package group
 
 import (
 	"context"
+	"encoding/base64"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -57,5 +58,5 @@ func (c *Coordinator) ConsumerGroupHeartbeat(ctx context.Context, client protoco
 // kafkaUUID makes an ID in the form that Kafka's clients make them.
 func kafkaUUID() string {
 	id := uuid.New()
-	return base64ID(id)
+	return base64.RawURLEncoding.EncodeToString(id[:])
 }

@@ -8,10 +8,8 @@ package group
 
 import (
 	"context"
-	"encoding/base64"
 	"slices"
 
-	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -137,5 +135,3 @@ func notFound(id string) *string {
 	message := "Group " + id + " not found."
 	return &message
 }
-
-func base64ID(id uuid.UUID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }

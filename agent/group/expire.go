@@ -53,12 +53,8 @@ func (c *Coordinator) expireOnce(ctx context.Context) error {
 func (c *Coordinator) idle(ctx context.Context, after string, retention time.Duration) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
-	if !c.clock.known() {
-		_, now, err := c.store.GroupVersions(ctx, nil)
-		if err != nil {
-			return nil, err
-		}
-		c.clock.read(now)
+	if err := c.readClock(ctx); err != nil {
+		return nil, err
 	}
 	return c.store.IdleGroups(ctx, after, c.clock.now().Add(-retention), expirePage)
 }

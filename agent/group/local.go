@@ -202,6 +202,10 @@ func (l *local) retain(g *machine.Group, then time.Time) {
 func (l *local) members() map[string]time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.membersLocked()
+}
+
+func (l *local) membersLocked() map[string]time.Time {
 	members := make(map[string]time.Time, len(l.heard))
 	for member, b := range l.heard {
 		members[member] = b.at

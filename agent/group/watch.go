@@ -162,12 +162,8 @@ func (c *Coordinator) claimDue(ctx context.Context) error {
 func (c *Coordinator) noteBeats(ctx context.Context) (heardThrough time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 	defer cancel()
-	if !c.clock.known() {
-		_, now, err := c.store.GroupVersions(ctx, nil)
-		if err != nil {
-			return heardThrough, err
-		}
-		c.clock.read(now)
+	if err := c.readClock(ctx); err != nil {
+		return heardThrough, err
 	}
 	// What is heard of from here on is noted in the next round.
 	now := c.clock.now()
@@ -191,4 +187,16 @@ func (c *Coordinator) noteBeats(ctx context.Context) (heardThrough time.Time, er
 		}
 	}
 	return heardThrough, err
+}
+
+// readClock reads the store's clock, unless it was read before.
+func (c *Coordinator) readClock(ctx context.Context) error {
+	if c.clock.known() {
+		return nil
+	}
+	_, now, err := c.store.GroupVersions(ctx, nil)
+	if err == nil {
+		c.clock.read(now)
+	}
+	return err
 }
