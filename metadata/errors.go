@@ -44,3 +44,14 @@ var (
 	// sender is fenced).
 	ErrInvalidProducerEpoch = errors.New("invalid producer epoch")
 )
+
+// Errors of transactions, as [TransactionResult.Err]; of a batch as [Outcome.Err] the
+// first and the last, and ErrInvalidProducerEpoch for the second.
+var (
+	// ErrProducerIDMapping: there is no such transactional ID, or it is another producer's.
+	ErrProducerIDMapping = errors.New("the producer ID is not that of the transactional ID")
+	// ErrProducerFenced: the transactional ID has a newer producer, or its transaction timed out.
+	ErrProducerFenced = errors.New("producer fenced")
+	// ErrInvalidTransactionState: what was asked can't be done in the transaction's state.
+	ErrInvalidTransactionState = errors.New("invalid transaction state")
+)

@@ -74,6 +74,10 @@ type Offset struct {
 	// ExpireAt is set by clients that name a retention of their own
 	// (OffsetCommit 2 to 4); zero leaves it to offsets.retention.minutes.
 	ExpireAt time.Time
+	// Unstable: an open transaction holds an offset for the partition, of which it is
+	// not decided whether it counts (KIP-447). FetchOffsets sets it, and then returns
+	// the partition even if nothing is committed: with Offset -1.
+	Unstable bool
 }
 
 // OffsetKey names a committed offset.
@@ -121,11 +125,11 @@ type Groups interface {
 	// DeferGroup sets Due alone, which changes no version; nothing happens when the
 	// group is in another version.
 	DeferGroup(ctx context.Context, id string, version int64, due time.Time) error
-	// DeleteGroup deletes the group that is still in the version, its offsets and
-	// its beats. Errors: ErrGroupVersion, and as StoreGroup.
+	// DeleteGroup deletes the group that is still in the version, its offsets, also
+	// those of open transactions, and its beats. Errors: ErrGroupVersion, and as StoreGroup.
 	DeleteGroup(ctx context.Context, id string, version int64) error
 	// DeleteUnusedGroup is DeleteGroup for a group without offsets. One that has
-	// some, since they change no version, stays: ErrGroupVersion.
+	// some, be it of an open transaction, since they change no version, stays: ErrGroupVersion.
 	DeleteUnusedGroup(ctx context.Context, id string, version int64) error
 	// ListGroups returns all groups, in no set order.
 	ListGroups(ctx context.Context) ([]GroupInfo, error)
@@ -157,13 +161,14 @@ type Groups interface {
 	// Each agent has one transaction at a time, so put what waits into one call.
 	WriteOffsets(ctx context.Context, refs []GroupRef, decide func(now time.Time, groups []Group) (OffsetChanges, error)) error
 	// FetchOffsets returns the committed offsets in the order asked, each list by
-	// partition; partitions without one are missing.
+	// partition; partitions without one are missing (but see Offset.Unstable).
 	FetchOffsets(ctx context.Context, queries []OffsetQuery) ([][]Offset, error)
 	// IdleGroups returns up to limit (2 or more) groups after the given one (by an order
 	// of the store's own; "" starts) that may be due for cleaning: they have an offset
 	// committed before the time, or one whose ExpireAt has passed, or they have no
-	// offsets at all.
+	// offsets at all, not even of an open transaction.
 	IdleGroups(ctx context.Context, after string, before time.Time, limit int) ([]string, error)
 	// TrimOffsets deletes up to limit offsets of partitions that no longer exist.
+	// Those of open transactions are left: they go when the transaction ends.
 	TrimOffsets(ctx context.Context, limit int) (int, error)
 }

@@ -103,6 +103,11 @@ type Batch struct {
 	ProducerEpoch int16
 	// BaseSequence is the first record's sequence; it wraps at 2^31.
 	BaseSequence int32
+	// Transactional: the batch belongs to its producer's transaction (KIP-98).
+	Transactional bool
+	// AddsPartition: a transactional batch that adds the partition to the
+	// transaction, and begins it, as TransactionV2 has it. Without it the partition must be in it.
+	AddsPartition bool
 }
 
 // Encoding says how the bytes of an [Append] lie in the data file.
@@ -114,6 +119,8 @@ const (
 	// EncodingFramed: the batches were compressed inside the file, in frames
 	// that are read whole (package datafile).
 	EncodingFramed Encoding = 1
+	// EncodingMarker: the run is the end of a transaction and lies in no file (see [Marker.Run]).
+	EncodingMarker Encoding = 2
 )
 
 // Append is what one data file adds to one partition: byte-adjacent batches
@@ -145,8 +152,8 @@ type Outcome struct {
 	// Duplicate: the batch had been committed before; its bytes in this file
 	// are referenced by nothing.
 	Duplicate bool
-	// Err is nil, or one of ErrUnknownPartition, ErrFileTooOld,
-	// ErrOutOfOrderSequence, ErrInvalidProducerEpoch.
+	// Err is nil, or one of ErrUnknownPartition, ErrFileTooOld, ErrOutOfOrderSequence,
+	// ErrInvalidProducerEpoch, ErrProducerIDMapping, ErrInvalidTransactionState.
 	Err error
 }
 
@@ -159,7 +166,8 @@ type FileResult struct {
 }
 
 // Run is one row of the index: contiguous bytes of one data file that hold
-// contiguous offsets of one partition, in accepted batches.
+// contiguous offsets of one partition, in accepted batches; or the marker that ends
+// a transaction (see [Marker.Run]).
 type Run struct {
 	Partition PartitionID
 	// BaseOffset is the first offset; the run ends before BaseOffset+Records.
@@ -227,6 +235,9 @@ type PartitionRuns struct {
 	// Runs are contiguous and ascending; empty when the offset lies outside
 	// [LogStartOffset, NextOffset).
 	Runs []Run
+	// Aborted are the aborted transactions that overlap the offsets from the one
+	// asked to the end of Runs, by LastOffset.
+	Aborted []AbortedTransaction
 }
 
 // Bounds are a partition's limits as of one snapshot.
@@ -236,6 +247,9 @@ type Bounds struct {
 	LogStartOffset int64
 	// NextOffset is Kafka's high watermark: the offset that the next record gets.
 	NextOffset int64
+	// StableOffset is Kafka's last stable offset: NextOffset, or the first offset of
+	// an open transaction, though never before LogStartOffset.
+	StableOffset int64
 	// MaxTimestamp is the largest timestamp ever committed (ms), -1 without records.
 	MaxTimestamp int64
 }
@@ -264,7 +278,8 @@ type TimestampRun struct {
 	Run   Run
 }
 
-// Commit is one entry of the feed: what one data file added, or topics, configs or log starts that changed.
+// Commit is one entry of the feed: what one data file added, transactions that
+// ended, or topics, configs or log starts that changed.
 type Commit struct {
 	// Seq numbers all changes of the store: no gaps, visible in order.
 	Seq  int64
@@ -275,6 +290,12 @@ type Commit struct {
 	Configs []ConfigResource
 	// LogStarts are the partitions whose log start rose, ascending and each once.
 	LogStarts []LogStart
+	// Stable are the last stable offsets after this commit of those partitions in
+	// Runs that have an open transaction, ascending by partition. Of the others in
+	// Runs it is the end of their last run.
+	Stable []StableOffset
+	// Aborted are the aborted transactions whose markers are in Runs, in their order.
+	Aborted []AbortedTransaction
 }
 
 // Feed is the ordered tail of all changes. Each agent follows it.
@@ -299,7 +320,7 @@ type Producers interface {
 	// returns the first.
 	AllocateProducerIDs(ctx context.Context, count int) (first int64, err error)
 	// ExpireProducers deletes up to limit producer states not written for the
-	// age and returns how many.
+	// age and returns how many. It spares those in an open transaction.
 	ExpireProducers(ctx context.Context, idleFor time.Duration, limit int) (int, error)
 	// ActiveProducers returns, in the order asked, the producers that have state
 	// in each partition, by ID. A partition that doesn't exist has none.
@@ -314,6 +335,8 @@ type ActiveProducer struct {
 	LastSequence int32
 	// SeenAt is when that batch was committed.
 	SeenAt time.Time
+	// TransactionStart is the first offset of its open transaction here, -1 without one.
+	TransactionStart int64
 }
 
 // Agent is a registered agent.

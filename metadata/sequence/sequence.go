@@ -18,6 +18,17 @@ type Partition struct {
 	NextOffset int64
 	// MaxTimestamp is the largest ever committed (ms), -1 without records.
 	MaxTimestamp int64
+	// FirstUnstable is the smallest first offset of the open transactions that
+	// have written to the partition, -1 without one.
+	FirstUnstable int64
+}
+
+// StableOffset is the partition's last stable offset.
+func (p Partition) StableOffset() int64 {
+	if p.FirstUnstable < 0 {
+		return p.NextOffset
+	}
+	return max(p.FirstUnstable, p.LogStartOffset)
 }
 
 // State is what the store knew, under its lock, of everything that [Keys] named.
@@ -30,6 +41,13 @@ type State struct {
 	Producers map[ProducerKey]Producer
 	// Committed holds the outcomes of those files that an earlier call committed.
 	Committed map[uuid.UUID][][]metadata.Outcome
+	// Transactions are those of the transactional batches' producers, by producer ID,
+	// without their Partitions and Groups. It lacks those that don't exist.
+	Transactions map[int64]metadata.Transaction
+	// InTransaction holds, for the partitions and producers of transactional batches,
+	// the first offset of the open transaction, -1 before there is one. It lacks
+	// partitions that were not added to it.
+	InTransaction map[ProducerKey]int64
 }
 
 // Decision is what a commit does.
@@ -40,6 +58,18 @@ type Decision struct {
 	// ascending by key.
 	Partitions []PartitionChange
 	Producers  []ProducerChange
+	// Transactions are those that began, ascending by ID.
+	Transactions []TransactionChange
+	// TransactionPartitions are partitions of transactions that got their first
+	// batch, ascending by partition and producer.
+	TransactionPartitions []TransactionPartitionChange
+}
+
+// TransactionPartitionChange is a partition's new place in a transaction.
+type TransactionPartitionChange struct {
+	TransactionPartition
+	// New is true when the partition was not in the transaction before.
+	New bool
 }
 
 // FileDecision is what a commit does with one file.
@@ -47,6 +77,8 @@ type FileDecision struct {
 	Result metadata.FileResult
 	// Runs are the rows that enter the index.
 	Runs []metadata.Run
+	// Stable is the feed entry's (see [metadata.Commit]).
+	Stable []metadata.StableOffset
 	// Fresh is true when this call decided on the file: it takes a commit
 	// sequence number, and its result is kept for a repeated call. It is false
 	// for a file that was committed before, and for one whose ID is out of
