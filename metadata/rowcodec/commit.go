@@ -2,17 +2,20 @@ package rowcodec
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/google/uuid"
 
 	"github.com/wadi-log/wadi/metadata"
 )
 
-// The fewest bytes that a run, a config resource and a log start take.
+// The fewest bytes that the elements of the lists take.
 const (
 	minRun      = 7
 	minResource = 2
 	minLogStart = 2
+	minStable   = 2
+	minAborted  = 5
 )
 
 // EncodeCommit encodes a feed entry (the sequence number is the row's key):
@@ -32,9 +35,17 @@ const (
 //	           max timestamp - previous           signed
 //	configs  count, then each: kind, length and bytes of the name
 //	starts   count, then each: partition - previous partition (signed), log start
+//	stable   count, then each: partition - previous partition (signed), last stable offset
+//	aborted  count, then each:
+//	           partition - previous partition     signed
+//	           producer ID
+//	           first offset
+//	           last offset - first offset
+//	           stable offset - last offset        signed
 //
-// The two last lists came later. What is empty at the end is left out: both, in
-// nearly all entries.
+// The last four lists came later. What is empty at the end is left out: all of them, in
+// most entries. A marker's run has a file like any other: it is one ID for all
+// partitions of a transaction.
 func EncodeCommit(c metadata.Commit) []byte {
 	files := fileTable(c.Runs)
 	b := make([]byte, 0, 8+16*(len(c.Topics)+len(files))+20*len(c.Runs))
@@ -70,26 +81,44 @@ func EncodeCommit(c metadata.Commit) []byte {
 		b = binary.AppendVarint(b, r.MaxTimestamp-previous.MaxTimestamp)
 		previous = r
 	}
-	if len(c.Configs)+len(c.LogStarts) == 0 {
-		return b
-	}
+	return appendTail(b, c)
+}
+
+// appendTail appends the last lists, up to the last one that isn't empty.
+func appendTail(b []byte, c metadata.Commit) []byte {
+	end := len(b)
 	b = binary.AppendUvarint(b, uint64(len(c.Configs)))
 	for _, r := range c.Configs {
 		b = append(b, byte(r.Kind))
 		b = binary.AppendUvarint(b, uint64(len(r.Name)))
 		b = append(b, r.Name...)
-	}
-	if len(c.LogStarts) == 0 {
-		return b
+		end = len(b)
 	}
 	b = binary.AppendUvarint(b, uint64(len(c.LogStarts)))
-	partition := metadata.PartitionID(0)
+	previous := metadata.PartitionID(0)
 	for _, l := range c.LogStarts {
-		b = binary.AppendVarint(b, int64(l.Partition)-int64(partition))
+		b = binary.AppendVarint(b, int64(l.Partition)-int64(previous))
 		b = binary.AppendUvarint(b, uint64(l.Offset))
-		partition = l.Partition
+		previous, end = l.Partition, len(b)
 	}
-	return b
+	b = binary.AppendUvarint(b, uint64(len(c.Stable)))
+	previous = 0
+	for _, s := range c.Stable {
+		b = binary.AppendVarint(b, int64(s.Partition)-int64(previous))
+		b = binary.AppendUvarint(b, uint64(s.Offset))
+		previous, end = s.Partition, len(b)
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.Aborted)))
+	previous = 0
+	for _, a := range c.Aborted {
+		b = binary.AppendVarint(b, int64(a.Partition)-int64(previous))
+		b = binary.AppendUvarint(b, uint64(a.ProducerID))
+		b = binary.AppendUvarint(b, uint64(a.FirstOffset))
+		b = binary.AppendUvarint(b, uint64(a.LastOffset-a.FirstOffset))
+		b = binary.AppendVarint(b, a.StableOffset-a.LastOffset)
+		previous, end = a.Partition, len(b)
+	}
+	return b[:end]
 }
 
 // DecodeCommit is the reverse of EncodeCommit; Seq is left 0.
@@ -116,14 +145,7 @@ func DecodeCommit(b []byte) (metadata.Commit, error) {
 		previous = r.run(files, previous)
 		c.Runs = append(c.Runs, previous)
 	}
-	if len(r.rest) > 0 {
-		c.Configs = r.resources()
-		if len(r.rest) > 0 {
-			c.LogStarts = r.logStarts()
-		} else if len(c.Configs) == 0 {
-			r.fail("an empty list at the end")
-		}
-	}
+	r.tail(&c)
 	if err := r.done(); err != nil {
 		return metadata.Commit{}, err
 	}
@@ -139,9 +161,8 @@ func (r *reader) run(files []uuid.UUID, previous metadata.Run) metadata.Run {
 		}
 	}
 	run := metadata.Run{FileID: files[file]}
-	partition := r.varint() + int64(previous.Partition)
-	run.Partition = metadata.PartitionID(partition)
-	run.BaseOffset = int64(r.uvarint())
+	run.Partition = r.partition(previous.Partition)
+	run.BaseOffset = r.int63()
 	run.Records = r.int32()
 	run.Encoding = metadata.Encoding(r.byte())
 	run.Position = r.varint() + previous.Position + int64(previous.StoredSize)
@@ -152,10 +173,27 @@ func (r *reader) run(files []uuid.UUID, previous metadata.Run) metadata.Run {
 		run.Size = r.int32()
 	}
 	run.MaxTimestamp = r.varint() + previous.MaxTimestamp
-	if int64(run.Partition) != partition || run.BaseOffset < 0 || run.Position < 0 || run.Encoding > metadata.EncodingFramed {
+	if run.Position < 0 || run.Encoding > metadata.EncodingMarker {
 		r.fail("impossible run")
 	}
 	return run
+}
+
+// tail reads the last lists, of which those at the end may be missing, but not empty.
+func (r *reader) tail(c *metadata.Commit) {
+	for _, read := range []func() (elements int){
+		func() int { c.Configs = r.resources(); return len(c.Configs) },
+		func() int { c.LogStarts = r.logStarts(); return len(c.LogStarts) },
+		func() int { c.Stable = r.stable(); return len(c.Stable) },
+		func() int { c.Aborted = r.aborted(); return len(c.Aborted) },
+	} {
+		if len(r.rest) == 0 {
+			return
+		}
+		if read() == 0 && len(r.rest) == 0 {
+			r.fail("an empty list at the end")
+		}
+	}
 }
 
 func (r *reader) resources() (resources []metadata.ConfigResource) {
@@ -166,21 +204,56 @@ func (r *reader) resources() (resources []metadata.ConfigResource) {
 	return resources
 }
 
-// logStarts reads the last list, which is not empty.
 func (r *reader) logStarts() (starts []metadata.LogStart) {
-	partition := int64(0)
+	partition := metadata.PartitionID(0)
 	for range r.count(minLogStart) {
-		partition += r.varint()
-		l := metadata.LogStart{Partition: metadata.PartitionID(partition), Offset: int64(r.uvarint())}
-		if int64(l.Partition) != partition || l.Offset < 0 {
-			r.fail("impossible log start")
-		}
-		starts = append(starts, l)
-	}
-	if len(starts) == 0 {
-		r.fail("an empty list at the end")
+		partition = r.partition(partition)
+		starts = append(starts, metadata.LogStart{Partition: partition, Offset: r.int63()})
 	}
 	return starts
+}
+
+func (r *reader) stable() (offsets []metadata.StableOffset) {
+	partition := metadata.PartitionID(0)
+	for range r.count(minStable) {
+		partition = r.partition(partition)
+		offsets = append(offsets, metadata.StableOffset{Partition: partition, Offset: r.int63()})
+	}
+	return offsets
+}
+
+func (r *reader) aborted() (aborted []metadata.AbortedTransaction) {
+	partition := metadata.PartitionID(0)
+	for range r.count(minAborted) {
+		partition = r.partition(partition)
+		a := metadata.AbortedTransaction{Partition: partition, ProducerID: r.int63(), FirstOffset: r.int63()}
+		a.LastOffset = a.FirstOffset + r.int63()
+		a.StableOffset = a.LastOffset + r.varint()
+		if a.LastOffset < 0 || a.StableOffset < 0 {
+			r.fail("impossible aborted transaction")
+		}
+		aborted = append(aborted, a)
+	}
+	return aborted
+}
+
+// partition reads the difference to the one before.
+func (r *reader) partition(previous metadata.PartitionID) metadata.PartitionID {
+	partition := r.varint() + int64(previous)
+	if int64(metadata.PartitionID(partition)) != partition {
+		r.fail("no partition %d", partition)
+	}
+	return metadata.PartitionID(partition)
+}
+
+// int63 reads a non-negative number of 63 bits.
+func (r *reader) int63() int64 {
+	v := r.uvarint()
+	if v > math.MaxInt64 {
+		r.fail("%d is no 63-bit number", v)
+		return 0
+	}
+	return int64(v)
 }
 
 // fileTable lists the runs' files, each once, in order of appearance.

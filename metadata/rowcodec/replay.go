@@ -10,17 +10,21 @@ import (
 
 // What became of a batch, as stored. Numbers are never reused.
 const (
-	kindAccepted         = 0
-	kindDuplicate        = 1
-	kindUnknownPartition = 2
-	kindOutOfOrder       = 3
-	kindFenced           = 4
+	kindAccepted          = 0
+	kindDuplicate         = 1
+	kindUnknownPartition  = 2
+	kindOutOfOrder        = 3
+	kindFenced            = 4
+	kindProducerIDMapping = 5
+	kindTransactionState  = 6
 )
 
 var kindErrors = map[byte]error{
-	kindUnknownPartition: metadata.ErrUnknownPartition,
-	kindOutOfOrder:       metadata.ErrOutOfOrderSequence,
-	kindFenced:           metadata.ErrInvalidProducerEpoch,
+	kindUnknownPartition:  metadata.ErrUnknownPartition,
+	kindOutOfOrder:        metadata.ErrOutOfOrderSequence,
+	kindFenced:            metadata.ErrInvalidProducerEpoch,
+	kindProducerIDMapping: metadata.ErrProducerIDMapping,
+	kindTransactionState:  metadata.ErrInvalidTransactionState,
 }
 
 // EncodeReplay encodes the outcomes of a file, so that a repeated commit of it

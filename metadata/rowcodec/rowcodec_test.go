@@ -28,9 +28,22 @@ func TestFormatIsStable(t *testing.T) {
 	}
 	configs := metadata.Commit{Configs: []metadata.ConfigResource{{Kind: metadata.BrokerConfig}, {Kind: metadata.GroupConfig, Name: "g\xff"}}}
 	logStarts := metadata.Commit{LogStarts: []metadata.LogStart{{Partition: 5, Offset: 300}, {Partition: 4, Offset: 0}}}
+	ended := metadata.Commit{
+		Runs: []metadata.Run{
+			metadata.Marker{ProducerID: 1000, Epoch: 3, Timestamp: 1 << 40}.Run(5, 300, 1000),
+			metadata.Marker{ProducerID: 1000, Epoch: 3, Timestamp: 1 << 40}.Run(7, 0, -1),
+			metadata.Marker{ProducerID: 7, Epoch: 1, Commit: true, Timestamp: 1 << 40}.Run(5, 301, 1000),
+		},
+		Stable: []metadata.StableOffset{{Partition: 5, Offset: 200}, {Partition: 4, Offset: 0}},
+		Aborted: []metadata.AbortedTransaction{
+			{Partition: 5, ProducerID: 1000, FirstOffset: 290, LastOffset: 300, StableOffset: 200},
+			{Partition: 7, ProducerID: 1000, FirstOffset: 0, LastOffset: 0, StableOffset: 1},
+		},
+	}
+	stable := metadata.Commit{Stable: ended.Stable[:1]}
 	outcomes := [][]metadata.Outcome{
 		{{BaseOffset: 300}, {BaseOffset: 7, Duplicate: true}, {BaseOffset: -1, Err: metadata.ErrOutOfOrderSequence}, {BaseOffset: -1, Err: metadata.ErrInvalidProducerEpoch}},
-		{{BaseOffset: -1, Err: metadata.ErrUnknownPartition}},
+		{{BaseOffset: -1, Err: metadata.ErrUnknownPartition}, {BaseOffset: -1, Err: metadata.ErrProducerIDMapping}, {BaseOffset: -1, Err: metadata.ErrInvalidTransactionState}},
 	}
 	replay, err := EncodeReplay(outcomes)
 	if err != nil {
@@ -48,7 +61,14 @@ func TestFormatIsStable(t *testing.T) {
 		{"empty commit", EncodeCommit(metadata.Commit{}), "01000000"},
 		{"commit of configs", EncodeCommit(configs), "01000000" + "02" + "04" + "00" + "20" + "02" + "67ff"},
 		{"commit of log starts", EncodeCommit(logStarts), "01000000" + "00" + "02" + "0aac02" + "0100"},
-		{"replay", replay, "01" + "02" + "04" + "00d804" + "01c904" + "03" + "04" + "01" + "02"},
+		{"commit of ended transactions", EncodeCommit(ended), "01" + "00" +
+			"02" + "00000100000000000003000000000000" + "00000100000000000001010000000000" + "03" +
+			"00" + "0a" + "ac02" + "01" + "02" + "d00f" + "00" + "00" + "4e" + "d00f" +
+			"00" + "04" + "00" + "01" + "02" + "00" + "00" + "00" + "4e" + "d10f" +
+			"01" + "03" + "ad02" + "01" + "02" + "c10f" + "00" + "00" + "4e" + "d20f" +
+			"00" + "00" + "02" + "0ac801" + "0100" + "02" + "0ae807a2020ac701" + "04e807000002"},
+		{"commit of a last stable offset", EncodeCommit(stable), "01000000" + "00" + "00" + "01" + "0ac801"},
+		{"replay", replay, "01" + "02" + "04" + "00d804" + "01c904" + "03" + "04" + "03" + "02" + "05" + "06"},
 		{"beats", EncodeBeats(beats), "01" + "03" + "00" + "d804" + "02" + "61ff" + "d904" + "01" + "62" + "d804"},
 		{"no beats", EncodeBeats(nil), "0100"},
 		{"producer", EncodeProducerBatches(producer), "01" + "01" + "ffffffff07" + "02" + "808080808020"},
@@ -57,14 +77,10 @@ func TestFormatIsStable(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
 		}
 	}
-	if got, err := DecodeCommit(EncodeCommit(commit)); err != nil || !reflect.DeepEqual(got, commit) {
-		t.Errorf("commit: got %+v, %v", got, err)
-	}
-	if got, err := DecodeCommit(EncodeCommit(configs)); err != nil || !reflect.DeepEqual(got, configs) {
-		t.Errorf("commit of configs: got %+v, %v", got, err)
-	}
-	if got, err := DecodeCommit(EncodeCommit(logStarts)); err != nil || !reflect.DeepEqual(got, logStarts) {
-		t.Errorf("commit of log starts: got %+v, %v", got, err)
+	for _, c := range []metadata.Commit{commit, configs, logStarts, ended, stable} {
+		if got, err := DecodeCommit(EncodeCommit(c)); err != nil || !reflect.DeepEqual(got, c) {
+			t.Errorf("got  %+v, %v\nwant %+v", got, err, c)
+		}
 	}
 	if got, err := DecodeReplay(replay); err != nil || !reflect.DeepEqual(got, outcomes) {
 		t.Errorf("replay: got %+v, %v", got, err)
@@ -109,7 +125,10 @@ func TestReplayRefusesOutcomeThatIsNotKept(t *testing.T) {
 }
 
 func TestDecodersRefuse(t *testing.T) {
-	for _, in := range []string{"", "00", "02", "01", "01ff", "0100", "01000000ff", "01ffffffffffffffffff01", "010000018080808080", "0100000000", "01000000010420", "010000000104016100", "010000000000", "01000000000100", "0100000000010a8080808080808080ff01", "01000000000180808080f00000"} {
+	for _, in := range []string{"", "00", "02", "01", "01ff", "0100", "01000000ff", "01ffffffffffffffffff01", "010000018080808080", "0100000000", "01000000010420", "010000000104016100", "010000000000", "01000000000100", "0100000000010a8080808080808080ff01", "01000000000180808080f00000",
+		// An empty list at the end, an offset below 0, a partition that is none, a last offset beyond all, a stable one below 0.
+		"0100000000000000", "01000000000000" + "00", "010000000000" + "01" + "0a80808080808080808001", "010000000000" + "01" + "80808080f00000",
+		"01000000000000" + "01" + "0a00" + "ffffffffffffffff7f" + "01" + "00", "01000000000000" + "01" + "0a000000" + "01"} {
 		b, _ := hex.DecodeString(in)
 		if _, err := DecodeCommit(b); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("commit %q: %v", in, err)
@@ -136,6 +155,11 @@ func FuzzDecodeCommit(f *testing.F) {
 	}}))
 	f.Add(EncodeCommit(metadata.Commit{Configs: []metadata.ConfigResource{{Kind: metadata.BrokerConfig, Name: "1"}, {Kind: metadata.GroupConfig, Name: "g"}}}))
 	f.Add(EncodeCommit(metadata.Commit{LogStarts: []metadata.LogStart{{Partition: 5, Offset: 300}, {Partition: 4, Offset: 1}}}))
+	f.Add(EncodeCommit(metadata.Commit{
+		Runs:    []metadata.Run{metadata.Marker{ProducerID: 1000, Epoch: 3, Timestamp: 1 << 40}.Run(5, 300, 1000)},
+		Stable:  []metadata.StableOffset{{Partition: 5, Offset: 200}},
+		Aborted: []metadata.AbortedTransaction{{Partition: 5, ProducerID: 1000, FirstOffset: 290, LastOffset: 300, StableOffset: 200}},
+	}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := DecodeCommit(b)
 		if err != nil {
