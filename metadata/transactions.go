@@ -63,8 +63,9 @@ type Transaction struct {
 	// nobody may: it was fenced, or is new.
 	LastEpoch int16
 	State     TransactionState
-	// Version is that of the last transaction begun or ended. With TransactionV2 and
-	// a transaction that ended, Epoch follows the one that ended it.
+	// Version is that of the last transaction begun or ended, TransactionV1 before
+	// there is one. With TransactionV2 and a transaction that ended, Epoch follows
+	// the one that ended it.
 	Version TransactionVersion
 	// Timeout is how long a transaction may be open.
 	Timeout time.Duration

@@ -57,7 +57,7 @@ func (r *stateReader) queue(b *pgx.Batch, files []metadata.File) {
 		Producers:  map[sequence.ProducerKey]sequence.Producer{},
 		Committed:  map[uuid.UUID][][]metadata.Outcome{},
 	}
-	partitions, producers := sequence.Keys(files)
+	partitions, producers, _ := sequence.Keys(files)
 	b.Queue(readPartitions, partitionArray(partitions)).Query(r.partitions)
 	ids := make([]pgtype.UUID, len(files))
 	for i, f := range files {
@@ -82,7 +82,7 @@ func (r *stateReader) queue(b *pgx.Batch, files []metadata.File) {
 
 func (r *stateReader) partitions(rows pgx.Rows) error {
 	var id int32
-	var p sequence.Partition
+	p := sequence.Partition{FirstUnstable: -1}
 	_, err := pgx.ForEachRow(rows, []any{&id, &p.LogStartOffset, &p.NextOffset, &p.MaxTimestamp}, func() error {
 		r.Partitions[metadata.PartitionID(id)] = p
 		return nil

@@ -104,7 +104,7 @@ func newWorld(t testing.TB, partitions int) *world {
 	}, model: model{partitions: map[metadata.PartitionID][]modelBatch{}}}
 	for i := range partitions {
 		id := metadata.PartitionID(i + 1)
-		w.state.Partitions[id] = Partition{MaxTimestamp: -1}
+		w.state.Partitions[id] = Partition{MaxTimestamp: -1, FirstUnstable: -1}
 		w.model.partitions[id] = []modelBatch{}
 	}
 	return w

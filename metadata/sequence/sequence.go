@@ -100,23 +100,30 @@ type ProducerChange struct {
 	New bool
 }
 
-// Keys names what Decide needs to know: the partitions and producers of the
-// files, ascending and each once.
-func Keys(files []metadata.File) (partitions []metadata.PartitionID, producers []ProducerKey) {
+// Keys names what Decide needs to know: the partitions and producers of the files, and
+// the producers of transactional batches, ascending and each once. Transactions
+// and InTransaction are about those of producers whose IDs are among the transactional.
+func Keys(files []metadata.File) (partitions []metadata.PartitionID, producers []ProducerKey, transactional []int64) {
 	for _, f := range files {
 		for _, a := range f.Appends {
 			partitions = append(partitions, a.Partition)
 			for i, b := range a.Batches {
-				if b.ProducerID < 0 || i > 0 && a.Batches[i-1].ProducerID == b.ProducerID {
+				if b.ProducerID < 0 {
 					continue
 				}
-				producers = append(producers, ProducerKey{Partition: a.Partition, ProducerID: b.ProducerID})
+				if same := i > 0 && a.Batches[i-1].ProducerID == b.ProducerID; !same {
+					producers = append(producers, ProducerKey{Partition: a.Partition, ProducerID: b.ProducerID})
+				}
+				if b.Transactional {
+					transactional = append(transactional, b.ProducerID)
+				}
 			}
 		}
 	}
 	slices.Sort(partitions)
 	slices.SortFunc(producers, compareProducers)
-	return slices.Compact(partitions), slices.Compact(producers)
+	slices.Sort(transactional)
+	return slices.Compact(partitions), slices.Compact(producers), slices.Compact(transactional)
 }
 
 // Decide says what committing the files, in the order given, does to the
@@ -124,9 +131,11 @@ func Keys(files []metadata.File) (partitions []metadata.PartitionID, producers [
 // fails only when a file was committed before with other contents.
 func Decide(state State, files []metadata.File) (Decision, error) {
 	d := decider{
-		state:      state,
-		partitions: map[metadata.PartitionID]Partition{},
-		producers:  map[ProducerKey]Producer{},
+		state:        state,
+		partitions:   map[metadata.PartitionID]Partition{},
+		producers:    map[ProducerKey]Producer{},
+		transactions: map[int64]metadata.Transaction{},
+		firstOffsets: map[ProducerKey]int64{},
 	}
 	out := Decision{Files: make([]FileDecision, len(files))}
 	for i, f := range files {
@@ -136,15 +145,13 @@ func Decide(state State, files []metadata.File) (Decision, error) {
 		}
 		out.Files[i] = decided
 	}
-	for id, p := range d.partitions {
-		out.Partitions = append(out.Partitions, PartitionChange{ID: id, Partition: p})
-	}
+	out.Partitions = partitionChanges(d.partitions)
 	for key, p := range d.producers {
 		_, known := state.Producers[key]
 		out.Producers = append(out.Producers, ProducerChange{ProducerKey: key, Producer: p, New: !known})
 	}
-	slices.SortFunc(out.Partitions, func(a, b PartitionChange) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(out.Producers, func(a, b ProducerChange) int { return compareProducers(a.ProducerKey, b.ProducerKey) })
+	out.Transactions, out.TransactionPartitions = d.transactionChanges()
 	return out, nil
 }
 
@@ -153,7 +160,11 @@ type decider struct {
 	state      State
 	partitions map[metadata.PartitionID]Partition
 	producers  map[ProducerKey]Producer
-	tooOld     bool // a file of the call was refused for its age
+	// transactions are those that began, firstOffsets the partitions that got their
+	// first batch of a transaction.
+	transactions map[int64]metadata.Transaction
+	firstOffsets map[ProducerKey]int64
+	tooOld       bool // a file of the call was refused for its age
 }
 
 func (d *decider) partition(id metadata.PartitionID) (Partition, bool) {
@@ -209,7 +220,11 @@ func (d *decider) file(f metadata.File) (FileDecision, error) {
 		var runs []metadata.Run
 		out.Result.Outcomes[i], runs = d.append(f.ID, a)
 		out.Runs = append(out.Runs, runs...)
+		if p := d.partitions[a.Partition]; len(runs) > 0 && p.FirstUnstable >= 0 {
+			out.Stable = append(out.Stable, metadata.StableOffset{Partition: a.Partition, Offset: p.StableOffset()})
+		}
 	}
+	slices.SortFunc(out.Stable, func(a, b metadata.StableOffset) int { return cmp.Compare(a.Partition, b.Partition) })
 	return out, nil
 }
 
@@ -228,6 +243,9 @@ func (d *decider) append(file uuid.UUID, a metadata.Append) ([]metadata.Outcome,
 			continue
 		}
 		partition.MaxTimestamp = max(partition.MaxTimestamp, b.MaxTimestamp)
+		if b.Transactional && partition.FirstUnstable < 0 {
+			partition.FirstUnstable = partition.NextOffset
+		}
 		runs.add(b, partition)
 		partition.NextOffset += int64(b.Records)
 	}
@@ -249,11 +267,26 @@ func (d *decider) batch(partition metadata.PartitionID, b metadata.Batch, offset
 		if original, ok := producer.duplicate(b); ok {
 			return metadata.Outcome{BaseOffset: original, Duplicate: true}
 		}
-		if err := producer.check(b); err != nil {
+	}
+	if b.Transactional {
+		if err := d.checkTransaction(key, b); err != nil {
 			return metadata.Outcome{BaseOffset: -1, Err: err}
 		}
 	}
+	switch {
+	case known:
+		if err := producer.check(b); err != nil {
+			return metadata.Outcome{BaseOffset: -1, Err: err}
+		}
+	case b.AddsPartition && b.BaseSequence != 0:
+		// Each of these transactions has an epoch of its own, which starts at 0 in each
+		// partition: an earlier batch is missing.
+		return metadata.Outcome{BaseOffset: -1, Err: metadata.ErrOutOfOrderSequence}
+	}
 	d.producers[key] = producer.with(b, offset)
+	if b.Transactional {
+		d.enterTransaction(key, offset)
+	}
 	return metadata.Outcome{BaseOffset: offset}
 }
 
@@ -298,6 +331,16 @@ func sameShape(f metadata.File, outcomes [][]metadata.Outcome) bool {
 	return slices.EqualFunc(f.Appends, outcomes, func(a metadata.Append, o []metadata.Outcome) bool {
 		return len(a.Batches) == len(o)
 	})
+}
+
+// partitionChanges lists the partitions' new states, ascending by ID.
+func partitionChanges(partitions map[metadata.PartitionID]Partition) []PartitionChange {
+	var changes []PartitionChange
+	for id, p := range partitions {
+		changes = append(changes, PartitionChange{ID: id, Partition: p})
+	}
+	slices.SortFunc(changes, func(a, b PartitionChange) int { return cmp.Compare(a.ID, b.ID) })
+	return changes
 }
 
 func compareProducers(a, b ProducerKey) int {

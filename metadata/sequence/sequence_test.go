@@ -163,7 +163,7 @@ func TestFileAge(t *testing.T) {
 		{"zero", uuid.UUID{}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			state := State{Now: now, Partitions: map[metadata.PartitionID]Partition{1: {LogStartOffset: 3, NextOffset: 5}}}
+			state := State{Now: now, Partitions: map[metadata.PartitionID]Partition{1: {LogStartOffset: 3, NextOffset: 5, FirstUnstable: -1}}}
 			files := []metadata.File{
 				{ID: c.id, Size: 1, Appends: []metadata.Append{oneAppend(idempotent(0, 0, 1))}},
 				{ID: fileID(now, 2), Size: 1, Appends: []metadata.Append{oneAppend(idempotent(0, 1, 1))}},
@@ -210,12 +210,16 @@ func TestCommittedFileKeepsItsResult(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	b := func(pid int64) metadata.Batch { return metadata.Batch{Size: 1, Records: 1, ProducerID: pid} }
-	partitions, producers := Keys([]metadata.File{
-		{Appends: []metadata.Append{{Partition: 9, Batches: []metadata.Batch{b(5), b(5), b(-1), b(4)}}}},
-		{Appends: []metadata.Append{{Partition: 2, Batches: []metadata.Batch{b(-1)}}, {Partition: 9, Batches: []metadata.Batch{b(5)}}}},
+	tx := func(pid int64) metadata.Batch {
+		return metadata.Batch{Size: 1, Records: 1, ProducerID: pid, Transactional: true}
+	}
+	partitions, producers, transactional := Keys([]metadata.File{
+		{Appends: []metadata.Append{{Partition: 9, Batches: []metadata.Batch{b(5), tx(5), tx(5), b(-1), b(4)}}}},
+		{Appends: []metadata.Append{{Partition: 2, Batches: []metadata.Batch{b(-1), tx(3)}}, {Partition: 9, Batches: []metadata.Batch{b(5), tx(3)}}}},
 	})
-	if !slices.Equal(partitions, []metadata.PartitionID{2, 9}) || !slices.Equal(producers, []ProducerKey{{9, 4}, {9, 5}}) {
-		t.Fatalf("got %v, %v", partitions, producers)
+	if !slices.Equal(partitions, []metadata.PartitionID{2, 9}) || !slices.Equal(producers, []ProducerKey{{2, 3}, {9, 3}, {9, 4}, {9, 5}}) ||
+		!slices.Equal(transactional, []int64{3, 5}) {
+		t.Fatalf("got %v, %v, %v", partitions, producers, transactional)
 	}
 }
 
@@ -240,6 +244,11 @@ func TestValidate(t *testing.T) {
 		{"0 records", func(f []metadata.File) []metadata.File { f[0].Appends[0].Batches[0].Records = 0; return f }},
 		{"in -1 bytes", func(f []metadata.File) []metadata.File { f[0].Appends[0].Batches[0].Size = -1; return f }},
 		{"sequence -1", func(f []metadata.File) []metadata.File { f[0].Appends[0].Batches[0].BaseSequence = -1; return f }},
+		{"without a producer ID", func(f []metadata.File) []metadata.File {
+			f[0].Appends[0].Batches[0] = metadata.Batch{Size: 10, Records: 1, ProducerID: -1, Transactional: true}
+			return f
+		}},
+		{"not transactional", func(f []metadata.File) []metadata.File { f[0].Appends[0].Batches[0].AddsPartition = true; return f }},
 		{"too much", func(f []metadata.File) []metadata.File {
 			a := &f[0].Appends[0]
 			a.Encoding = metadata.EncodingFramed

@@ -1,10 +1,35 @@
 package sequence
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wadi-log/wadi/metadata"
 )
+
+// TransactionRef is what [TransactionKeys] names.
+type TransactionRef struct {
+	// IDs are the transactional IDs, in the order of the requests.
+	IDs []string
+	// Groups are the groups whose offsets are put aside, ascending and each once.
+	Groups []string
+}
+
+// TransactionKeys names what DecideTransactions needs to know.
+func TransactionKeys(requests []metadata.TransactionRequest) TransactionRef {
+	var ref TransactionRef
+	for _, r := range requests {
+		ref.IDs = append(ref.IDs, r.ID)
+		if op, ok := r.Op.(metadata.TransactionOffsets); ok {
+			ref.Groups = append(ref.Groups, op.GroupID)
+		}
+	}
+	slices.Sort(ref.Groups)
+	ref.Groups = slices.Compact(ref.Groups)
+	return ref
+}
 
 // OpenTransaction is a transaction that has written to a partition and is open.
 type OpenTransaction struct {
@@ -87,10 +112,54 @@ type TransactionOffset struct {
 	metadata.Offset
 }
 
-// TransactionRef is what [TransactionKeys] names.
-type TransactionRef struct {
-	// IDs are the transactional IDs, in the order of the requests.
-	IDs []string
-	// Groups are the groups whose offsets are put aside, ascending and each once.
-	Groups []string
+// DecideTransactions says what the requests, in the order given, do to the state, which
+// it leaves as it is. The requests must have passed [ValidateTransactions].
+func DecideTransactions(state TransactionsState, requests []metadata.TransactionRequest) TransactionsDecision {
+	out := TransactionsDecision{Results: make([]metadata.TransactionResult, len(requests))}
+	markers := newMarkerLog(state)
+	for i, r := range requests {
+		t, known := state.Transactions[r.ID]
+		if !known {
+			t = metadata.Transaction{ID: r.ID, ProducerID: -1}
+		}
+		s := decideOne(state, t, r.Op)
+		out.Results[i] = s.result
+		if s.next != nil {
+			next := *s.next
+			next.UpdatedAt, next.Partitions, next.Groups = state.Now, nil, nil
+			out.Transactions = append(out.Transactions, TransactionChange{Transaction: next, New: !known})
+		}
+		if s.end != nil {
+			out.Ended = append(out.Ended, EndedTransaction{ProducerID: s.end.producerID, Commit: s.end.commit})
+			markers.end(*s.end)
+		}
+		for _, p := range s.partitions {
+			out.Partitions = append(out.Partitions, TransactionPartition{ProducerID: t.ProducerID, Partition: p, FirstOffset: -1})
+		}
+		for _, g := range s.groups {
+			out.Groups = append(out.Groups, TransactionGroup{ProducerID: t.ProducerID, GroupID: g})
+		}
+		for _, o := range s.offsets {
+			out.Offsets = append(out.Offsets, TransactionOffset{ProducerID: t.ProducerID, Offset: o})
+		}
+	}
+	slices.SortFunc(out.Transactions, func(a, b TransactionChange) int { return cmp.Compare(a.ID, b.ID) })
+	out.Heads, out.Commit = markers.changes()
+	return out
+}
+
+func decideOne(state TransactionsState, t metadata.Transaction, op metadata.TransactionOp) step {
+	switch op := op.(type) {
+	case metadata.InitProducer:
+		return initProducer(t, op)
+	case metadata.AddToTransaction:
+		return add(t, op, state.Now)
+	case metadata.TransactionOffsets:
+		return putAside(t, op, state.Groups[op.GroupID], state.Now)
+	case metadata.EndTransaction:
+		return end(t, op)
+	case metadata.ExpireTransaction:
+		return expire(t, op, state.Now)
+	}
+	panic(fmt.Sprintf("sequence: operation %T did not pass ValidateTransactions", op))
 }

@@ -65,6 +65,10 @@ func validateBatch(b metadata.Batch) error {
 		return fmt.Errorf("%d records in %d bytes", b.Records, b.Size)
 	case b.ProducerID >= 0 && (b.ProducerEpoch < 0 || b.BaseSequence < 0):
 		return fmt.Errorf("producer %d has epoch %d and sequence %d", b.ProducerID, b.ProducerEpoch, b.BaseSequence)
+	case b.Transactional && b.ProducerID < 0:
+		return errors.New("a transactional batch without a producer ID")
+	case b.AddsPartition && !b.Transactional:
+		return errors.New("it adds its partition to a transaction, but is not transactional")
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func (q *sequencer) readState(files []metadata.File) (sequence.State, error) {
 		Producers:  map[sequence.ProducerKey]sequence.Producer{},
 		Committed:  map[uuid.UUID][][]metadata.Outcome{},
 	}
-	partitions, producers := sequence.Keys(files)
+	partitions, producers, _ := sequence.Keys(files)
 	if err := q.readPartitions(state, partitions); err != nil {
 		return state, err
 	}
@@ -92,7 +92,7 @@ func (q *sequencer) readPartitions(state sequence.State, ids []metadata.Partitio
 	defer rows.Close()
 	for rows.Next() {
 		var id metadata.PartitionID
-		var p sequence.Partition
+		p := sequence.Partition{FirstUnstable: -1}
 		if err := rows.Scan(&id, &p.LogStartOffset, &p.NextOffset, &p.MaxTimestamp); err != nil {
 			return err
 		}
