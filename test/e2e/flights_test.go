@@ -1,82 +1,21 @@
 package e2e
 
 import (
-	"archive/tar"
 	"bufio"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/wadi-log/wadi/test/harness"
 )
 
-// flight is one record of the data set, numbered in the order it is produced.
-type flight struct {
-	Number   int     `json:"number"`
-	Delay    float64 `json:"delay"`
-	Distance int     `json:"distance"`
-	Time     float64 `json:"time"`
-}
-
-// key groups the flights: some 1,400 distances over 12 partitions.
-func (f flight) key() string { return strconv.Itoa(f.Distance) }
-
-var loadFlights = sync.OnceValues(func() ([]flight, error) {
-	archive, err := harness.Dataset("vega-datasets-3.2.1.tgz")
-	if err != nil {
-		return nil, err
-	}
-	file, err := os.Open(archive)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }() // nothing was written to it
-	unzipped, err := gzip.NewReader(file)
-	if err != nil {
-		return nil, err
-	}
-	for members := tar.NewReader(unzipped); ; {
-		header, err := members.Next()
-		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%s holds no flights-200k.json", archive)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if filepath.Base(header.Name) != "flights-200k.json" {
-			continue
-		}
-		var flights []flight
-		if err := json.NewDecoder(members).Decode(&flights); err != nil {
-			return nil, err
-		}
-		for i := range flights {
-			flights[i].Number = i
-		}
-		return flights, nil
-	}
-})
-
-// flights returns all flights of the data set.
-func flights(t testing.TB) []flight {
-	t.Helper()
-	all, err := loadFlights()
-	if err != nil {
-		harness.Missing(t, "the flights data set", err)
-	}
-	if len(all) < 200_000 {
-		t.Fatalf("the data set has %d flights, want at least 200,000", len(all))
-	}
-	return all
-}
+// key groups the flights: some 1,100 distances over 12 partitions.
+func key(f harness.Flight) string { return strconv.Itoa(f.Distance) }
 
 // flightsFile writes the flights as "key<TAB>json" lines, for command-line producers.
 func flightsFile(t testing.TB) string {
@@ -87,12 +26,12 @@ func flightsFile(t testing.TB) string {
 		t.Fatal(err)
 	}
 	w := bufio.NewWriter(file)
-	for _, f := range flights(t) {
+	for _, f := range harness.Flights(t) {
 		value, err := json.Marshal(f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := fmt.Fprintf(w, "%s\t%s\n", f.key(), value); err != nil {
+		if _, err := fmt.Fprintf(w, "%s\t%s\n", key(f), value); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,7 +73,7 @@ func parseReceived(t testing.TB, output []byte) []received {
 // they were produced, in one partition.
 func checkFlights(t testing.TB, got []received) {
 	t.Helper()
-	want := flights(t)
+	want := harness.Flights(t)
 	if len(got) != len(want) {
 		t.Errorf("read %d records, produced %d", len(got), len(want))
 	}
@@ -146,12 +85,12 @@ func checkFlights(t testing.TB, got []received) {
 	lastOfKey := map[string]last{}
 	nextOffset := map[int32]int64{}
 	for _, r := range got {
-		var f flight
+		var f harness.Flight
 		if err := json.Unmarshal([]byte(r.value), &f); err != nil {
 			t.Fatalf("partition %d offset %d: value %q: %v", r.partition, r.offset, r.value, err)
 		}
 		switch previous, known := lastOfKey[r.key]; {
-		case f.Number >= len(want) || f != want[f.Number] || r.key != f.key():
+		case f.Number >= len(want) || f != want[f.Number] || r.key != key(f):
 			t.Fatalf("partition %d offset %d holds key %q, %+v: not what was produced", r.partition, r.offset, r.key, f)
 		case seen[f.Number]:
 			t.Fatalf("flight %d was read twice, again at partition %d offset %d", f.Number, r.partition, r.offset)
