@@ -63,6 +63,13 @@ compat: setup ## Run real clients and Kafka's tools, write docs/compatibility.md
 	WADI_COMPAT=$(CACHE)/compat WADI_TEST_REQUIRE=1 \
 		go test ./test/compat -count=1 -v -parallel 6 -timeout 60m -run 'TestClients/$(COMPAT)'
 
+# With COMPAT_BOOTSTRAP=host:port against another cluster, of which no broker is killed.
+.PHONY: streams
+streams: setup ## Run a Kafka Streams application, exactly once, while agents and its instances are killed
+	@test/setup/setup.sh streams
+	WADI_STREAMS=$(CACHE)/compat/streams WADI_TEST_REQUIRE=1 \
+		go test ./test/streams -count=1 -v -timeout 40m -run TestExactlyOnce
+
 .PHONY: fuzz-list
 fuzz-list: ## List the fuzz tests
 	@test/setup/fuzz-targets.sh

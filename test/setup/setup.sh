@@ -1,14 +1,14 @@
 #!/bin/sh
 # Gets the programs that the tests need and says what it does, with nothing to
-# do in well under a second. Called by make: setup.sh test | lint | compat.
+# do in well under a second. Called by make: setup.sh test | lint | compat | streams.
 #
 # Postgres, HAProxy and kcat come from the system's packages. MinIO and golangci-lint are
 # built from their Go modules, once, into ${XDG_CACHE_HOME:-~/.cache}/wadi/bin:
 # neither is wanted in go.mod, where it would bring in hundreds of modules. Real
 # input for the end-to-end tests is the npm package vega-datasets, in .../wadi/data.
 #
-# The clients that `make compat` tries come from their own package registries, in the versions
-# that the files under test/compat pin, into .../wadi/compat.
+# The clients that `make compat` tries, and Kafka Streams for `make streams`, come from their own package
+# registries, in the versions that the files under test/compat and test/streams pin, into .../wadi/compat.
 set -eu
 
 minio=github.com/minio/minio
@@ -55,11 +55,17 @@ packages() {
 	install_packages
 }
 
-# What the clients of make compat run on, and what kafka-javascript is compiled with.
-compat_packages() {
+# What Java's programs are built with.
+java_packages() {
 	missing=
 	command -v javac >/dev/null || missing="$missing default-jdk-headless"
 	command -v mvn >/dev/null || missing="$missing maven"
+	install_packages
+}
+
+# What the other clients of make compat run on, and what kafka-javascript is compiled with.
+compat_packages() {
+	missing=
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 	command -v node >/dev/null || missing="$missing nodejs"
 	command -v npm >/dev/null || missing="$missing npm"
@@ -162,8 +168,9 @@ get_clients() {
 	cp "$2" "$compat/$1/installed"
 }
 
-get_java() {
-	mvn -B -q -f "$here/../compat/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$compat/java"
+# get_jars FOLDER: the jars that the folder's pom.xml lists, into the working directory.
+get_jars() {
+	mvn -B -q -f "$here/../$1/pom.xml" dependency:copy-dependencies -DoutputDirectory="$PWD"
 }
 
 get_python() {
@@ -194,12 +201,17 @@ lint)
 	build golangci-lint "$lint/cmd/golangci-lint" "$lint" "$lint_version" "1 minute"
 	;;
 compat)
+	java_packages
 	compat_packages
-	get_clients java "$here/../compat/java/pom.xml" "1 minute" get_java
+	get_clients java "$here/../compat/java/pom.xml" "1 minute" "get_jars compat/java"
 	get_clients python "$here/../compat/python/requirements.txt" "1 minute" get_python
 	get_clients node "$here/../compat/node/package-lock.json" "3 minutes on 2 cores" get_node
 	;;
+streams)
+	java_packages
+	get_clients streams "$here/../streams/java/pom.xml" "1 minute" "get_jars streams/java"
+	;;
 *)
-	fail "usage: setup.sh test | lint | compat"
+	fail "usage: setup.sh test | lint | compat | streams"
 	;;
 esac
