@@ -13,9 +13,9 @@ type Records interface {
 	// Errors: ErrUnavailable (nothing happened), ErrOutcomeUnknown.
 	DeleteRecords(ctx context.Context, deletions []RecordsDeletion) (RecordsDeleted, error)
 	// TrimRuns removes up to limit runs that end before their partition's log
-	// start, counting the files' live runs down, and returns how many: 0 when none
-	// are left. A run that holds the log start stays. Maintenance calls it;
-	// nothing depends on when.
+	// start, and the aborted transactions whose markers they are, counting the
+	// files' live runs down, and returns how many runs: 0 when none are left. A run
+	// that holds the log start stays. Maintenance calls it; nothing depends on when.
 	TrimRuns(ctx context.Context, limit int) (int, error)
 	// PartitionSizes returns the bytes of each partition's record batches, as
 	// producers sent them, in the order asked; -1 where there is no such partition.

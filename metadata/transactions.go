@@ -120,8 +120,8 @@ type AddToTransaction struct {
 }
 
 // TransactionOffsets puts offsets aside until the producer's transaction is
-// committed. The group must still be in the version in which the caller checked
-// that the member may commit; it stays locked until the offsets are there, so
+// committed. The group must exist and still be in the version in which the caller
+// checked that the member may commit; it stays locked until the offsets are there, so
 // that none of an older generation lands after the next began.
 type TransactionOffsets struct {
 	Producer     ProducerEpoch
@@ -129,7 +129,8 @@ type TransactionOffsets struct {
 	GroupVersion int64
 	// Version TransactionV2 adds the group to the transaction; with TransactionV1 it must be in it.
 	Version TransactionVersion
-	// Offsets are of the group; CommittedAt is set by the store.
+	// Offsets are of the group. CommittedAt is set by the store: of two offsets the
+	// one that was put aside, or committed, last counts. ExpireAt is not kept.
 	Offsets []Offset
 }
 
@@ -211,7 +212,8 @@ type StableOffset struct {
 	Offset    int64
 }
 
-// AbortedTransaction says that records of the producer in a partition don't count.
+// AbortedTransaction says that records of the producer in a partition don't count. It
+// goes with its marker's run.
 type AbortedTransaction struct {
 	Partition  PartitionID
 	ProducerID int64

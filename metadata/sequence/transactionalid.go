@@ -125,7 +125,7 @@ func add(t metadata.Transaction, op metadata.AddToTransaction, now time.Time) st
 }
 
 // putAside keeps offsets until the producer's transaction is committed. groupVersion
-// is the group's at present.
+// is the group's at present, 0 if there is none.
 func putAside(t metadata.Transaction, op metadata.TransactionOffsets, groupVersion int64, now time.Time) step {
 	if err := check(t, op.Producer); err != nil {
 		return refuse(err)
@@ -134,7 +134,7 @@ func putAside(t metadata.Transaction, op metadata.TransactionOffsets, groupVersi
 	if !joined && op.Version < metadata.TransactionV2 {
 		return refuse(metadata.ErrInvalidTransactionState)
 	}
-	if groupVersion != op.GroupVersion {
+	if groupVersion == 0 || groupVersion != op.GroupVersion {
 		return refuse(metadata.ErrGroupVersion)
 	}
 	s := begin(t, op.Version, now)

@@ -20,7 +20,7 @@ import (
 //	init [ID/epoch]                  InitProducer, with the expected producer
 //	add, verify [ID/epoch]           AddToTransaction of partition 1 and group g
 //	offsets1, offsets2 ID/epoch      TransactionOffsets of group g, V1 and V2
-//	  ... other, stale               of group h; of g in a version that is past
+//	  ... other, stale, none         of group h; of g in a version that is past; of a group that doesn't exist
 //	commit1 ... abort2 ID/epoch      EndTransaction
 //	expire, early ID/epoch           ExpireTransaction, the timeout past or not
 //
@@ -66,6 +66,7 @@ offsets1 8/5       | M       | M       | M       | M          | M          | M  
 offsets2 7/5       | M       | O2 5    | O2 5<4  | =          | =          | O2 5    | O2 5<4  | O2 5    | O2 5<4
 offsets2 7/5 other | M       | O2 5    | O2 5<4  | =          | =          | O2 5    | O2 5<4  | O2 5    | O2 5<4
 offsets2 7/5 stale | M       | V       | V       | V          | V          | V       | V       | V       | V
+offsets2 7/5 none  | M       | V       | V       | V          | V          | V       | V       | V       | V
 offsets2 7/4       | M       | F       | F       | F          | F          | F       | F       | F       | F
 offsets2 7/6       | M       | F       | F       | F          | F          | F       | F       | F       | F
 offsets2 8/5       | M       | M       | M       | M          | M          | M       | M       | M       | M
@@ -294,6 +295,8 @@ func parseOp(t *testing.T, request string, tx *metadata.Transaction) metadata.Tr
 			op.GroupID = "h"
 		case "stale":
 			op.GroupVersion = 2
+		case "none":
+			op.GroupID, op.GroupVersion = "missing", 0
 		}
 		return op
 	case "commit1", "commit2", "abort1", "abort2":
