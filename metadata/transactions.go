@@ -3,6 +3,7 @@ package metadata
 import (
 	"context"
 	"encoding/binary"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -94,6 +95,10 @@ type ProducerEpoch struct {
 	Epoch int16
 }
 
+// LastProducerEpoch is the last epoch that a producer gets. The one above is kept to
+// fence it: only markers carry it.
+const LastProducerEpoch = math.MaxInt16 - 1
+
 // NoProducer is what a client sends that has none.
 var NoProducer = ProducerEpoch{-1, -1}
 
@@ -140,7 +145,8 @@ type EndTransaction struct {
 	Commit   bool
 	// Version TransactionV2 raises the epoch.
 	Version TransactionVersion
-	// NewProducerID is used if the epochs have run out.
+	// NewProducerID is used if the epochs have run out: with TransactionV2 and an
+	// Epoch from LastProducerEpoch on. Else there may be none (-1).
 	NewProducerID int64
 }
 

@@ -1,7 +1,6 @@
 package sequence
 
 import (
-	"math"
 	"slices"
 	"time"
 
@@ -29,10 +28,6 @@ import (
 // The rules are Kafka's (KIP-98, KIP-360, KIP-890 part 2: TransactionCoordinator and
 // TransactionMetadata of Apache Kafka 4). What Kafka answers with
 // CONCURRENT_TRANSACTIONS, while it is writing markers, doesn't exist here.
-
-// lastEpoch is the last epoch that a producer gets. The one above is kept to fence
-// it: only markers carry it.
-const lastEpoch = math.MaxInt16 - 1
 
 // step is what one request does to one transactional ID.
 type step struct {
@@ -107,7 +102,7 @@ func add(t metadata.Transaction, op metadata.AddToTransaction, now time.Time) st
 	}
 	var absent []metadata.PartitionID
 	for _, p := range op.Partitions {
-		if t.State != metadata.TransactionOngoing || !slices.Contains(t.Partitions, p) {
+		if _, joined := slices.BinarySearch(t.Partitions, p); !joined || t.State != metadata.TransactionOngoing {
 			absent = append(absent, p)
 		}
 	}
@@ -242,7 +237,7 @@ func endWith(t metadata.Transaction, commit bool, epoch int16) *ending {
 // out. given is the epoch that it itself gives for it, -1 when it is fenced.
 func exchange(t *metadata.Transaction, given int16, newProducerID int64) {
 	t.LastEpoch = given
-	if t.Epoch < lastEpoch {
+	if t.Epoch < metadata.LastProducerEpoch {
 		t.Epoch++
 		return
 	}
@@ -250,7 +245,7 @@ func exchange(t *metadata.Transaction, given int16, newProducerID int64) {
 }
 
 // fencing is the epoch that fences the producer of the given one.
-func fencing(epoch int16) int16 { return min(epoch, lastEpoch) + 1 }
+func fencing(epoch int16) int16 { return min(epoch, metadata.LastProducerEpoch) + 1 }
 
 // current is the one producer that may use the ID.
 func current(t metadata.Transaction) metadata.ProducerEpoch {

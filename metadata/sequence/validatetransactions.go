@@ -52,7 +52,8 @@ func validateOp(op metadata.TransactionOp) error {
 		}
 		return validateVersion(op.Version)
 	case metadata.EndTransaction:
-		if err := validateVersion(op.Version); err != nil || op.Version < metadata.TransactionV2 {
+		err := validateVersion(op.Version)
+		if err != nil || op.Version < metadata.TransactionV2 || op.Producer.Epoch < metadata.LastProducerEpoch {
 			return err
 		}
 		return validateNewProducer(op.NewProducerID)
