@@ -3,9 +3,9 @@ package group
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
+	"github.com/wadi-log/wadi/agent/gather"
 	"github.com/wadi-log/wadi/agent/group/machine"
 	"github.com/wadi-log/wadi/metadata"
 )
@@ -24,13 +24,10 @@ const (
 // requests that come meanwhile share the next one. So commits of one connection
 // keep their order, and the more there are the cheaper each is.
 type committer struct {
-	c *Coordinator
+	c     *Coordinator
+	queue *gather.Queue[*commit]
 
-	mu      sync.Mutex
-	queue   []*commit
-	working bool
-
-	// Owned by the worker.
+	// Owned by the queue's one worker.
 	decoded map[string]decodedGroup
 	bytes   int // of the states decoded
 }
@@ -56,7 +53,9 @@ type commit struct {
 }
 
 func newCommitter(c *Coordinator) *committer {
-	return &committer{c: c, decoded: map[string]decodedGroup{}}
+	m := &committer{c: c, decoded: map[string]decodedGroup{}}
+	m.queue = gather.New(1, c.spawn, gather.Until(commitOffsets, func(k *commit) int { return k.offsets }), m.answer)
+	return m
 }
 
 // write writes what the commit decides, and returns when it is durable. With an
@@ -64,48 +63,22 @@ func newCommitter(c *Coordinator) *committer {
 // under way and one more, which are bounded.
 func (m *committer) write(k *commit) error {
 	k.done = make(chan error, 1)
-	m.mu.Lock()
-	m.queue = append(m.queue, k)
-	if !m.working {
-		m.working = m.c.spawn(m.work)
-	}
-	working := m.working
-	m.mu.Unlock()
-	if !working {
+	if !m.queue.Add(k) {
 		return fmt.Errorf("%w: the agent is stopping", metadata.ErrUnavailable)
 	}
 	return <-k.done
 }
 
-func (m *committer) work() {
-	for {
-		batch := m.take()
-		if len(batch) == 0 {
-			return
-		}
-		err := m.transact(batch)
-		for _, k := range batch {
-			if err == nil {
-				k.done <- k.failed
-			} else {
-				k.done <- err
-			}
+// answer writes a batch and tells who waits.
+func (m *committer) answer(batch []*commit) {
+	err := m.transact(batch)
+	for _, k := range batch {
+		if err == nil {
+			k.done <- k.failed
+		} else {
+			k.done <- err
 		}
 	}
-}
-
-func (m *committer) take() []*commit {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n, offsets := 0, 0
-	for n < len(m.queue) && (n == 0 || offsets < commitOffsets) {
-		offsets += m.queue[n].offsets
-		n++
-	}
-	batch := m.queue[:n:n]
-	m.queue = m.queue[n:]
-	m.working = n > 0
-	return batch
 }
 
 // transact writes a batch. An outcome that is unknown is not tried again here: the

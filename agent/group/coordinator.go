@@ -75,7 +75,7 @@ func New(store metadata.Groups, topics Topics, settings Settings, agent uuid.UUI
 		parkedNow: make(chan struct{}, 1), groups: map[string]*local{},
 	}
 	c.life, c.stop = context.WithCancel(context.Background())
-	c.loads = &loader{c: c}
+	c.loads = newLoader(c)
 	c.commits = newCommitter(c)
 	metrics.watch(c)
 	return c

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
+	"github.com/wadi-log/wadi/agent/gather"
 	"github.com/wadi-log/wadi/metadata"
 )
 
@@ -24,11 +24,14 @@ const (
 // the next one, so the more there are the cheaper each is, and none waits behind
 // hundreds of others.
 type loader struct {
-	c *Coordinator
+	c     *Coordinator
+	queue *gather.Queue[*load]
+}
 
-	mu      sync.Mutex
-	queue   []*load
-	queries int // under way
+func newLoader(c *Coordinator) *loader {
+	m := &loader{c: c}
+	m.queue = gather.New(loadQueries, c.spawn, gather.Until(loadSize, func(*load) int { return 1 }), m.answer)
+	return m
 }
 
 // load is one group that is read. All but ref is set when done is closed.
@@ -44,15 +47,7 @@ type load struct {
 // load reads the group as it is after the call began.
 func (m *loader) load(ctx context.Context, ref metadata.GroupRef) (*load, error) {
 	k := &load{ref: ref, done: make(chan struct{})}
-	m.mu.Lock()
-	m.queue = append(m.queue, k)
-	ok := m.queries > 0
-	if m.queries < loadQueries && m.c.spawn(m.work) {
-		m.queries++
-		ok = true
-	}
-	m.mu.Unlock()
-	if !ok {
+	if !m.queue.Add(k) {
 		return nil, fmt.Errorf("%w: the agent is stopping", metadata.ErrUnavailable)
 	}
 	select {
@@ -63,29 +58,12 @@ func (m *loader) load(ctx context.Context, ref metadata.GroupRef) (*load, error)
 	}
 }
 
-func (m *loader) work() {
-	for {
-		batch := m.take()
-		if len(batch) == 0 {
-			return
-		}
-		m.query(batch)
-		for _, k := range batch {
-			close(k.done)
-		}
+// answer reads the groups of the batch and tells who waits.
+func (m *loader) answer(batch []*load) {
+	m.query(batch)
+	for _, k := range batch {
+		close(k.done)
 	}
-}
-
-func (m *loader) take() []*load {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := min(len(m.queue), loadSize)
-	batch := m.queue[:n:n]
-	m.queue = m.queue[n:]
-	if n == 0 {
-		m.queries--
-	}
-	return batch
 }
 
 // query reads the groups of the batch; alone, if something is wrong with one of them.

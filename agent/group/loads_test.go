@@ -72,10 +72,8 @@ func TestGroupsAreLoadedTogether(t *testing.T) {
 	var first []int
 	f.eventually("all others wait behind the first queries", func() bool {
 		sizes, under := store.queries()
-		loads.mu.Lock()
-		defer loads.mu.Unlock()
 		first = sizes
-		return len(sizes) == loadQueries && under+len(loads.queue) == groups
+		return len(sizes) == loadQueries && under+loads.queue.Waiting() == groups
 	})
 	close(store.goOn)
 	asking.Wait()
