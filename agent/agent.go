@@ -216,7 +216,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		produce.NewHandler(a.catalog, a.acc, produceMetrics, a.log),
 		produce.NewProducerIDs(a.store),
 		a.fetcher,
-		cluster.New(a.catalog, a.membership, a.broker, clusterID, a.log),
+		cluster.New(a.catalog, a.membership, a.broker, a.settings.Features, clusterID, a.log),
 		a.groups,
 		admin.New(a.catalog, records{a.store, tail, a.follower}, adminAgents{a.membership}, a.settings, a.store, a.brokerFacts(), a.log),
 		telemetry.New(a.settings.ClientMetrics, a.broker.TelemetryMaxBytes, reg),

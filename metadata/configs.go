@@ -11,6 +11,9 @@ const (
 	BrokerLoggerConfig  ConfigKind = 8
 	ClientMetricsConfig ConfigKind = 16
 	GroupConfig         ConfigKind = 32
+	// FeatureConfig has one resource, without a name: the levels of Kafka's features
+	// (KIP-584). It is none of Kafka's resources, whose numbers are larger.
+	FeatureConfig ConfigKind = 1
 )
 
 // MaxConfigName is the longest name of a ConfigResource, in bytes.
@@ -32,7 +35,7 @@ type ConfigResource struct {
 type ConfigEdit func(now map[string]string) (map[string]string, error)
 
 // Configs keeps what was set over the wire on brokers, groups and client metrics
-// subscriptions. A change takes a commit sequence number and shows in [Feed]. Values are UTF-8
+// subscriptions, and the levels of features. A change takes a commit sequence number and shows in [Feed]. Values are UTF-8
 // without NUL.
 type Configs interface {
 	// ListConfigs returns all resources on which something is set, and the number of

@@ -153,8 +153,16 @@ func TestDescribeQuorum(t *testing.T) {
 	}
 }
 
+func updateFeatures(t *testing.T, a *Admin, version int16, updates ...kmsg.UpdateFeaturesRequestFeatureUpdate) *kmsg.UpdateFeaturesResponse {
+	t.Helper()
+	req := kmsg.NewPtrUpdateFeaturesRequest()
+	req.Version, req.FeatureUpdates = version, updates
+	return onTheWire(t, a.UpdateFeatures(t.Context(), client, req))
+}
+
 func TestUpdateFeatures(t *testing.T) {
 	a, _ := newTestAdmin(t, nil)
+	const invalid = "INVALID_UPDATE_VERSION: The update failed for all features since the following feature had an error: Invalid update version "
 	for _, tc := range []struct {
 		feature string
 		level   int16
@@ -162,24 +170,66 @@ func TestUpdateFeatures(t *testing.T) {
 		want    string
 	}{
 		{"group.version", 1, 1, "ok"},
-		{"group.version", 9, 1, "Invalid update version 9 for feature group.version. Supported are the versions 0-1"},
-		{"group.version", 0, 2, "Invalid update version 0 for feature group.version. Features come with the version of Wadi that runs"},
-		{"group.version", -1, 3, "Invalid update version -1 for feature group.version. A feature version cannot be less than 0."},
-		{"group.version", 1, 9, "The controller does not support the given upgrade type."},
-		{"nope", 1, 1, "Invalid update version 1 for feature nope. This feature is not supported."},
+		{"group.version", 1, 2, "ok"},
+		{"group.version", 9, 1, invalid + "9 for feature group.version. Local controller 1 only supports versions 0-1"},
+		{"group.version", 0, 2, invalid + "0 for feature group.version. This feature comes with the version of Wadi that runs, at 1."},
+		{"group.version", -1, 3, invalid + "-1 for feature group.version. A feature version cannot be less than 0."},
+		{"group.version", 1, 0, invalid + "1 for feature group.version. The controller does not support the given upgrade type."},
+		{"group.version", 1, 9, invalid + "1 for feature group.version. The controller does not support the given upgrade type."},
+		{"nope", 1, 1, invalid + "1 for feature nope. Local controller 1 does not support this feature."},
+		{"nope", 0, 2, invalid + "0 for feature nope. Feature nope not found."},
 	} {
 		for version := int16(1); version <= 2; version++ {
-			req := kmsg.NewPtrUpdateFeaturesRequest()
-			req.Version = version
-			req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: tc.feature, MaxVersionLevel: tc.level, UpgradeType: tc.kind}}
-			resp := onTheWire(t, a.UpdateFeatures(t.Context(), client, req))
-			got := result(resp.ErrorCode, resp.ErrorMessage)
-			if version == 1 {
-				got = result(resp.Results[0].ErrorCode, resp.Results[0].ErrorMessage)
-			}
-			if tc.want == "ok" && got != "ok" || tc.want != "ok" && (!strings.HasPrefix(got, "INVALID_UPDATE_VERSION: ") || !strings.Contains(got, tc.want)) {
+			update := kmsg.UpdateFeaturesRequestFeatureUpdate{Feature: tc.feature, MaxVersionLevel: tc.level, UpgradeType: tc.kind}
+			resp := updateFeatures(t, a, version, update)
+			if got := result(resp.ErrorCode, resp.ErrorMessage); got != tc.want {
 				t.Errorf("v%d %+v: %q", version, tc, got)
 			}
+			// A client of version 1 asks the results, once there is no error for all.
+			if want := version == 1 && tc.want == "ok"; want != (len(resp.Results) == 1) {
+				t.Errorf("v%d %+v: results %+v", version, tc, resp.Results)
+			}
+		}
+	}
+}
+
+// The ways from one level to another, as Kafka 4.2 answers them.
+func TestCheckFeature(t *testing.T) {
+	a, _ := newTestAdmin(t, nil)
+	feature := protocol.Feature{Name: "transaction.version", Min: 0, Max: 2}
+	const (
+		up, down, unsafe = 1, 2, 3
+		needsType        = "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade."
+		newer            = "Can't downgrade to a newer version."
+	)
+	for _, tc := range []struct {
+		from, to int16
+		kind     int8
+		want     string
+	}{
+		{2, 2, up, ""}, {2, 2, down, ""}, {2, 2, unsafe, ""}, {0, 0, down, ""},
+		{2, 1, down, ""}, {2, 0, unsafe, ""}, {1, 0, down, ""}, {2, 1, up, needsType}, {1, 0, up, needsType},
+		{0, 1, up, ""}, {0, 2, up, ""}, {1, 2, up, ""}, {1, 2, down, newer}, {0, 1, unsafe, newer},
+		{1, 3, up, "Local controller 1 only supports versions 0-2"}, {1, -1, down, "A feature version cannot be less than 0."},
+	} {
+		now := protocol.FinalizedFeatures{}.With(map[string]int16{feature.Name: tc.from})
+		req := kmsg.NewPtrUpdateFeaturesRequest()
+		req.Version = 2
+		req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: feature.Name, MaxVersionLevel: tc.to, UpgradeType: tc.kind}}
+		levels, why := a.newLevels(now, []protocol.Feature{feature}, req)
+		got := ""
+		if why != nil {
+			_, got, _ = strings.Cut(why.message, "transaction.version. ")
+		}
+		changed := tc.want == "" && tc.from != tc.to
+		if got != tc.want || changed != (len(levels) == 1) || changed && levels[feature.Name] != tc.to {
+			t.Errorf("%+v: %q, %v", tc, got, levels)
+		}
+		// Version 0 knows upgrades alone.
+		req.Version = 0
+		_, why = a.newLevels(now, []protocol.Feature{feature}, req)
+		if wantRefused := tc.to < tc.from || tc.to > feature.Max; wantRefused != (why != nil) {
+			t.Errorf("v0 %+v: %v", tc, why)
 		}
 	}
 }

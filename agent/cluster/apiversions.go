@@ -33,16 +33,21 @@ func (c *Cluster) ApiVersions(_ context.Context, _ protocol.Client, req *kmsg.Ap
 	if req.Version < 3 {
 		return resp
 	}
-	resp.FinalizedFeaturesEpoch = 0 // they change with the program, never while it runs
+	finalized := c.features()
+	resp.FinalizedFeaturesEpoch = finalized.Epoch
 	for _, f := range protocol.Features() {
 		if f.Min > 0 || req.Version >= 4 {
 			supported := kmsg.NewApiVersionsResponseSupportedFeature()
 			supported.Name, supported.MinVersion, supported.MaxVersion = f.Name, f.Min, f.Max
 			resp.SupportedFeatures = append(resp.SupportedFeatures, supported)
 		}
-		finalized := kmsg.NewApiVersionsResponseFinalizedFeature()
-		finalized.Name, finalized.MinVersionLevel, finalized.MaxVersionLevel = f.Name, f.Max, f.Max
-		resp.FinalizedFeatures = append(resp.FinalizedFeatures, finalized)
+		level := finalized.Level(f)
+		if level == 0 {
+			continue // it is off, which clients read from its absence
+		}
+		shown := kmsg.NewApiVersionsResponseFinalizedFeature()
+		shown.Name, shown.MinVersionLevel, shown.MaxVersionLevel = f.Name, level, level
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, shown)
 	}
 	return resp
 }

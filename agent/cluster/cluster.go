@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/protocol"
 	"github.com/wadi-log/wadi/protocol/configs"
 )
 
@@ -41,15 +42,17 @@ type Cluster struct {
 	topics    Topics
 	agents    Agents
 	broker    configs.Broker
+	features  func() protocol.FinalizedFeatures
 	clusterID string
 	log       *slog.Logger
 
 	creating singleflight.Group // auto-creation by topic name
 }
 
-// New makes the handlers. The cluster ID is the metadata store's.
-func New(topics Topics, agents Agents, broker configs.Broker, clusterID string, log *slog.Logger) *Cluster {
-	return &Cluster{topics: topics, agents: agents, broker: broker, clusterID: clusterID, log: log}
+// New makes the handlers. features returns the levels in force; the cluster ID is the
+// metadata store's.
+func New(topics Topics, agents Agents, broker configs.Broker, features func() protocol.FinalizedFeatures, clusterID string, log *slog.Logger) *Cluster {
+	return &Cluster{topics: topics, agents: agents, broker: broker, features: features, clusterID: clusterID, log: log}
 }
 
 // Authorized operations as bits by AclOperation's number (KIP-430): what an

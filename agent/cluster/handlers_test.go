@@ -13,7 +13,7 @@ import (
 )
 
 func TestApiVersionsIsTheTable(t *testing.T) {
-	c := &Cluster{}
+	c := &Cluster{features: noFeatures}
 	for version := int16(0); version <= 4; version++ {
 		req := kmsg.NewPtrApiVersionsRequest()
 		req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = version, "a-client", "1.0"
@@ -46,7 +46,7 @@ func TestApiVersionsOfUnknownVersion(t *testing.T) {
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.Version = 99
 	for name, resp := range map[string]*kmsg.ApiVersionsResponse{
-		"handler": (&Cluster{}).ApiVersions(t.Context(), client, req), "unread request": UnsupportedApiVersions(),
+		"handler": (&Cluster{features: noFeatures}).ApiVersions(t.Context(), client, req), "unread request": UnsupportedApiVersions(),
 	} {
 		if resp.Version != 0 || resp.ErrorCode != kerr.UnsupportedVersion.Code || len(resp.ApiKeys) != len(protocol.Versions()) {
 			t.Errorf("%s: version %d, error %d, %d keys", name, resp.Version, resp.ErrorCode, len(resp.ApiKeys))
@@ -64,7 +64,7 @@ func TestApiVersionsChecksTheSoftware(t *testing.T) {
 	} {
 		req := kmsg.NewPtrApiVersionsRequest()
 		req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = 3, tc.name, tc.version
-		resp := (&Cluster{}).ApiVersions(t.Context(), client, req)
+		resp := (&Cluster{features: noFeatures}).ApiVersions(t.Context(), client, req)
 		if ok := resp.ErrorCode == 0; ok != tc.ok || !ok && (resp.ErrorCode != kerr.InvalidRequest.Code || len(resp.ApiKeys) != 0) {
 			t.Errorf("%q %q: error %d with %d keys", tc.name, tc.version, resp.ErrorCode, len(resp.ApiKeys))
 		}

@@ -70,6 +70,9 @@ type view []metadata.Agent
 func (v view) Alive() []metadata.Agent { return v }
 func (v view) Self() metadata.Agent    { return v[0] }
 
+// noFeatures is a cluster in which nobody chose a level.
+func noFeatures() protocol.FinalizedFeatures { return protocol.FinalizedFeatures{} }
+
 const clusterID = "4L6g3nShT-eMCtK--X86sw"
 
 var client = protocol.Client{ID: "test", Host: "10.0.0.1"}
@@ -81,7 +84,7 @@ func newTestCluster(t testing.TB, settings map[string]string, agents ...metadata
 		t.Fatal(err)
 	}
 	topics := &direct{Store: openStore(t), deleted: map[string]bool{}}
-	return New(topics, view(agents), broker, clusterID, slog.New(slog.DiscardHandler)), topics
+	return New(topics, view(agents), broker, noFeatures, clusterID, slog.New(slog.DiscardHandler)), topics
 }
 
 func create(t testing.TB, store metadata.Topics, name string, partitions int32) metadata.Topic {

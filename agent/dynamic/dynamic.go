@@ -1,6 +1,6 @@
 // Package dynamic keeps in memory what is set over the wire on brokers, groups,
-// client metrics subscriptions and the agents' logs, so that whoever acts by it
-// looks it up at each use, for the price of a map.
+// client metrics subscriptions, features and the agents' logs, so that whoever acts by
+// it looks it up at each use, for the price of a map.
 //
 // What it guarantees:
 //
@@ -33,6 +33,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/protocol"
 	"github.com/wadi-log/wadi/protocol/configs"
 )
 
@@ -56,8 +57,9 @@ type Settings struct {
 
 	// broker is replaced as a whole, so a new pointer tells of new values.
 	broker atomic.Pointer[configs.Broker]
-	// subscriptions likewise.
+	// subscriptions and features likewise.
 	subscriptions atomic.Pointer[[]configs.ClientMetrics]
+	features      atomic.Pointer[protocol.FinalizedFeatures]
 	wake          chan struct{}
 
 	mu   sync.RWMutex
@@ -88,6 +90,7 @@ func New(store metadata.Configs, static configs.Broker, self func() int32, level
 	s.dirty.resources = map[metadata.ConfigResource]struct{}{}
 	s.broker.Store(&static)
 	s.subscriptions.Store(&[]configs.ClientMetrics{})
+	s.features.Store(&protocol.FinalizedFeatures{})
 	return s
 }
 
@@ -312,6 +315,11 @@ func (s *Settings) derive() {
 		s.broker.Store(&now)
 	}
 	s.deriveSubscriptions()
+	features, err := protocol.ParseFinalizedFeatures(s.set[metadata.FeatureConfig][""].set)
+	if err != nil {
+		s.log.Error("the stored levels of features are invalid; the usual ones hold", "error", err)
+	}
+	s.features.Store(&features)
 	level := s.usual
 	if root := s.set[metadata.BrokerLoggerConfig][name].set[RootLogger]; root != "" {
 		if err := level.UnmarshalText([]byte(root)); err != nil {
@@ -340,6 +348,9 @@ func (s *Settings) deriveSubscriptions() {
 
 // ClientMetrics returns the client metrics subscriptions, in no set order. Don't change it.
 func (s *Settings) ClientMetrics() []configs.ClientMetrics { return *s.subscriptions.Load() }
+
+// Features returns the features' levels in force.
+func (s *Settings) Features() protocol.FinalizedFeatures { return *s.features.Load() }
 
 // RootLogger is the name of the one logger that an agent has. Its level is
 // one of slog's: DEBUG, INFO, WARN, ERROR.

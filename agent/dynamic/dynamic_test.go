@@ -18,6 +18,7 @@ import (
 
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/metadata/sqlite"
+	"github.com/wadi-log/wadi/protocol"
 	"github.com/wadi-log/wadi/protocol/configs"
 )
 
@@ -313,4 +314,25 @@ func TestSubscriptionsFollow(t *testing.T) {
 	a.alter(t, one, nil)
 	b.follow(t)
 	eventually(t, "the subscription went", func() bool { return len(b.ClientMetrics()) == 0 })
+}
+
+func TestFeaturesFollow(t *testing.T) {
+	store := openStore(t)
+	a, b := newAgent(t, store, 1, nil), newAgent(t, store, 2, nil)
+	b.run(t)
+	r := metadata.ConfigResource{Kind: metadata.FeatureConfig}
+	feature := protocol.Feature{Name: "f.version", Min: 0, Max: 2}
+	a.alter(t, r, protocol.FinalizedFeatures{}.With(map[string]int16{"f.version": 1}).Stored())
+	b.follow(t)
+	eventually(t, "the level came", func() bool { return b.Features().Epoch == 1 })
+	restarted := newAgent(t, store, 3, nil)
+	for name, f := range map[string]protocol.FinalizedFeatures{"who changed it": a.Features(), "another": b.Features(), "one that started later": restarted.Features()} {
+		if f.Level(feature) != 1 || f.Epoch != 1 {
+			t.Errorf("%s has level %d in epoch %d", name, f.Level(feature), f.Epoch)
+		}
+	}
+	a.alter(t, r, map[string]string{"f.version": "broken"})
+	if f := a.Features(); f.Level(feature) != 2 || !strings.Contains(a.log.String(), "f.version") {
+		t.Errorf("broken levels are taken for %+v; log %s", f, a.log.String())
+	}
 }

@@ -35,6 +35,7 @@ func eachResourceHasItsOwn(f *fixture) {
 		{Kind: metadata.BrokerConfig, Name: "1"}:                {"log.retention.ms": "2", "x": `"'\\é` + "\n"},
 		{Kind: metadata.BrokerLoggerConfig, Name: "1"}:          {"root": "DEBUG"},
 		{Kind: metadata.ClientMetricsConfig, Name: "1"}:         {"metrics": ""},
+		{Kind: metadata.FeatureConfig}:                          {"epoch": "1"},
 		{Kind: metadata.GroupConfig, Name: "1"}:                 {"a": "1"},
 		{Kind: metadata.GroupConfig, Name: "\x00\xff no text"}:  {"a": "2"},
 		{Kind: metadata.GroupConfig, Name: "\x00\xff no text "}: {"a": "3"},
