@@ -54,7 +54,7 @@ func offsetsAreAssignedInOrder(f *fixture) {
 	if got := slices.Concat(f.runs(p[0]), f.runs(p[1])); !slices.Equal(got, wantRuns) {
 		f.Fatalf("got  %+v\nwant %+v", got, wantRuns)
 	}
-	wantBounds := metadata.Bounds{Exists: true, NextOffset: 6, MaxTimestamp: 20}
+	wantBounds := f.noneOpen(metadata.Bounds{Exists: true, NextOffset: 6, MaxTimestamp: 20})
 	if got := f.bounds(p[0]); got != wantBounds {
 		f.Fatalf("got %+v, want %+v", got, wantBounds)
 	}
@@ -100,7 +100,7 @@ func lostReplyIsAnsweredAgain(f *fixture) {
 	first := f.commit(file)
 	f.commitOne(p[0], plain(1, 1))
 
-	other := &fixture{TB: f.TB, ctx: f.ctx, db: f.db, store: f.db.Open(f)}
+	other := f.other()
 	for range 2 {
 		again := other.commit(file)
 		if !reflect.DeepEqual(again.Files, first.Files) || len(again.Commits) != 0 {

@@ -107,7 +107,7 @@ func storedGroupIsLoaded(f *fixture) {
 	f.loadGroups()
 
 	// Everything changes, on another agent too.
-	other := &fixture{TB: f.TB, ctx: f.ctx, db: f.db, store: f.db.Open(f)}
+	other := f.other()
 	a = other.storeGroup("a", a, second)
 	f.wantGroup(f.loadGroup("a"), metadata.Group{ID: "a", Version: a, GroupState: second})
 	list, err := f.store.ListGroups(f.ctx)

@@ -4,7 +4,7 @@
 // Each test gets a fresh database and may open several stores on it, as several
 // agents would. After each test the suite checks what must hold at all times:
 // every file's live runs equal its rows, the feed has no gaps, and nothing is
-// left of groups that are gone.
+// left of groups that are gone and transactions that ended.
 package metadatatest
 
 import (
@@ -27,11 +27,11 @@ type Database interface {
 	// test ends.
 	Open(t testing.TB) metadata.Store
 	// Age makes everything that is stored older by d: feed entries, producer
-	// states, agents' beats, and what is noted, committed and due of groups. (IDs of
+	// states, agents' beats, transactions, and what is noted, committed, put aside and due of groups. (IDs of
 	// files, and what agents heard of members, keep the times that are in them.)
 	Age(t testing.TB, d time.Duration)
 	// FileCounts returns each file's live-run counter, and the number of rows of
-	// the index that name it; also files that have only one of the two.
+	// the index that name it; also files that have only one of the two. Markers name none.
 	FileCounts(t testing.TB) map[uuid.UUID]FileCount
 	// GroupLeftovers counts states, offsets and beats without their group, and
 	// groups without their state.
@@ -65,11 +65,15 @@ func Run(t *testing.T, create func(t testing.TB) Database) {
 		{"Agents", agentTests},
 		{"Groups", groupTests},
 		{"GroupOffsets", offsetTests},
+		{"Transactions", transactionTests},
 	} {
 		for _, test := range group.tests {
 			t.Run(group.name+"/"+test.name, func(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t, create(t))
+				if group.name == "Transactions" && f.transactions() == nil {
+					t.Skip("the store keeps no transactions")
+				}
 				test.run(f)
 				f.checkInvariants()
 			})
@@ -94,6 +98,11 @@ func newFixture(t testing.TB, db Database) *fixture {
 	return &fixture{TB: t, ctx: t.Context(), db: db, store: db.Open(t)}
 }
 
+// other is the same database through a store of its own.
+func (f *fixture) other() *fixture {
+	return &fixture{TB: f.TB, ctx: f.ctx, db: f.db, store: f.db.Open(f)}
+}
+
 func (f *fixture) checkInvariants() {
 	f.Helper()
 	for id, count := range f.db.FileCounts(f) {
@@ -103,6 +112,11 @@ func (f *fixture) checkInvariants() {
 	}
 	if n := f.db.GroupLeftovers(f); n != 0 {
 		f.Errorf("%d rows of groups that are gone", n)
+	}
+	if f.transactions() != nil {
+		if n := f.transactionDB().TransactionLeftovers(f); n != 0 {
+			f.Errorf("%d rows of transactions that ended", n)
+		}
 	}
 	last, err := f.store.LastSeq(f.ctx)
 	f.must(err)
@@ -195,6 +209,14 @@ func (f *fixture) runs(partition metadata.PartitionID) []metadata.Run {
 	}
 }
 
+// noneOpen are the bounds of a partition in which no transaction is open.
+func (f *fixture) noneOpen(b metadata.Bounds) metadata.Bounds {
+	if f.transactions() != nil {
+		b.StableOffset = b.NextOffset
+	}
+	return b
+}
+
 // wantOutcome compares; Err by errors.Is.
 func (f *fixture) wantOutcome(got, want metadata.Outcome) {
 	f.Helper()
@@ -254,7 +276,12 @@ func datedFile(t testing.TB, at time.Time, appends ...metadata.Append) metadata.
 // their timestamps never fall.
 func checkContiguous(t testing.TB, runs []metadata.Run, nextOffset int64) {
 	t.Helper()
-	offset, timestamp := int64(0), int64(-1)
+	checkContiguousFrom(t, runs, 0, nextOffset)
+}
+
+func checkContiguousFrom(t testing.TB, runs []metadata.Run, offset, nextOffset int64) {
+	t.Helper()
+	timestamp := int64(-1)
 	for _, r := range runs {
 		if r.BaseOffset != offset || r.Records < 1 || r.MaxTimestamp < timestamp {
 			t.Fatalf("run %+v does not follow offset %d and timestamp %d", r, offset, timestamp)

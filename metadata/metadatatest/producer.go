@@ -25,7 +25,7 @@ var producerTests = []test{
 // duplicateAnswersWithOriginalOffset: the client's retry came through another agent.
 func duplicateAnswersWithOriginalOffset(f *fixture) {
 	p := f.topic("t", 1).Partitions
-	other := &fixture{TB: f.TB, ctx: f.ctx, db: f.db, store: f.db.Open(f)}
+	other := f.other()
 	for i := range int32(6) {
 		f.wantOutcome(f.commitOne(p[0], idempotent(9, 0, i*2, 2)), accepted(int64(i)*2))
 	}
@@ -158,10 +158,13 @@ func activeProducersAreShown(f *fixture) {
 				f.Errorf("producer %d was seen at %v", got[i][j].ProducerID, at)
 			}
 			got[i][j].SeenAt = time.Time{}
+			if f.transactions() == nil {
+				got[i][j].TransactionStart = -1
+			}
 		}
 	}
-	want := [][]metadata.ActiveProducer{nil, {{ProducerID: 9, Epoch: 3, LastSequence: 0}}, nil,
-		{{ProducerID: 3, LastSequence: 0}, {ProducerID: 9, Epoch: 2, LastSequence: 5}}}
+	want := [][]metadata.ActiveProducer{nil, {{ProducerID: 9, Epoch: 3, LastSequence: 0, TransactionStart: -1}}, nil,
+		{{ProducerID: 3, LastSequence: 0, TransactionStart: -1}, {ProducerID: 9, Epoch: 2, LastSequence: 5, TransactionStart: -1}}}
 	if !reflect.DeepEqual(got, want) {
 		f.Errorf("got %+v, want %+v", got, want)
 	}
