@@ -57,12 +57,17 @@ func (q *sequencer) readState(files []metadata.File) (sequence.State, error) {
 		Producers:  map[sequence.ProducerKey]sequence.Producer{},
 		Committed:  map[uuid.UUID][][]metadata.Outcome{},
 	}
-	partitions, producers, _ := sequence.Keys(files)
-	if err := q.readPartitions(state, partitions); err != nil {
+	partitions, producers, transactional := sequence.Keys(files)
+	if err := q.readPartitions(state.Partitions, partitions); err != nil {
 		return state, err
 	}
 	if err := q.readProducers(state, producers); err != nil {
 		return state, err
+	}
+	if len(transactional) > 0 {
+		if err := q.readBatchTransactions(&state, producers, transactional); err != nil {
+			return state, err
+		}
 	}
 	replay := q.stmt(q.prepared.replay)
 	for _, f := range files {
@@ -79,7 +84,7 @@ func (q *sequencer) readState(files []metadata.File) (sequence.State, error) {
 }
 
 // readPartitions reads all in one query: half the time of one query each.
-func (q *sequencer) readPartitions(state sequence.State, ids []metadata.PartitionID) error {
+func (q *sequencer) readPartitions(partitions map[metadata.PartitionID]sequence.Partition, ids []metadata.PartitionID) error {
 	keys, err := json.Marshal(ids)
 	if err != nil {
 		return err
@@ -92,11 +97,11 @@ func (q *sequencer) readPartitions(state sequence.State, ids []metadata.Partitio
 	defer rows.Close()
 	for rows.Next() {
 		var id metadata.PartitionID
-		p := sequence.Partition{FirstUnstable: -1}
-		if err := rows.Scan(&id, &p.LogStartOffset, &p.NextOffset, &p.MaxTimestamp); err != nil {
+		var p sequence.Partition
+		if err := rows.Scan(&p.LogStartOffset, &p.NextOffset, &p.MaxTimestamp, &p.FirstUnstable, &id); err != nil {
 			return err
 		}
-		state.Partitions[id] = p
+		partitions[id] = p
 	}
 	return rows.Err()
 }
@@ -105,16 +110,12 @@ func (q *sequencer) readProducers(state sequence.State, producers []sequence.Pro
 	if len(producers) == 0 {
 		return nil
 	}
-	keys := make([][2]int64, len(producers))
-	for i, p := range producers {
-		keys[i] = [2]int64{int64(p.Partition), p.ProducerID}
-	}
-	encoded, err := json.Marshal(keys)
+	keys, err := producerKeys(producers)
 	if err != nil {
 		return err
 	}
 	query := q.stmt(q.prepared.producers)
-	rows, err := query.QueryContext(q.ctx, string(encoded))
+	rows, err := query.QueryContext(q.ctx, keys)
 	if err != nil {
 		return err
 	}
@@ -134,35 +135,105 @@ func (q *sequencer) readProducers(state sequence.State, producers []sequence.Pro
 	return rows.Err()
 }
 
+// readBatchTransactions reads the transactions of the producers of transactional batches.
+func (q *sequencer) readBatchTransactions(state *sequence.State, producers []sequence.ProducerKey, transactional []int64) error {
+	ids, err := json.Marshal(transactional)
+	if err != nil {
+		return err
+	}
+	state.Transactions = map[int64]metadata.Transaction{}
+	found, err := q.transactions(q.stmt(q.prepared.transactionsOf), string(ids))
+	if err != nil {
+		return err
+	}
+	for _, t := range found {
+		state.Transactions[t.ProducerID] = t
+	}
+	keys, err := producerKeys(producers)
+	if err != nil {
+		return err
+	}
+	state.InTransaction = map[sequence.ProducerKey]int64{}
+	query := q.stmt(q.prepared.inTransaction)
+	rows, err := query.QueryContext(q.ctx, keys)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key sequence.ProducerKey
+		var first int64
+		if err := rows.Scan(&key.Partition, &key.ProducerID, &first); err != nil {
+			return err
+		}
+		state.InTransaction[key] = first
+	}
+	return rows.Err()
+}
+
+// producerKeys encodes the keys as a statement's argument.
+func producerKeys(producers []sequence.ProducerKey) (string, error) {
+	keys := make([][2]int64, len(producers))
+	for i, p := range producers {
+		keys[i] = [2]int64{int64(p.Partition), p.ProducerID}
+	}
+	encoded, err := json.Marshal(keys)
+	return string(encoded), err
+}
+
 // writeFile writes a file's rows and returns its feed entry.
 func (q *sequencer) writeFile(f metadata.File, d sequence.FileDecision) (metadata.Commit, error) {
 	replay, err := rowcodec.EncodeReplay(d.Result.Outcomes)
 	if err != nil {
 		return metadata.Commit{}, err
 	}
-	insertRun := q.stmt(q.prepared.insertRun)
-	for _, r := range d.Runs {
-		if _, err := insertRun.ExecContext(q.ctx, r.Partition, r.BaseOffset, r.Records, r.FileID[:], r.Encoding,
-			r.Position, r.StoredSize, r.Skip, r.Size, r.MaxTimestamp); err != nil {
-			return metadata.Commit{}, err
-		}
+	if err := q.insertRuns(d.Runs); err != nil {
+		return metadata.Commit{}, err
 	}
 	if _, err := q.stmt(q.prepared.insertFile).ExecContext(q.ctx, f.ID[:], f.Size, len(d.Runs), millis(q.now)); err != nil {
 		return metadata.Commit{}, err
 	}
-	return q.add(metadata.Commit{Runs: d.Runs}, &f, replay)
+	return q.add(metadata.Commit{Runs: d.Runs, Stable: d.Stable}, &f, replay)
+}
+
+func (q *sequencer) insertRuns(runs []metadata.Run) error {
+	insert := q.stmt(q.prepared.insertRun)
+	for _, r := range runs {
+		if _, err := insert.ExecContext(q.ctx, r.Partition, r.BaseOffset, r.Records, r.FileID[:], r.Encoding,
+			r.Position, r.StoredSize, r.Skip, r.Size, r.MaxTimestamp); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *sequencer) updatePartitions(changes []sequence.PartitionChange) error {
+	update := q.stmt(q.prepared.updatePartition)
+	for _, p := range changes {
+		if _, err := update.ExecContext(q.ctx, p.NextOffset, p.MaxTimestamp, p.FirstUnstable, p.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (q *sequencer) writeStates(decision sequence.Decision) error {
-	update := q.stmt(q.prepared.updatePartition)
-	for _, p := range decision.Partitions {
-		if _, err := update.ExecContext(q.ctx, p.NextOffset, p.MaxTimestamp, p.ID); err != nil {
-			return err
-		}
+	if err := q.updatePartitions(decision.Partitions); err != nil {
+		return err
 	}
 	put := q.stmt(q.prepared.putProducer)
 	for _, p := range decision.Producers {
 		if _, err := put.ExecContext(q.ctx, p.Partition, p.ProducerID, p.Epoch, rowcodec.EncodeProducerBatches(p.Last), millis(q.now)); err != nil {
+			return err
+		}
+	}
+	for _, t := range decision.Transactions {
+		if err := q.putTransaction(t.Transaction); err != nil {
+			return err
+		}
+	}
+	for _, p := range decision.TransactionPartitions {
+		if err := q.putTransactionPartition(p.TransactionPartition); err != nil {
 			return err
 		}
 	}
@@ -171,7 +242,11 @@ func (q *sequencer) writeStates(decision sequence.Decision) error {
 
 // scanOptional scans a row that may not exist.
 func scanOptional(row *sql.Row, to ...any) (found bool, err error) {
-	err = row.Scan(to...)
+	return isFound(row.Scan(to...))
+}
+
+// isFound tells a row that doesn't exist from a failure.
+func isFound(err error) (bool, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

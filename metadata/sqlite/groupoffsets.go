@@ -118,7 +118,7 @@ func (t *tx) offsets(query *sql.Stmt, id string, args ...any) (offsets []metadat
 		o := metadata.Offset{GroupID: id}
 		var committed, expire sql.NullInt64
 		var text []byte
-		if err := rows.Scan(&o.Partition, &o.Offset, &o.LeaderEpoch, &committed, &expire, &text); err != nil {
+		if err := rows.Scan(&o.Partition, &o.Offset, &o.LeaderEpoch, &committed, &expire, &text, &o.Unstable); err != nil {
 			return nil, err
 		}
 		o.CommittedAt, o.ExpireAt, o.Metadata = fromMicros(committed), fromMicros(expire), string(text)
@@ -133,7 +133,8 @@ func (s *Store) IdleGroups(ctx context.Context, after string, before time.Time, 
 	err = s.read(ctx, "find idle groups", func(t *tx) error {
 		ids, err = t.names(`SELECT name FROM groups g
 			WHERE (group_key > ?1 OR ?2) AND COALESCE(
-				(SELECT max(committed_at < ?3 OR COALESCE(expire_at <= ?4, false)) FROM group_offsets o WHERE o.group_key = g.group_key), true)
+				(SELECT max(committed_at < ?3 OR COALESCE(expire_at <= ?4, false)) FROM group_offsets o WHERE o.group_key = g.group_key),
+				NOT EXISTS (SELECT 1 FROM transaction_offsets t WHERE t.group_key = g.group_key))
 			ORDER BY group_key LIMIT ?5`, key[:], after == "", micros(before), micros(t.now), limit)
 		return err
 	})

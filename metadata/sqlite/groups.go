@@ -165,7 +165,8 @@ func (s *Store) DeleteUnusedGroup(ctx context.Context, id string, version int64)
 		}
 		key := metadata.GroupKey(id)
 		var used bool
-		if err := t.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM group_offsets WHERE group_key = ?)`, key[:]).Scan(&used); err != nil {
+		if err := t.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM group_offsets WHERE group_key = ?1)
+			OR EXISTS (SELECT 1 FROM transaction_offsets WHERE group_key = ?1)`, key[:]).Scan(&used); err != nil {
 			return err
 		}
 		if used {
@@ -177,7 +178,7 @@ func (s *Store) DeleteUnusedGroup(ctx context.Context, id string, version int64)
 
 func (t *tx) deleteGroup(id string) error {
 	key := metadata.GroupKey(id)
-	for _, table := range []string{"groups", "group_states", "group_offsets", "group_beats"} {
+	for _, table := range []string{"groups", "group_states", "group_offsets", "transaction_offsets", "group_beats"} {
 		if err := t.exec(`DELETE FROM `+table+` WHERE group_key = ?`, key[:]); err != nil {
 			return err
 		}

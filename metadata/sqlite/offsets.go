@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/sequence"
 )
 
 // Bounds implements metadata.Offsets.
@@ -25,13 +26,14 @@ func (s *Store) Bounds(ctx context.Context, partitions []metadata.PartitionID) (
 }
 
 func (s *Store) boundsOf(t *tx, id metadata.PartitionID) (metadata.Bounds, error) {
-	var b metadata.Bounds
-	found, err := scanOptional(t.stmt(s.prepared.bounds).QueryRowContext(t.ctx, id), &b.LogStartOffset, &b.NextOffset, &b.MaxTimestamp)
+	var p sequence.Partition
+	found, err := scanOptional(t.stmt(s.prepared.bounds).QueryRowContext(t.ctx, id), &p.LogStartOffset, &p.NextOffset, &p.MaxTimestamp, &p.FirstUnstable)
 	if !found {
-		return metadata.Bounds{LogStartOffset: -1, NextOffset: -1, MaxTimestamp: -1}, err
+		return metadata.Bounds{LogStartOffset: -1, NextOffset: -1, StableOffset: -1, MaxTimestamp: -1}, err
 	}
-	b.Exists = true
-	return b, nil
+	return metadata.Bounds{
+		Exists: true, LogStartOffset: p.LogStartOffset, NextOffset: p.NextOffset, StableOffset: p.StableOffset(), MaxTimestamp: p.MaxTimestamp,
+	}, nil
 }
 
 // RunByTimestamp implements metadata.Offsets, by binary search: see package postgres.

@@ -20,11 +20,12 @@ func (s *Store) AllocateProducerIDs(ctx context.Context, count int) (first int64
 	return first, err
 }
 
-// ExpireProducers implements metadata.Producers.
+// ExpireProducers implements metadata.Producers. What is in an open transaction stays.
 func (s *Store) ExpireProducers(ctx context.Context, idleFor time.Duration, limit int) (expired int, err error) {
 	err = s.change(ctx, "expire producers", func(t *tx) error {
 		expired, err = t.affected(`DELETE FROM producers WHERE (partition_id, producer_id) IN (
-			SELECT partition_id, producer_id FROM producers WHERE seen_at < ? LIMIT ?)`, millis(t.now.Add(-idleFor)), limit)
+			SELECT partition_id, producer_id FROM producers p WHERE seen_at < ? AND NOT EXISTS (
+				SELECT 1 FROM transaction_partitions t WHERE t.partition_id = p.partition_id AND t.producer_id = p.producer_id) LIMIT ?)`, millis(t.now.Add(-idleFor)), limit)
 		return err
 	})
 	return expired, err
@@ -49,7 +50,9 @@ func (s *Store) ActiveProducers(ctx context.Context, partitions []metadata.Parti
 }
 
 func (t *tx) activeProducers(id metadata.PartitionID) (producers []metadata.ActiveProducer, err error) {
-	rows, err := t.QueryContext(t.ctx, `SELECT producer_id, epoch, last_batches, seen_at FROM producers WHERE partition_id = ? ORDER BY producer_id`, id)
+	rows, err := t.QueryContext(t.ctx, `SELECT p.producer_id, p.epoch, p.last_batches, p.seen_at, COALESCE(t.first_offset, -1) FROM producers p
+		LEFT JOIN transaction_partitions t ON t.partition_id = p.partition_id AND t.producer_id = p.producer_id
+		WHERE p.partition_id = ? ORDER BY p.producer_id`, id)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +61,7 @@ func (t *tx) activeProducers(id metadata.PartitionID) (producers []metadata.Acti
 		var p metadata.ActiveProducer
 		var batches []byte
 		var seenAt int64
-		if err := rows.Scan(&p.ProducerID, &p.Epoch, &batches, &seenAt); err != nil {
+		if err := rows.Scan(&p.ProducerID, &p.Epoch, &batches, &seenAt, &p.TransactionStart); err != nil {
 			return nil, err
 		}
 		last, err := rowcodec.DecodeProducerBatches(batches)

@@ -24,12 +24,12 @@ func (s *Store) DeleteRecords(ctx context.Context, deletions []metadata.RecordsD
 	var out metadata.RecordsDeleted
 	var moved []metadata.PartitionID
 	err := s.sequenced(ctx, "delete records", func(q *sequencer) error {
-		state := sequence.State{Partitions: map[metadata.PartitionID]sequence.Partition{}}
-		if err := q.readPartitions(state, ids); err != nil {
+		partitions := map[metadata.PartitionID]sequence.Partition{}
+		if err := q.readPartitions(partitions, ids); err != nil {
 			return err
 		}
 		var starts []metadata.LogStart
-		out.Partitions, starts = sequence.DecideDeletions(state.Partitions, deletions)
+		out.Partitions, starts = sequence.DecideDeletions(partitions, deletions)
 		if len(starts) == 0 {
 			return nil
 		}

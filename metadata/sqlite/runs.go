@@ -22,6 +22,9 @@ func (s *Store) FindRuns(ctx context.Context, queries []metadata.RunQuery) ([]me
 			if out[i].Runs, err = s.findRuns(t, q); err != nil {
 				return err
 			}
+			if out[i].Aborted, err = s.aborted(t, q, out[i].Runs); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -50,6 +53,35 @@ func (s *Store) findRuns(t *tx, q metadata.RunQuery) (runs []metadata.Run, err e
 		runs = append(runs, run)
 	}
 	return runs, rows.Err()
+}
+
+// aborted are the aborted transactions that overlap what was found. The walk ends
+// at the first after which none begins before the runs' end; see
+// metadata.AbortedTransaction.
+func (s *Store) aborted(t *tx, q metadata.RunQuery, runs []metadata.Run) (aborted []metadata.AbortedTransaction, err error) {
+	if len(runs) == 0 {
+		return nil, nil
+	}
+	end := runs[len(runs)-1].NextOffset()
+	query := t.stmt(s.prepared.aborted)
+	rows, err := query.QueryContext(t.ctx, q.Partition, q.Offset)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		a := metadata.AbortedTransaction{Partition: q.Partition}
+		if err := rows.Scan(&a.ProducerID, &a.FirstOffset, &a.LastOffset, &a.StableOffset); err != nil {
+			return nil, err
+		}
+		if a.FirstOffset < end {
+			aborted = append(aborted, a)
+		}
+		if a.StableOffset >= end {
+			break
+		}
+	}
+	return aborted, rows.Err()
 }
 
 func scanRun(row interface{ Scan(...any) error }, partition metadata.PartitionID) (metadata.Run, error) {

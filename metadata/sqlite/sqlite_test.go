@@ -33,7 +33,7 @@ func newDatabase(t testing.TB) metadatatest.Database {
 	return database{filepath.Join(t.TempDir(), "metadata.db")}
 }
 
-// database is a metadatatest.Database.
+// database is a metadatatest.TransactionDatabase.
 type database struct{ path string }
 
 func (d database) Open(t testing.TB) metadata.Store { return open(t, d.path) }
@@ -59,7 +59,8 @@ func (d database) Age(t testing.TB, by time.Duration) {
 		"commits SET at = at": time.Millisecond, "producers SET seen_at = seen_at": time.Millisecond,
 		"agents SET beat_at = beat_at": time.Millisecond, "files SET committed_at = committed_at": time.Millisecond,
 		"groups SET due_at = due_at": time.Microsecond, "group_beats SET at = at": time.Microsecond,
-		"group_listeners SET at = at": time.Microsecond,
+		"group_listeners SET at = at":                                            time.Microsecond,
+		"transactions SET started_at = started_at - ?1, updated_at = updated_at": time.Microsecond, "transaction_offsets SET put_at = put_at": time.Microsecond,
 		"group_offsets SET expire_at = expire_at - ?1, committed_at = committed_at": time.Microsecond,
 	} {
 		if _, err := db.ExecContext(t.Context(), "UPDATE "+column+" - ?1", int64(by/unit)); err != nil {
@@ -72,7 +73,7 @@ func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount 
 	t.Helper()
 	rows, err := d.raw(t).QueryContext(t.Context(), `SELECT id, max(live), max(n) FROM (
 		SELECT id, live_runs AS live, 0 AS n FROM files
-		UNION ALL SELECT file_id, 0, count(*) FROM runs GROUP BY file_id) GROUP BY id`)
+		UNION ALL SELECT file_id, 0, count(*) FROM runs WHERE encoding <> ? GROUP BY file_id) GROUP BY id`, metadata.EncodingMarker)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +102,26 @@ func (d database) GroupLeftovers(t testing.TB) (rows int) {
 		t.Fatal(err)
 	}
 	return rows
+}
+
+func (d database) TransactionLeftovers(t testing.TB) (rows int) {
+	t.Helper()
+	const open = ` WHERE producer_id NOT IN (SELECT producer_id FROM transactions WHERE state = 1 AND started_at IS NOT NULL)`
+	if err := d.raw(t).QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM transaction_partitions`+open+`)
+		+ (SELECT count(*) FROM transaction_groups`+open+`) + (SELECT count(*) FROM transaction_offsets`+open+`)
+		+ (SELECT count(*) FROM transaction_offsets WHERE group_key NOT IN (SELECT group_key FROM groups))
+		+ (SELECT count(*) FROM aborted_transactions WHERE (partition_id, last_offset) NOT IN (SELECT partition_id, base_offset FROM runs WHERE encoding = ?))`,
+		metadata.EncodingMarker).Scan(&rows); err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func (d database) SetProducerEpoch(t testing.TB, id string, epoch int16) {
+	t.Helper()
+	if _, err := d.raw(t).ExecContext(t.Context(), `UPDATE transactions SET epoch = ? WHERE name = ?`, epoch, []byte(id)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (d database) SetLogStart(t testing.TB, partition metadata.PartitionID, offset int64) {

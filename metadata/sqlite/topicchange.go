@@ -201,20 +201,26 @@ func (s *Store) ReclaimDeleted(ctx context.Context, limit int) (removed int, err
 }
 
 // removeRuns removes the runs that the query selects by their keys, and counts
-// them down in their files.
+// them down in their files. With an abort's marker goes its aborted transaction:
+// what it covers lies before it and is gone, too.
 func (t *tx) removeRuns(which string, args ...any) (removed int, err error) {
-	rows, err := t.QueryContext(t.ctx, `DELETE FROM runs WHERE (partition_id, base_offset) IN (`+which+`) RETURNING file_id`, args...)
+	rows, err := t.QueryContext(t.ctx, `DELETE FROM runs WHERE (partition_id, base_offset) IN (`+which+`) RETURNING partition_id, base_offset, encoding, file_id`, args...)
 	if err != nil {
 		return 0, err
 	}
 	defer rows.Close()
 	counts := map[uuid.UUID]int{}
+	var markers []metadata.Run
 	for rows.Next() {
-		var file uuid.UUID
-		if err := rows.Scan(&file); err != nil {
+		var r metadata.Run
+		if err := rows.Scan(&r.Partition, &r.BaseOffset, &r.Encoding, &r.FileID); err != nil {
 			return 0, err
 		}
-		counts[file]++
+		if r.Encoding == metadata.EncodingMarker {
+			markers = append(markers, r)
+		} else {
+			counts[r.FileID]++
+		}
 		removed++
 	}
 	if err := rows.Err(); err != nil {
@@ -222,6 +228,11 @@ func (t *tx) removeRuns(which string, args ...any) (removed int, err error) {
 	}
 	for file, runs := range counts {
 		if err := t.exec(`UPDATE files SET live_runs = live_runs - ? WHERE id = ?`, runs, file[:]); err != nil {
+			return 0, err
+		}
+	}
+	for _, m := range markers {
+		if err := t.exec(`DELETE FROM aborted_transactions WHERE partition_id = ? AND last_offset = ?`, m.Partition, m.BaseOffset); err != nil {
 			return 0, err
 		}
 	}
