@@ -13,8 +13,8 @@ import (
 
 // Benchmark measures commits of one data file each, which adds one batch to
 // each of the same 100 partitions, by 1, 4 and 16 agents at once. Every agent
-// is a store of its own. It then measures reads, and what groups do. create
-// makes a fresh database.
+// is a store of its own. It then measures reads, and what groups and transactions do.
+// create makes a fresh database.
 func Benchmark(b *testing.B, create func(t testing.TB) Database) {
 	for _, idempotent := range []bool{false, true} {
 		for _, agents := range []int{1, 4, 16} {
@@ -29,6 +29,7 @@ func Benchmark(b *testing.B, create func(t testing.TB) Database) {
 	b.Run("FindRuns", func(b *testing.B) { benchmarkFindRuns(newFixtureB(b, create(b)), b) })
 	b.Run("RunByTimestamp", func(b *testing.B) { benchmarkRunByTimestamp(newFixtureB(b, create(b)), b) })
 	benchmarkGroups(b, create)
+	benchmarkTransactions(b, create)
 }
 
 func newFixtureB(b *testing.B, db Database) *fixture {
