@@ -215,6 +215,12 @@ func runChild(path string) error {
 			return err
 		})
 	}
+	if os.Getenv(childTransactions) != "" {
+		return runTransactions(context.Background(), s, func(n int64) error {
+			_, err := fmt.Println(n)
+			return err
+		})
+	}
 	for {
 		file := newFile(1)
 		result, err := s.CommitFiles(context.Background(), []metadata.File{file})
