@@ -13,7 +13,7 @@ func (s *Store) Bounds(ctx context.Context, partitions []metadata.PartitionID) (
 	err := s.read(ctx, "read offsets", func(t *tx) error {
 		for i, id := range partitions {
 			var err error
-			if out[i], err = s.boundsOf(t, id); err != nil {
+			if out[i], _, err = s.boundsOf(t, id); err != nil {
 				return err
 			}
 		}
@@ -25,15 +25,17 @@ func (s *Store) Bounds(ctx context.Context, partitions []metadata.PartitionID) (
 	return out, nil
 }
 
-func (s *Store) boundsOf(t *tx, id metadata.PartitionID) (metadata.Bounds, error) {
+// boundsOf also returns the offset of the last abort's marker, -1 without one.
+func (s *Store) boundsOf(t *tx, id metadata.PartitionID) (bounds metadata.Bounds, lastAborted int64, err error) {
 	var p sequence.Partition
-	found, err := scanOptional(t.stmt(s.prepared.bounds).QueryRowContext(t.ctx, id), &p.LogStartOffset, &p.NextOffset, &p.MaxTimestamp, &p.FirstUnstable)
+	row := t.stmt(s.prepared.bounds).QueryRowContext(t.ctx, id)
+	found, err := scanOptional(row, &p.LogStartOffset, &p.NextOffset, &p.MaxTimestamp, &p.FirstUnstable, &lastAborted)
 	if !found {
-		return metadata.Bounds{LogStartOffset: -1, NextOffset: -1, StableOffset: -1, MaxTimestamp: -1}, err
+		return metadata.Bounds{LogStartOffset: -1, NextOffset: -1, StableOffset: -1, MaxTimestamp: -1}, -1, err
 	}
 	return metadata.Bounds{
 		Exists: true, LogStartOffset: p.LogStartOffset, NextOffset: p.NextOffset, StableOffset: p.StableOffset(), MaxTimestamp: p.MaxTimestamp,
-	}, nil
+	}, lastAborted, nil
 }
 
 // RunByTimestamp implements metadata.Offsets, by binary search: see package postgres.
@@ -58,7 +60,7 @@ func (s *Store) RunByTimestamp(ctx context.Context, queries []metadata.Timestamp
 // too early, the run at high (or the end of the log) is not. The probe at the
 // middle moves one of them to the border of the run it hit.
 func (s *Store) runByTimestamp(t *tx, q metadata.TimestampQuery) (metadata.TimestampRun, error) {
-	bounds, err := s.boundsOf(t, q.Partition)
+	bounds, _, err := s.boundsOf(t, q.Partition)
 	out := metadata.TimestampRun{Bounds: bounds}
 	if err != nil || !bounds.Exists || q.Timestamp > bounds.MaxTimestamp {
 		return out, err

@@ -12,8 +12,9 @@ func (s *Store) FindRuns(ctx context.Context, queries []metadata.RunQuery) ([]me
 	out := make([]metadata.PartitionRuns, len(queries))
 	err := s.read(ctx, "find runs", func(t *tx) error {
 		for i, q := range queries {
+			var lastAborted int64
 			var err error
-			if out[i].Bounds, err = s.boundsOf(t, q.Partition); err != nil {
+			if out[i].Bounds, lastAborted, err = s.boundsOf(t, q.Partition); err != nil {
 				return err
 			}
 			if q.Offset < out[i].LogStartOffset || q.Offset >= out[i].NextOffset {
@@ -22,7 +23,10 @@ func (s *Store) FindRuns(ctx context.Context, queries []metadata.RunQuery) ([]me
 			if out[i].Runs, err = s.findRuns(t, q); err != nil {
 				return err
 			}
-			if out[i].Aborted, err = s.aborted(t, q, out[i].Runs); err != nil {
+			if q.Offset > lastAborted || len(out[i].Runs) == 0 {
+				continue
+			}
+			if out[i].Aborted, err = s.aborted(t, q, out[i].Runs[len(out[i].Runs)-1].NextOffset()); err != nil {
 				return err
 			}
 		}
@@ -55,14 +59,10 @@ func (s *Store) findRuns(t *tx, q metadata.RunQuery) (runs []metadata.Run, err e
 	return runs, rows.Err()
 }
 
-// aborted are the aborted transactions that overlap what was found. The walk ends
-// at the first after which none begins before the runs' end; see
+// aborted are the aborted transactions that overlap the offsets from the one asked to
+// the end. The walk stops at the first after which none begins before the end; see
 // metadata.AbortedTransaction.
-func (s *Store) aborted(t *tx, q metadata.RunQuery, runs []metadata.Run) (aborted []metadata.AbortedTransaction, err error) {
-	if len(runs) == 0 {
-		return nil, nil
-	}
-	end := runs[len(runs)-1].NextOffset()
+func (s *Store) aborted(t *tx, q metadata.RunQuery, end int64) (aborted []metadata.AbortedTransaction, err error) {
 	query := t.stmt(s.prepared.aborted)
 	rows, err := query.QueryContext(t.ctx, q.Partition, q.Offset)
 	if err != nil {

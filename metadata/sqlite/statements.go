@@ -81,7 +81,7 @@ func (s *statements) prepare(ctx context.Context, writer, reader *sql.DB) error 
 			ON CONFLICT (group_key, partition_id) DO UPDATE SET committed_offset = excluded.committed_offset, leader_epoch = excluded.leader_epoch,
 				committed_at = excluded.committed_at, expire_at = excluded.expire_at, metadata = excluded.metadata`},
 		{&s.deleteOffset, writer, `DELETE FROM group_offsets WHERE group_key = ? AND partition_id = ? AND committed_at = COALESCE(?, committed_at)`},
-		{&s.bounds, reader, `SELECT ` + partitionColumns + ` FROM partitions WHERE id = ?`},
+		{&s.bounds, reader, `SELECT ` + partitionColumns + `, COALESCE(last_aborted, -1) FROM partitions WHERE id = ?`},
 		{&s.findRuns, reader, `SELECT ` + runColumns + ` FROM runs WHERE partition_id = ?1 AND base_offset >= (
 				SELECT base_offset FROM runs WHERE partition_id = ?1 AND base_offset <= ?2 ORDER BY base_offset DESC LIMIT 1)
 			ORDER BY base_offset LIMIT ?3`},

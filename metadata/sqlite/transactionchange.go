@@ -153,6 +153,9 @@ func (q *sequencer) writeMarkers(d sequence.TransactionsDecision) (metadata.Comm
 			a.Partition, a.LastOffset, a.FirstOffset, a.StableOffset, a.ProducerID); err != nil {
 			return metadata.Commit{}, err
 		}
+		if err := q.exec(`UPDATE partitions SET last_aborted = ? WHERE id = ?`, a.LastOffset, a.Partition); err != nil {
+			return metadata.Commit{}, err
+		}
 	}
 	if err := q.updatePartitions(d.Heads); err != nil {
 		return metadata.Commit{}, err

@@ -6,6 +6,9 @@
 -- The smallest first offset of the open transactions that have written to the
 -- partition, NULL without one.
 ALTER TABLE partitions ADD COLUMN first_unstable INTEGER;
+-- The marker of the last transaction that was aborted in the partition, NULL before
+-- one was: whoever reads behind it need not look for any.
+ALTER TABLE partitions ADD COLUMN last_aborted INTEGER;
 
 CREATE TABLE transactions (
 	transaction_key  BLOB    NOT NULL PRIMARY KEY,
