@@ -30,7 +30,7 @@ func newMarkerLog(state TransactionsState) *markerLog {
 
 // end writes the transaction's markers, where it has written and the partition still exists.
 func (l *markerLog) end(e ending) {
-	for _, id := range slices.Sorted(slices.Values(e.partitions)) {
+	for _, id := range e.partitions {
 		p, open, ok := l.partition(id)
 		if !ok {
 			continue

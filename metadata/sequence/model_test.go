@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,11 +17,15 @@ import (
 // partition is the list of all batches that it ever accepted.
 type model struct {
 	partitions map[metadata.PartitionID][]modelBatch
+	ids        map[string]*modelID
 }
 
 type modelBatch struct {
 	metadata.Batch
 	offset int64
+	// tx is the transaction that the batch belongs to, or that the marker ends.
+	tx     *modelTransaction
+	marker bool
 }
 
 // sequences lists each record's sequence, counting as Kafka does.
@@ -36,72 +41,108 @@ func sequences(b metadata.Batch) []int64 {
 	return out
 }
 
-func (m *model) commit(id metadata.PartitionID, b metadata.Batch) metadata.Outcome {
-	log, ok := m.partitions[id]
-	if !ok {
-		return metadata.Outcome{BaseOffset: -1, Err: metadata.ErrUnknownPartition}
-	}
+func (m *model) nextOffset(id metadata.PartitionID) int64 {
 	offset := int64(0)
-	for _, before := range log {
-		offset += int64(before.Records)
+	for _, b := range m.partitions[id] {
+		offset += int64(b.Records)
 	}
-	if b.ProducerID >= 0 {
-		var own []modelBatch
-		for _, before := range log {
-			if before.ProducerID == b.ProducerID {
-				own = append(own, before)
-			}
-		}
-		if len(own) > 0 {
-			if o := modelCheck(own, b); o != nil {
-				return *o
-			}
-		}
-	}
-	m.partitions[id] = append(log, modelBatch{Batch: b, offset: offset})
-	return metadata.Outcome{BaseOffset: offset}
+	return offset
 }
 
-// modelCheck judges the batch against the producer's own; nil accepts it.
-func modelCheck(own []modelBatch, b metadata.Batch) *metadata.Outcome {
-	newest := own[len(own)-1]
+func (m *model) commit(id metadata.PartitionID, b metadata.Batch, now time.Time) metadata.Outcome {
+	refused := func(err error) metadata.Outcome { return metadata.Outcome{BaseOffset: -1, Err: err} }
+	if _, ok := m.partitions[id]; !ok {
+		return refused(metadata.ErrUnknownPartition)
+	}
+	var own []modelBatch
+	for _, before := range m.partitions[id] {
+		if before.ProducerID == b.ProducerID && !before.marker {
+			own = append(own, before)
+		}
+	}
+	var transactionalID *modelID
+	if b.ProducerID >= 0 {
+		if offset, ok := modelDuplicate(own, b); ok {
+			return metadata.Outcome{BaseOffset: offset, Duplicate: true}
+		}
+		if b.Transactional {
+			var err error
+			if transactionalID, err = m.mayEnter(id, b); err != nil {
+				return refused(err)
+			}
+		}
+		if err := modelFollows(own, b); err != nil {
+			return refused(err)
+		}
+	}
+	entry := modelBatch{Batch: b, offset: m.nextOffset(id)}
+	if transactionalID != nil {
+		transactionalID.begin(metadata.TransactionV2, now)
+		entry.tx = transactionalID.open
+		entry.tx.partitions[id] = true
+	}
+	m.partitions[id] = append(m.partitions[id], entry)
+	return metadata.Outcome{BaseOffset: entry.offset}
+}
+
+// modelDuplicate looks for the batch among the producer's last ones.
+func modelDuplicate(own []modelBatch, b metadata.Batch) (offset int64, ok bool) {
 	for i := len(own) - 1; i >= max(0, len(own)-5); i-- {
 		o := own[i]
 		same := o.ProducerEpoch == b.ProducerEpoch && o.BaseSequence == b.BaseSequence && o.Records == b.Records
-		if same && o.ProducerEpoch == newest.ProducerEpoch {
-			return &metadata.Outcome{BaseOffset: o.offset, Duplicate: true}
+		if same && o.ProducerEpoch == own[len(own)-1].ProducerEpoch {
+			return o.offset, true
 		}
 	}
-	refuse := func(err error) *metadata.Outcome { return &metadata.Outcome{BaseOffset: -1, Err: err} }
+	return 0, false
+}
+
+// modelFollows judges whether the batch may follow the producer's own.
+func modelFollows(own []modelBatch, b metadata.Batch) error {
+	if len(own) == 0 {
+		if b.AddsPartition && b.BaseSequence != 0 {
+			return metadata.ErrOutOfOrderSequence
+		}
+		return nil
+	}
+	newest := own[len(own)-1]
 	switch {
 	case b.ProducerEpoch < newest.ProducerEpoch:
-		return refuse(metadata.ErrInvalidProducerEpoch)
+		return metadata.ErrInvalidProducerEpoch
 	case b.ProducerEpoch > newest.ProducerEpoch && b.BaseSequence == 0:
 		return nil
 	case b.ProducerEpoch > newest.ProducerEpoch:
-		return refuse(metadata.ErrOutOfOrderSequence)
+		return metadata.ErrOutOfOrderSequence
 	}
 	all := sequences(newest.Batch)
 	if want := (all[len(all)-1] + 1) % (1 << 31); int64(b.BaseSequence) != want {
-		return refuse(metadata.ErrOutOfOrderSequence)
+		return metadata.ErrOutOfOrderSequence
 	}
 	return nil
 }
 
-// world drives Decide and the model side by side, keeping the state as a store would.
+// world drives Decide and DecideTransactions and the model side by side, keeping the
+// state as a store would.
 type world struct {
 	t     testing.TB
-	state State
 	model model
 	ids   uint64
+	// state is everything that there is; Transactions are by producer ID.
+	state State
+	transactionRows
 }
 
 func newWorld(t testing.TB, partitions int) *world {
 	w := &world{t: t, state: State{
-		Now:        time.UnixMilli(1_800_000_000_000),
-		Partitions: map[metadata.PartitionID]Partition{},
-		Producers:  map[ProducerKey]Producer{},
-	}, model: model{partitions: map[metadata.PartitionID][]modelBatch{}}}
+		Now:           time.UnixMilli(1_800_000_000_000),
+		Partitions:    map[metadata.PartitionID]Partition{},
+		Producers:     map[ProducerKey]Producer{},
+		Transactions:  map[int64]metadata.Transaction{},
+		InTransaction: map[ProducerKey]int64{},
+	}, model: model{
+		partitions: map[metadata.PartitionID][]modelBatch{},
+		ids:        map[string]*modelID{},
+	}, transactionRows: newTransactionRows()}
 	for i := range partitions {
 		id := metadata.PartitionID(i + 1)
 		w.state.Partitions[id] = Partition{MaxTimestamp: -1, FirstUnstable: -1}
@@ -128,6 +169,34 @@ func (w *world) nextFileID() uuid.UUID {
 	return fileID(w.state.Now, w.ids)
 }
 
+// read returns what a store would read of the state: what Keys names.
+func (w *world) read(files []metadata.File) State {
+	partitions, producers, transactional := Keys(files)
+	state := State{
+		Now:           w.state.Now,
+		Partitions:    pick(w.state.Partitions, partitions),
+		Producers:     pick(w.state.Producers, producers),
+		Transactions:  pick(w.state.Transactions, transactional),
+		InTransaction: map[ProducerKey]int64{},
+	}
+	for _, key := range producers {
+		if first, ok := w.state.InTransaction[key]; ok && slices.Contains(transactional, key.ProducerID) {
+			state.InTransaction[key] = first
+		}
+	}
+	return state
+}
+
+func pick[K comparable, V any](all map[K]V, keys []K) map[K]V {
+	picked := map[K]V{}
+	for _, k := range keys {
+		if v, ok := all[k]; ok {
+			picked[k] = v
+		}
+	}
+	return picked
+}
+
 // commit decides on the files, compares with the model, checks the runs and
 // applies the new states.
 func (w *world) commit(files []metadata.File) Decision {
@@ -135,25 +204,34 @@ func (w *world) commit(files []metadata.File) Decision {
 	if err := Validate(files); err != nil {
 		w.t.Fatalf("Validate: %v", err)
 	}
-	before := fmt.Sprint(w.state.Partitions, w.state.Producers)
-	d, err := Decide(w.state, files)
+	state := w.read(files)
+	before := fmt.Sprint(state)
+	d, err := Decide(state, files)
 	if err != nil {
 		w.t.Fatalf("Decide: %v", err)
 	}
-	if after := fmt.Sprint(w.state.Partitions, w.state.Producers); after != before {
+	if after := fmt.Sprint(state); after != before {
 		w.t.Fatalf("Decide changed its input:\n%s\n%s", before, after)
 	}
 	for i, f := range files {
 		for j, a := range f.Appends {
 			for k, b := range a.Batches {
-				got, want := d.Files[i].Result.Outcomes[j][k], w.model.commit(a.Partition, b)
+				got, want := d.Files[i].Result.Outcomes[j][k], w.model.commit(a.Partition, b, w.state.Now)
 				if got.BaseOffset != want.BaseOffset || got.Duplicate != want.Duplicate || !errors.Is(got.Err, want.Err) {
 					w.t.Fatalf("file %d, partition %d, batch %+v: got %+v, want %+v", i, a.Partition, b, got, want)
 				}
 			}
 		}
 		w.checkRuns(f, d.Files[i])
+		w.follow(metadata.Commit{Runs: d.Files[i].Runs, Stable: d.Files[i].Stable})
 	}
+	w.apply(d)
+	w.check()
+	return d
+}
+
+func (w *world) apply(d Decision) {
+	w.t.Helper()
 	for _, c := range d.Partitions {
 		w.state.Partitions[c.ID] = c.Partition
 	}
@@ -166,17 +244,32 @@ func (w *world) commit(files []metadata.File) Decision {
 		}
 		w.state.Producers[c.ProducerKey] = c.Producer
 	}
+	for _, c := range d.Transactions {
+		w.putTransaction(c)
+	}
+	for _, c := range d.TransactionPartitions {
+		key := ProducerKey{Partition: c.Partition, ProducerID: c.ProducerID}
+		if first, joined := w.state.InTransaction[key]; joined == c.New || joined && first >= 0 || c.FirstOffset < 0 {
+			w.t.Fatalf("%+v goes over first offset %d, %v", c, first, joined)
+		}
+		w.state.InTransaction[key] = c.FirstOffset
+	}
+}
+
+// check compares the partitions with the model's.
+func (w *world) check() {
+	w.t.Helper()
 	for id, log := range w.model.partitions {
 		p := w.state.Partitions[id]
-		wantNext, wantMax := int64(0), int64(-1)
+		wantMax := int64(-1)
 		for _, b := range log {
-			wantNext, wantMax = wantNext+int64(b.Records), max(wantMax, b.MaxTimestamp)
+			wantMax = max(wantMax, b.MaxTimestamp)
 		}
-		if p.NextOffset != wantNext || p.MaxTimestamp != wantMax {
-			w.t.Fatalf("partition %d: got %+v, want next offset %d and max timestamp %d", id, p, wantNext, wantMax)
+		if p.NextOffset != w.model.nextOffset(id) || p.MaxTimestamp != wantMax {
+			w.t.Fatalf("partition %d: got %+v, want next offset %d and max timestamp %d", id, p, w.model.nextOffset(id), wantMax)
 		}
 	}
-	return d
+	w.checkTransactions()
 }
 
 // checkRuns: the runs hold the accepted batches and nothing else, in order,
@@ -271,7 +364,7 @@ func (p *producerScript) batch(choose func(n int) int, id int64) metadata.Batch 
 	return b
 }
 
-// play commits files that the choices describe, in calls of several files.
+// play commits files without transactions that the choices describe, in calls of several files.
 func play(t testing.TB, calls int, choose func(n int) int) {
 	const partitions, producers = 3, 3
 	w := newWorld(t, partitions)

@@ -20,7 +20,7 @@ func (d *decider) checkTransaction(key ProducerKey, b metadata.Batch) error {
 		return metadata.ErrInvalidProducerEpoch
 	case b.AddsPartition:
 		return nil
-	case t.State != metadata.TransactionOngoing || !joined:
+	case !joined:
 		return metadata.ErrInvalidTransactionState
 	}
 	return nil

@@ -49,7 +49,7 @@ type ending struct {
 	// epoch is the markers'.
 	epoch  int16
 	commit bool
-	// partitions are the transaction's.
+	// partitions are the transaction's, ascending.
 	partitions []metadata.PartitionID
 }
 
@@ -102,7 +102,7 @@ func add(t metadata.Transaction, op metadata.AddToTransaction, now time.Time) st
 	}
 	var absent []metadata.PartitionID
 	for _, p := range op.Partitions {
-		if _, joined := slices.BinarySearch(t.Partitions, p); !joined || t.State != metadata.TransactionOngoing {
+		if _, joined := slices.BinarySearch(t.Partitions, p); !joined {
 			absent = append(absent, p)
 		}
 	}
@@ -113,7 +113,7 @@ func add(t metadata.Transaction, op metadata.AddToTransaction, now time.Time) st
 	}
 	s := begin(t, metadata.TransactionV1, now)
 	s.partitions = absent
-	if op.Group != nil && !hasGroup(t, *op.Group) {
+	if op.Group != nil && !slices.Contains(t.Groups, *op.Group) {
 		s.groups = []string{*op.Group}
 	}
 	return s
@@ -125,7 +125,7 @@ func putAside(t metadata.Transaction, op metadata.TransactionOffsets, groupVersi
 	if err := check(t, op.Producer); err != nil {
 		return refuse(err)
 	}
-	joined := hasGroup(t, op.GroupID)
+	joined := slices.Contains(t.Groups, op.GroupID)
 	if !joined && op.Version < metadata.TransactionV2 {
 		return refuse(metadata.ErrInvalidTransactionState)
 	}
@@ -262,10 +262,6 @@ func previous(t metadata.Transaction) metadata.ProducerEpoch {
 		return metadata.ProducerEpoch{ID: t.LastProducerID, Epoch: t.LastEpoch}
 	}
 	return metadata.ProducerEpoch{ID: t.ProducerID, Epoch: t.LastEpoch}
-}
-
-func hasGroup(t metadata.Transaction, group string) bool {
-	return t.State == metadata.TransactionOngoing && slices.Contains(t.Groups, group)
 }
 
 func outcome(commit bool) metadata.TransactionState {

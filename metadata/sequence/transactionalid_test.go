@@ -20,7 +20,8 @@ import (
 //	init [ID/epoch]                  InitProducer, with the expected producer
 //	add, verify [ID/epoch]           AddToTransaction of partition 1 and group g
 //	offsets1, offsets2 ID/epoch      TransactionOffsets of group g, V1 and V2
-//	  ... other, stale, none         of group h; of g in a version that is past; of a group that doesn't exist
+//	  ... other, stale               of group h; of g in a version that is past
+//	  ... none, gone                 of a group that doesn't exist, and didn't or did when it was read
 //	commit1 ... abort2 ID/epoch      EndTransaction
 //	expire, early ID/epoch           ExpireTransaction, the timeout past or not
 //
@@ -67,6 +68,7 @@ offsets2 7/5       | M       | O2 5    | O2 5<4  | =          | =          | O2 
 offsets2 7/5 other | M       | O2 5    | O2 5<4  | =          | =          | O2 5    | O2 5<4  | O2 5    | O2 5<4
 offsets2 7/5 stale | M       | V       | V       | V          | V          | V       | V       | V       | V
 offsets2 7/5 none  | M       | V       | V       | V          | V          | V       | V       | V       | V
+offsets2 7/5 gone  | M       | V       | V       | V          | V          | V       | V       | V       | V
 offsets2 7/4       | M       | F       | F       | F          | F          | F       | F       | F       | F
 offsets2 7/6       | M       | F       | F       | F          | F          | F       | F       | F       | F
 offsets2 8/5       | M       | M       | M       | M          | M          | M       | M       | M       | M
@@ -96,20 +98,22 @@ expire 8/5         | M       | M       | M       | M          | M          | M  
 early 7/5          | M       | S       | S       | S          | S          | S       | S       | S       | S
 early 7/4          | M       | F       | F       | F          | F          | F       | F       | F       | F
 `
-	// Epoch 32766 is the last that a producer gets, 32767 only fences.
+	// Epoch 32766 is the last that a producer gets, 32767 only fences; whoever
+	// claims it nevertheless gets nowhere beyond.
 	exhausted = `
-                   | E1 32766           | E1 32766<32765     | O1 32765       | O1 32766                  | O2 32766<32765            | C2 32766<32765     | A1 32767
-init               | E1 11:0<7:-1       | E1 11:0<7:-1       | E1 32766 a32766 | E1 11:0<7:-1 a32767      | E2 11:0<7:-1 a32767       | E2 11:0<7:-1       | E1 11:0<7:-1
-init 7/32766       | E1 11:0<7:32766    | E1 11:0<7:32766    | F              | E1 11:0<7:32766 a32767    | E2 11:0<7:32766 a32767    | E2 11:0<7:32766    | F
-init 7/32765       | F                  | E1 32766<32765     | E1 32766<32765 a32766 | F                  | F                         | C2 32766<32765     | F
-init 7/32767       | F                  | F                  | F              | F                         | F                         | F                  | E1 11:0<7:32767
-commit1 7/32766    | S                  | S                  | F              | C1 32766 c32766           | C1 32766<32765 c32766     | =                  | F
-abort1 7/32766     | S                  | S                  | F              | A1 32766 a32766           | A1 32766<32765 a32766     | S                  | F
-commit2 7/32765    | F                  | F                  | C2 32766<32765 c32766 | F                  | F                         | =                  | F
-commit2 7/32766    | S                  | S                  | F              | C2 11:0<7:32766 c32767    | C2 11:0<7:32766 c32767    | S                  | F
-abort2 7/32766     | A2 11:0<7:32766    | A2 11:0<7:32766    | F              | A2 11:0<7:32766 a32767    | A2 11:0<7:32766 a32767    | A2 11:0<7:32766    | F
-abort2 7/32767     | F                  | F                  | F              | F                         | F                         | F                  | A2 11:0<7:32767
-expire 7/32766     | S                  | S                  | F              | A1 32767 a32767           | A1 32767 a32767           | S                  | F
+                   | E1 32766        | E1 32766<32765  | O1 32765              | O1 32766               | O2 32766<32765         | C2 32766<32765  | A1 32767        | O1 32767
+init               | E1 11:0<7:-1    | E1 11:0<7:-1    | E1 32766 a32766       | E1 11:0<7:-1 a32767    | E2 11:0<7:-1 a32767    | E2 11:0<7:-1    | E1 11:0<7:-1    | E1 11:0<7:-1 a32767
+init 7/32766       | E1 11:0<7:32766 | E1 11:0<7:32766 | F                     | E1 11:0<7:32766 a32767 | E2 11:0<7:32766 a32767 | E2 11:0<7:32766 | F               | F
+init 7/32765       | F               | E1 32766<32765  | E1 32766<32765 a32766 | F                      | F                      | C2 32766<32765  | F               | F
+init 7/32767       | F               | F               | F                     | F                      | F                      | F               | E1 11:0<7:32767 | E1 11:0<7:32767 a32767
+commit1 7/32766    | S               | S               | F                     | C1 32766 c32766        | C1 32766<32765 c32766  | =               | F               | F
+abort1 7/32766     | S               | S               | F                     | A1 32766 a32766        | A1 32766<32765 a32766  | S               | F               | F
+commit2 7/32765    | F               | F               | C2 32766<32765 c32766 | F                      | F                      | =               | F               | F
+commit2 7/32766    | S               | S               | F                     | C2 11:0<7:32766 c32767 | C2 11:0<7:32766 c32767 | S               | F               | F
+abort2 7/32766     | A2 11:0<7:32766 | A2 11:0<7:32766 | F                     | A2 11:0<7:32766 a32767 | A2 11:0<7:32766 a32767 | A2 11:0<7:32766 | F               | F
+abort2 7/32767     | F               | F               | F                     | F                      | F                      | F               | A2 11:0<7:32767 | A2 11:0<7:32767 a32767
+expire 7/32766     | S               | S               | F                     | A1 32767 a32767        | A1 32767 a32767        | S               | F               | F
+expire 7/32767     | F               | F               | F                     | F                      | F                      | F               | S               | A1 32767 a32767
 `
 	// Producer 9 was 7 before its epochs ran out.
 	rotated = `
@@ -293,6 +297,8 @@ func parseOp(t *testing.T, request string, tx *metadata.Transaction) metadata.Tr
 		switch last {
 		case "other":
 			op.GroupID = "h"
+		case "gone":
+			op.GroupID = "i"
 		case "stale":
 			op.GroupVersion = 2
 		case "none":
