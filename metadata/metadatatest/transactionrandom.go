@@ -15,6 +15,7 @@ import (
 
 var randomTransactionTests = slices.Concat(
 	seeded("AbortedOverlapWhatIsRead", abortedOverlapWhatIsRead),
+	[]test{{"ManyAreAborted", manyAreAborted}},
 	seeded("ZombiesAndEnds", zombiesAndEnds),
 )
 
@@ -53,15 +54,48 @@ func abortedOverlapWhatIsRead(f *fixture, seed uint64) {
 		end(p, rng.IntN(2) == 0)
 	}
 	for _, part := range parts {
-		f.wantAborted(part, aborted)
+		f.wantAborted(part, 1, aborted)
 	}
 }
 
-// wantAborted reads from every offset on, one run and more.
-func (f *fixture) wantAborted(partition metadata.PartitionID, all []metadata.AbortedTransaction) {
+// manyAreAborted beside one transaction that is longer than all the others.
+func manyAreAborted(f *fixture) {
+	const producers, rounds = 25, 12
+	part := f.topic("t", 1).Partitions[0]
+	late := f.producer("late")
+	late.write(1, part)
+	var all []*producer
+	for i := range producers {
+		all = append(all, f.producer(fmt.Sprint("t", i)))
+	}
+	var aborted []metadata.AbortedTransaction
+	for range rounds {
+		var batches []metadata.Batch
+		var ends []metadata.TransactionRequest
+		for _, p := range all {
+			batches = append(batches, p.batch(part, 1))
+			ends = append(ends, metadata.TransactionRequest{ID: p.id, Op: metadata.EndTransaction{Producer: p.ProducerEpoch, Version: metadata.TransactionV2}})
+		}
+		f.commit(newFile(f, appendTo(part, batches...)))
+		changed := f.change(ends...)
+		for i, result := range changed.Results {
+			f.must(result.Err)
+			all[i].is(result.Producer)
+		}
+		aborted = append(aborted, changed.Commits[0].Aborted...)
+	}
+	if len(aborted) != producers*rounds {
+		f.Errorf("%d were aborted", len(aborted))
+	}
+	f.wantStable([]metadata.PartitionID{part}, 0)
+	f.wantAborted(part, 29, append(aborted, late.end(false)[0].Aborted...))
+}
+
+// wantAborted reads from every step-th offset on, one run and more.
+func (f *fixture) wantAborted(partition metadata.PartitionID, step int64, all []metadata.AbortedTransaction) {
 	f.Helper()
 	var queries []metadata.RunQuery
-	for offset := range f.bounds(partition).NextOffset {
+	for offset := int64(0); offset < f.bounds(partition).NextOffset; offset += step {
 		for _, runs := range []int{1, 3, 20, math.MaxInt} {
 			queries = append(queries, metadata.RunQuery{Partition: partition, Offset: offset, MaxBytes: math.MaxInt64, MaxRuns: runs})
 		}
