@@ -89,6 +89,10 @@ func code(err error, t transient) int16 {
 		{metadata.ErrFileTooOld, kerr.NotLeaderForPartition},
 		{metadata.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
 		{metadata.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
+		{metadata.ErrProducerIDMapping, kerr.InvalidProducerIDMapping},
+		// For clients that know it; see package transaction.
+		{metadata.ErrProducerFenced, kerr.ProducerFenced},
+		{metadata.ErrInvalidTransactionState, kerr.InvalidTxnState},
 
 		{protocol.ErrCorruptBatch, kerr.CorruptMessage},
 		{protocol.ErrInvalidRecord, kerr.InvalidRecord},

@@ -50,6 +50,14 @@ type Broker struct {
 	OffsetsRetentionMinutes         int64
 	OffsetsRetentionCheckIntervalMs int64
 
+	// Transactions: the longest timeout that a producer may ask for, how often timed
+	// out transactions are looked for, how long a transactional ID is kept unused, and
+	// how often such are looked for.
+	TransactionMaxTimeoutMs         int64
+	TransactionAbortIntervalMs      int64
+	TransactionalIDExpirationMs     int64
+	TransactionalIDExpireIntervalMs int64
+
 	// What was set, canonical, never changed: on the agent, over the wire for all
 	// brokers and for this one; settings is all three together.
 	static, defaults, own, settings map[string]string
@@ -169,6 +177,11 @@ func newBroker(static, defaults, own map[string]string) (Broker, error) {
 		OffsetMetadataMaxBytes:          int32(v.int(offsetMetadataMaxBytes)),
 		OffsetsRetentionMinutes:         v.int(offsetsRetentionMinutes),
 		OffsetsRetentionCheckIntervalMs: v.int(offsetsRetentionCheckIntervalMs),
+
+		TransactionMaxTimeoutMs:         v.int(transactionMaxTimeoutMs),
+		TransactionAbortIntervalMs:      v.int(transactionAbortIntervalMs),
+		TransactionalIDExpirationMs:     v.int(transactionalIDExpirationMs),
+		TransactionalIDExpireIntervalMs: v.int(transactionalIDExpireIntervalMs),
 
 		static: static, defaults: defaults, own: own, settings: set,
 	}

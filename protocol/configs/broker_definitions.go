@@ -61,6 +61,12 @@ const (
 	offsetsRetentionCheckIntervalMs = "offsets.retention.check.interval.ms"
 
 	telemetryMaxBytes = "telemetry.max.bytes"
+
+	transactionMaxTimeoutMs         = "transaction.max.timeout.ms"
+	transactionAbortIntervalMs      = "transaction.abort.timed.out.transaction.cleanup.interval.ms"
+	transactionalIDExpirationMs     = "transactional.id.expiration.ms"
+	transactionalIDExpireIntervalMs = "transaction.remove.expired.transaction.cleanup.interval.ms"
+
 	// MaxPartitionsPerTopic is Wadi's own: Kafka allows 10,000 new partitions
 	// in a request and has no limit for a topic.
 	MaxPartitionsPerTopic = "wadi.max.partitions.per.topic"
@@ -144,9 +150,13 @@ var ownBrokerDefinitions = []Definition{
 		Doc: "Time without a write after which a partition forgets an idempotent producer."},
 	{Name: telemetryMaxBytes, Type: typeInt, Default: "1048576", Settable: true, check: atLeast(1),
 		Doc: "Bytes of metrics, as sent, that a client may push at once."},
-	{Name: "transaction.max.timeout.ms", Type: typeInt, Default: "900000", Settable: true, check: atLeast(1),
+	{Name: transactionAbortIntervalMs, Type: typeInt, Default: "10000", Settable: true, check: atLeast(1),
+		Doc: "Time between two looks for open transactions whose timeout has passed."},
+	{Name: transactionMaxTimeoutMs, Type: typeInt, Default: "900000", Settable: true, check: atLeast(1),
 		Doc: "Longest transaction timeout that a producer may ask for."},
-	{Name: "transactional.id.expiration.ms", Type: typeInt, Default: "604800000", Settable: true, check: atLeast(1),
+	{Name: transactionalIDExpireIntervalMs, Type: typeInt, Default: "3600000", Settable: true, check: atLeast(1),
+		Doc: "Time between two looks for transactional IDs that nobody uses any more."},
+	{Name: transactionalIDExpirationMs, Type: typeInt, Default: "604800000", Settable: true, check: atLeast(1),
 		Doc: "Time without use after which a transactional ID is forgotten."},
 	{Name: MaxPartitionsPerTopic, Type: typeInt, Default: "10000", Settable: true, check: atLeast(1),
 		Doc: "Partitions that a topic may have at most, and that one request may create."},

@@ -240,6 +240,10 @@ func TestParseBroker(t *testing.T) {
 		b.OffsetMetadataMaxBytes != 4096 || b.OffsetsRetentionMinutes != 10080 || b.OffsetsRetentionCheckIntervalMs != 600000 {
 		t.Errorf("defaults of groups are %+v", b)
 	}
+	if b.TransactionMaxTimeoutMs != 900000 || b.TransactionAbortIntervalMs != 10000 ||
+		b.TransactionalIDExpirationMs != 604800000 || b.TransactionalIDExpireIntervalMs != 3600000 {
+		t.Errorf("defaults of transactions are %+v", b)
+	}
 	b, err := ParseBroker(map[string]string{"num.partitions": "12", "auto.create.topics.enable": "False", "delete.topic.enable": "false"})
 	if err != nil || b.NumPartitions != 12 || b.AutoCreateTopics || b.DeleteTopicEnable {
 		t.Errorf("settings give %+v, %v", b, err)

@@ -1,0 +1,99 @@
+package transaction
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wadi-log/wadi/agent/gather"
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/protocol/configs"
+)
+
+// Store is what transactions ask of the metadata store.
+type Store interface {
+	metadata.Transactions
+	AllocateProducerIDs(ctx context.Context, count int) (first int64, err error)
+}
+
+// Topics is what transactions ask of the topic catalog.
+type Topics interface {
+	// Lookup returns those of the topics that exist, in no set order. With an
+	// error nothing is known of those that are missing.
+	Lookup(ctx context.Context, names []string, ids []uuid.UUID) ([]metadata.Topic, error)
+	AllTopics(ctx context.Context) ([]metadata.Topic, error)
+}
+
+// Committed is told of the feed entries that a call made, before its requests are
+// answered: who reads after a commit finds it. With lost, the answer of an earlier
+// try was lost, and what that may have made only the feed tells.
+type Committed func(commits []metadata.Commit, lost bool)
+
+// Coordinator answers the transaction APIs on one agent. Make it with New, keep Run
+// running, and close it after the server.
+type Coordinator struct {
+	store     Store
+	topics    Topics
+	settings  func() *configs.Broker
+	ids       *producerIDs
+	changes   *gather.Queue[*change]
+	committed Committed
+	metrics   *Metrics
+	log       *slog.Logger
+
+	// life ends with Close, which waits for the workers.
+	life    context.Context
+	stop    context.CancelFunc
+	closing sync.Mutex
+	closed  bool
+	workers sync.WaitGroup
+}
+
+// New makes a coordinator over the store. settings returns the broker configs as they are now.
+func New(store Store, topics Topics, settings func() *configs.Broker, committed Committed, metrics *Metrics, log *slog.Logger) *Coordinator {
+	c := &Coordinator{
+		store: store, topics: topics, settings: settings, ids: &producerIDs{store: store},
+		committed: committed, metrics: metrics, log: log,
+	}
+	c.life, c.stop = context.WithCancel(context.Background())
+	c.changes = gather.New(1, c.spawn, next, c.call)
+	return c
+}
+
+// Run ends transactions that are open for too long, and forgets transactional IDs
+// that are no longer used. It returns when ctx ends.
+func (c *Coordinator) Run(ctx context.Context) {
+	var loops sync.WaitGroup
+	loops.Go(func() {
+		c.every(ctx, "abort transactions that timed out", c.abortInterval, c.abortOverdue)
+	})
+	loops.Go(func() {
+		c.every(ctx, "forget unused transactional IDs", c.forgetInterval, c.forgetUnused)
+	})
+	loops.Wait()
+}
+
+// Close ends the worker and waits for it. Requests under way are refused.
+func (c *Coordinator) Close() {
+	c.closing.Lock()
+	c.closed = true
+	c.closing.Unlock()
+	c.stop()
+	c.workers.Wait()
+}
+
+// spawn starts a worker that Close waits for; false after Close.
+func (c *Coordinator) spawn(f func()) bool {
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	if c.closed {
+		return false
+	}
+	c.workers.Go(f)
+	return true
+}
+
+func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -1,0 +1,88 @@
+package transaction
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// names are the codes as Kafka names them, "" for none.
+func names(codes []int16) (names []string) {
+	for _, code := range codes {
+		name := ""
+		if err := kerr.TypedErrorForCode(code); err != nil {
+			name = err.Message
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func TestOnePartitionThatCannotBeAddedKeepsTheOthersOut(t *testing.T) {
+	const (
+		unknown = "UNKNOWN_TOPIC_OR_PARTITION"
+		kept    = "OPERATION_NOT_ATTEMPTED"
+		denied  = "TOPIC_AUTHORIZATION_FAILED"
+	)
+	for name, test := range map[string]struct {
+		partitions []string
+		want       []string
+		added      int
+	}{
+		"all there":         {[]string{"t 0", "t 2", "u 0"}, []string{"", "", ""}, 3},
+		"named twice":       {[]string{"t 0", "u 0", "t 0"}, []string{"", "", ""}, 2},
+		"no such partition": {[]string{"t 0", "t 3", "u 0"}, []string{kept, unknown, kept}, 0},
+		"negative":          {[]string{"t -1", "t 1"}, []string{unknown, kept}, 0},
+		"no such topic":     {[]string{"x 0", "t 1"}, []string{unknown, kept}, 0},
+		"no topic's name":   {[]string{"a/b 0", "t 1", "\x00 0"}, []string{unknown, kept, unknown}, 0},
+		"internal":          {[]string{"__consumer_offsets 0", "t 1", "x 0"}, []string{denied, kept, unknown}, 0},
+		"none":              {nil, nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAgent(t)
+			producer := a.init("id")
+			resp := a.AddPartitionsToTxn(t.Context(), software, addRequest(3, "id", producer, false, test.partitions...))
+			if got := names(codesOf(resp)); !slices.Equal(got, test.want) {
+				t.Errorf("%q, want %q", got, test.want)
+			}
+			if got := a.stored("id"); len(got.Partitions) != test.added {
+				t.Errorf("%+v is stored, want %d partitions", got, test.added)
+			}
+		})
+	}
+}
+
+// TestManyTransactionsInOneRequest: each is answered by itself, in the request's order.
+func TestManyTransactionsInOneRequest(t *testing.T) {
+	a := newAgent(t)
+	one, two := a.open("one", "t 0"), a.init("two")
+	req := addRequest(4, "one", one, false, "t 1", "u 0")
+	addTo(req, "two", two, false, "t 0", "x 0")
+	addTo(req, "one", one, true, "t 1", "t 2", "u 0")
+	addTo(req, "three", two, false, "t 0")
+	addTo(req, "two", metadata.ProducerEpoch{ID: two.ID, Epoch: two.Epoch + 1}, true, "t 0")
+	addTo(req, "two", two, false, "__consumer_offsets 3") // another broker may
+	resp := a.AddPartitionsToTxn(t.Context(), software, req)
+	want := []string{
+		"", "",
+		"OPERATION_NOT_ATTEMPTED", "UNKNOWN_TOPIC_OR_PARTITION",
+		"", "TRANSACTION_ABORTABLE", "",
+		"INVALID_PRODUCER_ID_MAPPING",
+		"PRODUCER_FENCED",
+		"",
+	}
+	if got := names(codesOf(resp)); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for i, id := range []string{"one", "two", "one", "three", "two", "two"} {
+		if resp.Transactions[i].TransactionalID != id {
+			t.Errorf("answer %d is of %q, want %q", i, resp.Transactions[i].TransactionalID, id)
+		}
+	}
+	if n := len(a.stored("one").Partitions); n != 3 {
+		t.Errorf("one has %d partitions", n)
+	}
+}
