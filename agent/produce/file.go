@@ -21,6 +21,9 @@ type Entry struct {
 	Index     int32 // of the partition in its topic
 	Partition metadata.PartitionID
 	Batch     protocol.Batch
+	// AddsPartition: the batch, if it is transactional, adds the partition to its
+	// transaction (KIP-890); else the partition must be in it.
+	AddsPartition bool
 }
 
 // Result is what became of an Entry.
@@ -86,10 +89,16 @@ type section struct {
 	topic     uuid.UUID
 	index     int32
 	partition metadata.PartitionID
-	batches   []protocol.Batch
+	batches   []batch
 
 	outcomes []metadata.Outcome
 	logStart int64
+}
+
+// batch is what the file keeps of an Entry.
+type batch struct {
+	protocol.Batch
+	addsPartition bool
 }
 
 func newFile(now time.Time) *file {
@@ -112,7 +121,7 @@ func (f *file) add(entries []Entry, release func()) Ticket {
 			f.sections[e.Partition] = s
 		}
 		t.slots[i] = slot{section: s, batch: len(s.batches)}
-		s.batches = append(s.batches, e.Batch)
+		s.batches = append(s.batches, batch{e.Batch, e.AddsPartition})
 		f.bytes += int64(len(e.Batch))
 		f.records += int64(e.Batch.NumRecords())
 	}
@@ -152,7 +161,7 @@ func (s *section) input() datafile.Input {
 	in := datafile.Input{TopicID: s.topic, Partition: s.index, Batches: make([]datafile.Batch, len(s.batches))}
 	for i, b := range s.batches {
 		in.Batches[i] = datafile.Batch{
-			Bytes: b, Compressed: b.Codec() != protocol.CodecNone,
+			Bytes: b.Batch, Compressed: b.Codec() != protocol.CodecNone,
 			Records: b.LastOffsetDelta() + 1, MaxTimestamp: b.MaxTimestamp(),
 			ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence(),
 		}
@@ -164,8 +173,9 @@ func (s *section) describe() []metadata.Batch {
 	batches := make([]metadata.Batch, len(s.batches))
 	for i, b := range s.batches {
 		batches[i] = metadata.Batch{
-			Size: int32(len(b)), Records: b.LastOffsetDelta() + 1, MaxTimestamp: b.MaxTimestamp(),
+			Size: int32(len(b.Batch)), Records: b.LastOffsetDelta() + 1, MaxTimestamp: b.MaxTimestamp(),
 			ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence(),
+			Transactional: b.IsTransactional(), AddsPartition: b.IsTransactional() && b.addsPartition,
 		}
 	}
 	return batches

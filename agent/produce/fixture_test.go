@@ -136,7 +136,7 @@ func (p *path) stored() {
 
 // faultyStore fails commits as a test says.
 type faultyStore struct {
-	metadata.Store
+	*sqlite.Store
 	mu    sync.Mutex
 	fault func(files []metadata.File) commitFault
 	calls int

@@ -24,7 +24,8 @@ import (
 //	v8   errors of single records (KIP-467)
 //	v9   flexible (KIP-482)
 //	v10  the current leader with NOT_LEADER errors (KIP-951); any agent leads, so never sent
-//	v11  transactions add partitions explicitly, v12 implicitly (KIP-890)
+//	v11  TRANSACTION_ABORTABLE for a batch outside of a transaction; before it INVALID_TXN_STATE (KIP-890)
+//	v12  batches add their partition to the transaction, and begin it (KIP-890)
 //	v13  topics by ID (KIP-516)
 
 // Topics is what the write path asks of the topic catalog.
@@ -75,7 +76,7 @@ func (h *Handler) Produce(ctx context.Context, req *kmsg.ProduceRequest, release
 	} else {
 		var err error
 		if call.ticket, err = h.acc.Add(call.entries, release); err != nil {
-			call.failEntries(codeOf(err), err.Error())
+			call.failEntries(codeOf(err, req.Version), err.Error())
 			call.refused += len(call.entries)
 			call.entries = nil
 		}
@@ -128,7 +129,7 @@ func (h *Handler) await(c *call, deadline time.Time) {
 		r := c.ticket.Result(i)
 		part.BaseOffset, part.LogStartOffset = r.BaseOffset, r.LogStartOffset
 		if r.Err != nil {
-			part.ErrorCode, part.ErrorMessage, part.LogAppendTime = codeOf(r.Err), message(r.Err.Error()), -1
+			part.ErrorCode, part.ErrorMessage, part.LogAppendTime = codeOf(r.Err, c.resp.Version), message(r.Err.Error()), -1
 		}
 	}
 }
@@ -144,11 +145,14 @@ type call struct {
 	records int64
 	refused int
 	ticket  Ticket
+	// whole is why nothing of the request is accepted, nil mostly.
+	whole *refusal
 }
 
 // fill makes the answer's rows and the entries of what is valid.
 func (c *call) fill(ctx context.Context, topics Topics) {
 	c.resp.Topics = make([]kmsg.ProduceResponseTopic, len(c.req.Topics))
+	c.whole = checkTransaction(c.req)
 	for i := range c.req.Topics {
 		rt, out := &c.req.Topics[i], &c.resp.Topics[i]
 		*out = kmsg.NewProduceResponseTopic()
@@ -166,6 +170,9 @@ func (c *call) fill(ctx context.Context, topics Topics) {
 
 // lookUp finds a topic of the request, or why none of its partitions can be written.
 func (c *call) lookUp(ctx context.Context, topics Topics, rt *kmsg.ProduceRequestTopic) (metadata.Topic, configs.Topic, *refusal) {
+	if c.whole != nil {
+		return metadata.Topic{}, configs.Topic{}, c.whole
+	}
 	if acks := c.req.Acks; acks < -1 || acks > 1 {
 		return metadata.Topic{}, configs.Topic{}, refuse(kerr.InvalidRequiredAcks, "acks must be -1, 0 or 1, not %d", acks)
 	}
@@ -216,7 +223,8 @@ func (c *call) partition(rp *kmsg.ProduceRequestTopicPartition, part *kmsg.Produ
 		part.LogAppendTime = c.now.UnixMilli()
 	}
 	c.entries = append(c.entries, Entry{
-		Topic: topic.ID, Index: rp.Partition, Partition: topic.Partitions[rp.Partition], Batch: batch,
+		Topic: topic.ID, Index: rp.Partition, Partition: topic.Partitions[rp.Partition],
+		Batch: batch, AddsPartition: c.req.Version >= addsPartitionFrom,
 	})
 	c.parts = append(c.parts, part)
 }
@@ -228,14 +236,17 @@ func (c *call) failEntries(code int16, why string) {
 	}
 }
 
-// codeOf returns Kafka's code for a batch's or a file's error. A file that
-// failed left nothing behind that anybody reads, so the producer may retry.
-func codeOf(err error) int16 {
+// codeOf returns Kafka's code for a batch's or a file's error, in an answer of the
+// version. A file that failed left nothing behind that anybody reads, so the
+// producer may retry.
+func codeOf(err error, version int16) int16 {
 	switch {
 	case errors.Is(err, ErrStopped):
 		return kerr.NotLeaderForPartition.Code
 	case errors.Is(err, ErrFileFailed):
 		return kerr.KafkaStorageError.Code
+	case errors.Is(err, metadata.ErrInvalidTransactionState) && version == abortableVersion:
+		return kerr.TransactionAbortable.Code
 	}
 	return errcode.Of(err)
 }

@@ -62,8 +62,8 @@ func validate(records []byte, version int16, topic configs.Topic, now time.Time)
 		return nil, refuse(kerr.InvalidRecord, "the batch claims %d records, more than would decompress to %d bytes", batch.NumRecords(), decompressLimit)
 	case batch.IsControl():
 		return nil, refuse(kerr.InvalidRecord, "clients are not allowed to write control batches")
-	case batch.IsTransactional():
-		return nil, refuse(kerr.InvalidTxnState, "transactions are not supported by this version of Wadi")
+	case batch.IsTransactional() && batch.ProducerID() < 0:
+		return nil, refuse(kerr.InvalidRecord, "a transactional batch needs a producer ID")
 	case version < 7 && batch.Codec() == protocol.CodecZstd:
 		return nil, refuse(kerr.UnsupportedCompressionType, "zstd needs Produce version 7 (KIP-110), this is version %d", version)
 	}
