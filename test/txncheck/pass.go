@@ -21,7 +21,7 @@ func (r *Run) readAgainAndAgain(ctx context.Context, committed bool) {
 	defer w.client.Close()
 	for ctx.Err() == nil {
 		start := r.journal.now()
-		if err := r.readFromStart(ctx, w, committed); err != nil {
+		if err := r.readFromStart(ctx, w, committed); err != nil && ctx.Err() == nil {
 			r.config.Logf("%v: read from the start: %v", r.journal.now().Round(time.Millisecond), err)
 		}
 		pause(ctx, max(200*time.Millisecond, 2*(r.journal.now()-start)))
@@ -45,7 +45,6 @@ func (r *Run) readFromStart(ctx context.Context, w *watcher, committed bool) err
 			failures = 0
 			continue
 		}
-		p.run.config.Logf("%v: reader %d goes on after %v", p.run.journal.now().Round(time.Millisecond), p.number, err)
 		// A server that died says nothing wrong; the next one goes on.
 		if failures++; failures == 20 || !pause(ctx, 50*time.Millisecond) {
 			return err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -75,15 +77,17 @@ func (t *tail) take(partition int32, p kgo.FetchPartition) {
 }
 
 // readerFailed notes an error that no reader may get: one of a server that is not
-// about to pass, or what a client takes for damage.
+// about to pass, or what a client takes for damage. Servers may die.
 func (r *Run) readerFailed(reader string, err error) {
+	_, network := errors.AsType[net.Error](err)
 	ke, kafka := errors.AsType[*kerr.Error](err)
-	_, loss := errors.AsType[*kgo.ErrDataLoss](err)
-	if loss || kafka && !ke.Retriable || !kafka && !errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, context.Canceled):
+	case network, errors.Is(err, io.EOF), kafka && ke.Retriable:
+		r.config.Logf("%s: %v", reader, err)
+	default:
 		r.journal.problem(Skipped, "%s: %v", reader, err)
-		return
 	}
-	r.config.Logf("%s: %v", reader, err)
 }
 
 // position is the offset behind the last record of a partition that the reader got.

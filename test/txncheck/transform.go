@@ -146,7 +146,7 @@ func (t *transformer) transform(s *session, records []*kgo.Record) bool {
 		return false
 	case committed:
 		j.ended(s.txn, Committed)
-	case !commit && j.hasAcked(s.txn):
+	case !commit && !s.failed.Load():
 		j.ended(s.txn, Aborted)
 	}
 	// Not committed without an error: a rebalance came between, or the answer got lost.

@@ -164,7 +164,7 @@ func (w *writer) begin(p *producer) bool {
 		return false
 	}
 	p.before = p.txn
-	// Where nothing was acknowledged, the client may not have ended anything.
+	// What nothing was acknowledged of, the client may not have ended.
 	if p.before >= 0 && !w.run.journal.hasAcked(p.before) {
 		p.before = -1
 	}
@@ -233,8 +233,8 @@ func (w *writer) abort(p *producer) *producer {
 		p.crash()
 		return nil
 	}
-	// Where nothing was acknowledged, the client may not have ended anything.
-	if w.run.journal.hasAcked(p.txn) {
+	// After a failure the client may leave the end to its next request.
+	if !p.failed.Load() {
 		w.run.journal.ended(p.txn, Aborted)
 	}
 	return p
