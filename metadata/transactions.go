@@ -151,7 +151,8 @@ type EndTransaction struct {
 }
 
 // ExpireTransaction aborts the producer's transaction if its timeout has passed by
-// the store's clock, and fences the producer.
+// the store's clock, and fences the producer. One of TransactionV2 may still ask for the
+// abort, which has happened, and goes on with the epoch that it is told then.
 type ExpireTransaction struct{ Producer ProducerEpoch }
 
 func (InitProducer) transactionOp()       {}

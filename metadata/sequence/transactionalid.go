@@ -155,8 +155,9 @@ func end(t metadata.Transaction, op metadata.EndTransaction) step {
 	v2 := op.Version >= metadata.TransactionV2
 	ended := t.State == metadata.TransactionCommitted || t.State == metadata.TransactionAborted
 	repeated := ended && t.State == outcome(op.Commit)
-	if v2 && ended && t.Version == metadata.TransactionV2 && op.Producer == previous(t) {
-		// The end raised the epoch, and its reply was lost.
+	if v2 && ended && t.Version == metadata.TransactionV2 && op.Producer == ender(t) {
+		// The end raised the epoch, and its reply was lost; or the time was over. Whoever
+		// learns so late that its transaction was aborted may go on, as with Kafka.
 		if !repeated {
 			return refuse(metadata.ErrInvalidTransactionState)
 		}
@@ -192,8 +193,8 @@ func end(t metadata.Transaction, op metadata.EndTransaction) step {
 	return s
 }
 
-// expire aborts the producer's transaction if its time is over. The epoch that
-// fences the producer was asked for by nobody, so no request of V2 can have led to it.
+// expire aborts the producer's transaction if its time is over, and fences the
+// producer: it may do nothing any more but, with V2, ask for what has happened already.
 func expire(t metadata.Transaction, op metadata.ExpireTransaction, now time.Time) step {
 	if err := check(t, op.Producer); err != nil {
 		return refuse(err)
@@ -203,7 +204,10 @@ func expire(t metadata.Transaction, op metadata.ExpireTransaction, now time.Time
 	}
 	t.Epoch = fencing(t.Epoch)
 	s := step{end: endWith(t, false, t.Epoch), next: &t}
-	t.LastEpoch, t.Version = -1, metadata.TransactionV1
+	t.LastEpoch = -1
+	if t.Epoch > metadata.LastProducerEpoch {
+		t.Version = metadata.TransactionV1 // no producer may go on with that epoch
+	}
 	t.State, t.StartedAt = metadata.TransactionAborted, time.Time{}
 	return s
 }
@@ -250,6 +254,14 @@ func fencing(epoch int16) int16 { return min(epoch, metadata.LastProducerEpoch) 
 // current is the one producer that may use the ID.
 func current(t metadata.Transaction) metadata.ProducerEpoch {
 	return metadata.ProducerEpoch{ID: t.ProducerID, Epoch: t.Epoch}
+}
+
+// ender is the producer of the last transaction that ended with V2, by which its epoch rose.
+func ender(t metadata.Transaction) metadata.ProducerEpoch {
+	if t.Epoch > 0 {
+		return metadata.ProducerEpoch{ID: t.ProducerID, Epoch: t.Epoch - 1}
+	}
+	return metadata.ProducerEpoch{ID: t.LastProducerID, Epoch: metadata.LastProducerEpoch}
 }
 
 // previous is what the current producer was before it exchanged its epoch itself;

@@ -28,6 +28,7 @@ import (
 // A state is its first letter, the version, the producer, and what that was before:
 //
 //	C2 7:5<7:4     CompleteCommit by V2, producer 7 of epoch 5, once 4; 7 and no "<" may be left out
+//	A2 5           what expiring leaves: no producer has asked for epoch 5
 //
 // The other cells say the new state, and the epoch of the markers of a commit (c) or an
 // abort (a); or
@@ -42,61 +43,61 @@ import (
 // New producer IDs are 11. An open transaction has partition 1, with data, and group g.
 const (
 	ordinary = `
-                   | unknown | E1 5    | E1 5<4  | O1 5       | O2 5<4     | C1 5    | C2 5<4  | A1 5    | A2 5<4
-init               | E1 11:0 | E1 6    | E1 6    | E1 6 a6    | E2 6 a6    | E1 6    | E2 6    | E1 6    | E2 6
-init 7/5           | E1 11:0 | E1 6<5  | E1 6<5  | E1 6<5 a6  | E2 6<5 a6  | E1 6<5  | E2 6<5  | E1 6<5  | E2 6<5
-init 7/4           | E1 11:0 | F       | E1 5<4  | F          | F          | F       | C2 5<4  | F       | A2 5<4
-init 7/3           | E1 11:0 | F       | F       | F          | F          | F       | F       | F       | F
-init 7/6           | E1 11:0 | F       | F       | F          | F          | F       | F       | F       | F
-init 8/5           | E1 11:0 | F       | F       | F          | F          | F       | F       | F       | F
-init 8/4           | E1 11:0 | F       | F       | F          | F          | F       | F       | F       | F
-add 7/5            | M       | O1 5    | O1 5<4  | =          | =          | O1 5    | O1 5<4  | O1 5    | O1 5<4
-add 7/4            | M       | F       | F       | F          | F          | F       | F       | F       | F
-add 7/6            | M       | F       | F       | F          | F          | F       | F       | F       | F
-add 8/5            | M       | M       | M       | M          | M          | M       | M       | M       | M
-verify 7/5         | M       | ?       | ?       | =          | =          | ?       | ?       | ?       | ?
-verify 7/4         | M       | F       | F       | F          | F          | F       | F       | F       | F
-verify 7/6         | M       | F       | F       | F          | F          | F       | F       | F       | F
-verify 8/5         | M       | M       | M       | M          | M          | M       | M       | M       | M
-offsets1 7/5       | M       | S       | S       | =          | =          | S       | S       | S       | S
-offsets1 7/5 other | M       | S       | S       | S          | S          | S       | S       | S       | S
-offsets1 7/5 stale | M       | S       | S       | V          | V          | S       | S       | S       | S
-offsets1 7/4       | M       | F       | F       | F          | F          | F       | F       | F       | F
-offsets1 7/6       | M       | F       | F       | F          | F          | F       | F       | F       | F
-offsets1 8/5       | M       | M       | M       | M          | M          | M       | M       | M       | M
-offsets2 7/5       | M       | O2 5    | O2 5<4  | =          | =          | O2 5    | O2 5<4  | O2 5    | O2 5<4
-offsets2 7/5 other | M       | O2 5    | O2 5<4  | =          | =          | O2 5    | O2 5<4  | O2 5    | O2 5<4
-offsets2 7/5 stale | M       | V       | V       | V          | V          | V       | V       | V       | V
-offsets2 7/5 none  | M       | V       | V       | V          | V          | V       | V       | V       | V
-offsets2 7/5 gone  | M       | V       | V       | V          | V          | V       | V       | V       | V
-offsets2 7/4       | M       | F       | F       | F          | F          | F       | F       | F       | F
-offsets2 7/6       | M       | F       | F       | F          | F          | F       | F       | F       | F
-offsets2 8/5       | M       | M       | M       | M          | M          | M       | M       | M       | M
-commit1 7/5        | M       | S       | S       | C1 5 c5    | C1 5<4 c5  | =       | =       | S       | S
-commit1 7/4        | M       | F       | F       | F          | F          | F       | F       | F       | F
-commit1 7/6        | M       | F       | F       | F          | F          | F       | F       | F       | F
-commit1 8/5        | M       | M       | M       | M          | M          | M       | M       | M       | M
-abort1 7/5         | M       | S       | S       | A1 5 a5    | A1 5<4 a5  | S       | S       | =       | =
-abort1 7/4         | M       | F       | F       | F          | F          | F       | F       | F       | F
-abort1 7/6         | M       | F       | F       | F          | F          | F       | F       | F       | F
-abort1 8/5         | M       | M       | M       | M          | M          | M       | M       | M       | M
-commit2 7/5        | M       | S       | S       | C2 6<5 c6  | C2 6<5 c6  | S       | S       | S       | S
-commit2 7/4        | M       | F       | F       | F          | F          | F       | =       | F       | S
-commit2 7/3        | M       | F       | F       | F          | F          | F       | F       | F       | F
-commit2 7/6        | M       | F       | F       | F          | F          | F       | F       | F       | F
-commit2 8/5        | M       | M       | M       | M          | M          | M       | M       | M       | M
-commit2 8/4        | M       | M       | M       | M          | M          | M       | M       | M       | M
-abort2 7/5         | M       | A2 6<5  | A2 6<5  | A2 6<5 a6  | A2 6<5 a6  | A2 6<5  | A2 6<5  | A2 6<5  | A2 6<5
-abort2 7/4         | M       | F       | F       | F          | F          | F       | S       | F       | =
-abort2 7/3         | M       | F       | F       | F          | F          | F       | F       | F       | F
-abort2 7/6         | M       | F       | F       | F          | F          | F       | F       | F       | F
-abort2 8/5         | M       | M       | M       | M          | M          | M       | M       | M       | M
-expire 7/5         | M       | S       | S       | A1 6 a6    | A1 6 a6    | S       | S       | S       | S
-expire 7/4         | M       | F       | F       | F          | F          | F       | F       | F       | F
-expire 7/6         | M       | F       | F       | F          | F          | F       | F       | F       | F
-expire 8/5         | M       | M       | M       | M          | M          | M       | M       | M       | M
-early 7/5          | M       | S       | S       | S          | S          | S       | S       | S       | S
-early 7/4          | M       | F       | F       | F          | F          | F       | F       | F       | F
+                   | unknown | E1 5   | E1 5<4 | O1 5      | O2 5<4    | C1 5   | C2 5<4 | A1 5   | A2 5<4 | A2 5
+init               | E1 11:0 | E1 6   | E1 6   | E1 6 a6   | E2 6 a6   | E1 6   | E2 6   | E1 6   | E2 6   | E2 6
+init 7/5           | E1 11:0 | E1 6<5 | E1 6<5 | E1 6<5 a6 | E2 6<5 a6 | E1 6<5 | E2 6<5 | E1 6<5 | E2 6<5 | E2 6<5
+init 7/4           | E1 11:0 | F      | E1 5<4 | F         | F         | F      | C2 5<4 | F      | A2 5<4 | F
+init 7/3           | E1 11:0 | F      | F      | F         | F         | F      | F      | F      | F      | F
+init 7/6           | E1 11:0 | F      | F      | F         | F         | F      | F      | F      | F      | F
+init 8/5           | E1 11:0 | F      | F      | F         | F         | F      | F      | F      | F      | F
+init 8/4           | E1 11:0 | F      | F      | F         | F         | F      | F      | F      | F      | F
+add 7/5            | M       | O1 5   | O1 5<4 | =         | =         | O1 5   | O1 5<4 | O1 5   | O1 5<4 | O1 5
+add 7/4            | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+add 7/6            | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+add 8/5            | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
+verify 7/5         | M       | ?      | ?      | =         | =         | ?      | ?      | ?      | ?      | ?
+verify 7/4         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+verify 7/6         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+verify 8/5         | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
+offsets1 7/5       | M       | S      | S      | =         | =         | S      | S      | S      | S      | S
+offsets1 7/5 other | M       | S      | S      | S         | S         | S      | S      | S      | S      | S
+offsets1 7/5 stale | M       | S      | S      | V         | V         | S      | S      | S      | S      | S
+offsets1 7/4       | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+offsets1 7/6       | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+offsets1 8/5       | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
+offsets2 7/5       | M       | O2 5   | O2 5<4 | =         | =         | O2 5   | O2 5<4 | O2 5   | O2 5<4 | O2 5
+offsets2 7/5 other | M       | O2 5   | O2 5<4 | =         | =         | O2 5   | O2 5<4 | O2 5   | O2 5<4 | O2 5
+offsets2 7/5 stale | M       | V      | V      | V         | V         | V      | V      | V      | V      | V
+offsets2 7/5 none  | M       | V      | V      | V         | V         | V      | V      | V      | V      | V
+offsets2 7/5 gone  | M       | V      | V      | V         | V         | V      | V      | V      | V      | V
+offsets2 7/4       | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+offsets2 7/6       | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+offsets2 8/5       | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
+commit1 7/5        | M       | S      | S      | C1 5 c5   | C1 5<4 c5 | =      | =      | S      | S      | S
+commit1 7/4        | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+commit1 7/6        | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+commit1 8/5        | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
+abort1 7/5         | M       | S      | S      | A1 5 a5   | A1 5<4 a5 | S      | S      | =      | =      | =
+abort1 7/4         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+abort1 7/6         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+abort1 8/5         | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
+commit2 7/5        | M       | S      | S      | C2 6<5 c6 | C2 6<5 c6 | S      | S      | S      | S      | S
+commit2 7/4        | M       | F      | F      | F         | F         | F      | =      | F      | S      | S
+commit2 7/3        | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+commit2 7/6        | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+commit2 8/5        | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
+commit2 8/4        | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
+abort2 7/5         | M       | A2 6<5 | A2 6<5 | A2 6<5 a6 | A2 6<5 a6 | A2 6<5 | A2 6<5 | A2 6<5 | A2 6<5 | A2 6<5
+abort2 7/4         | M       | F      | F      | F         | F         | F      | S      | F      | =      | =
+abort2 7/3         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+abort2 7/6         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+abort2 8/5         | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
+expire 7/5         | M       | S      | S      | A1 6 a6   | A2 6 a6   | S      | S      | S      | S      | S
+expire 7/4         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+expire 7/6         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+expire 8/5         | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
+early 7/5          | M       | S      | S      | S         | S         | S      | S      | S      | S      | S
+early 7/4          | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
 `
 	// Epoch 32766 is the last that a producer gets, 32767 only fences; whoever
 	// claims it nevertheless gets nowhere beyond.

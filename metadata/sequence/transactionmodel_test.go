@@ -40,6 +40,8 @@ type modelProducer struct {
 type modelEnd struct {
 	commit  bool
 	version metadata.TransactionVersion
+	// by is the producer whose transaction it was.
+	by metadata.ProducerEpoch
 }
 
 // mayEnter returns the transactional ID whose transaction the batch may enter.
@@ -212,10 +214,12 @@ func (m *model) request(r metadata.TransactionRequest, now time.Time, groups map
 		if id.open == nil || now.Sub(id.open.startedAt) <= id.timeout {
 			return modelAnswer{err: metadata.ErrInvalidTransactionState}
 		}
-		present.Epoch++
+		id.ended = &modelEnd{commit: false, version: id.open.version, by: present}
+		if present.Epoch++; present.Epoch == 32767 {
+			id.ended.version = metadata.TransactionV1 // which no client ever gets
+		}
 		finish(false, present.Epoch)
 		id.producers = append(id.producers, modelProducer{ProducerEpoch: present})
-		id.ended = &modelEnd{commit: false, version: metadata.TransactionV1}
 	}
 	return a
 }
@@ -224,7 +228,7 @@ func (m *model) end(id *modelID, op metadata.EndTransaction, mayUse error, now t
 	v2 := op.Version == metadata.TransactionV2
 	same := id.ended != nil && id.ended.commit == op.Commit
 	switch {
-	case v2 && id.ended != nil && id.ended.version == metadata.TransactionV2 && id.isLost(op.Producer):
+	case v2 && id.ended != nil && id.ended.version == metadata.TransactionV2 && id.ended.by == op.Producer:
 		if !same {
 			return modelAnswer{err: metadata.ErrInvalidTransactionState}
 		}
@@ -246,7 +250,7 @@ func (m *model) end(id *modelID, op metadata.EndTransaction, mayUse error, now t
 	if v2 {
 		id.next(true, op.NewProducerID)
 	}
-	id.ended = &modelEnd{op.Commit, op.Version}
+	id.ended = &modelEnd{op.Commit, op.Version, op.Producer}
 	a.producer = id.present()
 	return a
 }
