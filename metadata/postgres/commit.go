@@ -48,8 +48,11 @@ type stateReader struct {
 	sequence.State
 }
 
-// readPartitions selects what stateReader.partitions collects.
-const readPartitions = `SELECT id, log_start_offset, next_offset, max_timestamp FROM partitions WHERE id = ANY($1::int4[])`
+// partitionColumns are what collectPartitions collects.
+const (
+	partitionColumns = `id, log_start_offset, next_offset, max_timestamp, COALESCE(first_unstable, -1)`
+	readPartitions   = `SELECT ` + partitionColumns + ` FROM partitions WHERE id = ANY($1::int4[])`
+)
 
 func (r *stateReader) queue(b *pgx.Batch, files []metadata.File) {
 	r.State = sequence.State{
@@ -57,8 +60,8 @@ func (r *stateReader) queue(b *pgx.Batch, files []metadata.File) {
 		Producers:  map[sequence.ProducerKey]sequence.Producer{},
 		Committed:  map[uuid.UUID][][]metadata.Outcome{},
 	}
-	partitions, producers, _ := sequence.Keys(files)
-	b.Queue(readPartitions, partitionArray(partitions)).Query(r.partitions)
+	partitions, producers, transactional := sequence.Keys(files)
+	b.Queue(readPartitions, partitionArray(partitions)).Query(collectPartitions(r.Partitions))
 	ids := make([]pgtype.UUID, len(files))
 	for i, f := range files {
 		ids[i] = pgtype.UUID{Bytes: f.ID, Valid: true}
@@ -78,16 +81,27 @@ func (r *stateReader) queue(b *pgx.Batch, files []metadata.File) {
 		FROM (SELECT unnest($1::int4[]) AS partition_id, unnest($2::int8[]) AS producer_id) k
 		JOIN producers p ON p.partition_id = k.partition_id AND p.producer_id = k.producer_id`,
 		keys.partitions, keys.ids).Query(r.producers)
+	if len(transactional) == 0 {
+		return
+	}
+	r.Transactions, r.InTransaction = map[int64]metadata.Transaction{}, map[sequence.ProducerKey]int64{}
+	b.Queue(`SELECT `+transactionColumns+` FROM transactions t WHERE producer_id = ANY($1::int8[])`, transactional).Query(r.transactions)
+	b.Queue(`SELECT t.partition_id, t.producer_id, COALESCE(t.first_offset, -1)
+		FROM (SELECT unnest($1::int4[]) AS partition_id, unnest($2::int8[]) AS producer_id) k
+		JOIN transaction_partitions t ON t.partition_id = k.partition_id AND t.producer_id = k.producer_id`,
+		keys.partitions, keys.ids).Query(r.inTransaction)
 }
 
-func (r *stateReader) partitions(rows pgx.Rows) error {
-	var id int32
-	p := sequence.Partition{FirstUnstable: -1}
-	_, err := pgx.ForEachRow(rows, []any{&id, &p.LogStartOffset, &p.NextOffset, &p.MaxTimestamp}, func() error {
-		r.Partitions[metadata.PartitionID(id)] = p
-		return nil
-	})
-	return err
+func collectPartitions(to map[metadata.PartitionID]sequence.Partition) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		var id int32
+		var p sequence.Partition
+		_, err := pgx.ForEachRow(rows, []any{&id, &p.LogStartOffset, &p.NextOffset, &p.MaxTimestamp, &p.FirstUnstable}, func() error {
+			to[metadata.PartitionID(id)] = p
+			return nil
+		})
+		return err
+	}
 }
 
 func (r *stateReader) committed(rows pgx.Rows) error {
@@ -114,6 +128,26 @@ func (r *stateReader) producers(rows pgx.Rows) error {
 	return err
 }
 
+func (r *stateReader) transactions(rows pgx.Rows) error {
+	var row transactionRow
+	_, err := pgx.ForEachRow(rows, row.targets(), func() error {
+		t := row.transaction()
+		r.Transactions[t.ProducerID] = t
+		return nil
+	})
+	return err
+}
+
+func (r *stateReader) inTransaction(rows pgx.Rows) error {
+	var partition int32
+	var id, first int64
+	_, err := pgx.ForEachRow(rows, []any{&partition, &id, &first}, func() error {
+		r.InTransaction[sequence.ProducerKey{Partition: metadata.PartitionID(partition), ProducerID: id}] = first
+		return nil
+	})
+	return err
+}
+
 // writeDecision queues the decision's rows: a fixed number of statements,
 // however many partitions the files touch.
 func writeDecision(q *sequencer, b *pgx.Batch, files []metadata.File, decision sequence.Decision) (metadata.CommitResult, error) {
@@ -129,25 +163,33 @@ func writeDecision(q *sequencer, b *pgx.Batch, files []metadata.File, decision s
 		if err != nil {
 			return metadata.CommitResult{}, err
 		}
-		result.Commits = append(result.Commits, q.add(metadata.Commit{Runs: d.Runs}, &files[i], replay))
+		result.Commits = append(result.Commits, q.add(metadata.Commit{Runs: d.Runs, Stable: d.Stable}, &files[i], replay))
 		added.add(files[i], len(d.Runs))
 		runs = append(runs, d.Runs...)
 	}
 	if len(added.id) == 0 {
-		// A repeated call that finds its own commit still commits something: with
-		// synchronous replication the first commit may be visible here and not yet
-		// on the standby, and this one waits for both.
-		b.Queue(`UPDATE sequencer SET last_seq = last_seq`)
+		b.Queue(confirm)
 	} else {
 		b.Queue(`INSERT INTO files (id, size, live_runs, committed_at)
 			SELECT unnest($1::uuid[]), unnest($2::int8[]), unnest($3::int4[]), $4::timestamptz`,
 			added.id, added.size, added.liveRuns, q.now)
 	}
 	queueRuns(b, runs)
-	queuePartitions(b, decision.Partitions)
 	queueProducers(b, decision.Producers, q.now)
+	if len(decision.TransactionPartitions) == 0 {
+		queuePartitions(b, decision.Partitions)
+		return result, nil
+	}
+	queueUnstablePartitions(b, decision.Partitions, nil)
+	queueTransactions(b, decision.Transactions)
+	queueFirstBatches(b, decision.TransactionPartitions)
 	return result, nil
 }
+
+// confirm is what a repeated call commits that finds its own change: with
+// synchronous replication that may be visible here and not yet on the standby, and
+// this one waits for both.
+const confirm = `UPDATE sequencer SET last_seq = last_seq`
 
 type fileArrays struct {
 	id       []pgtype.UUID
@@ -182,18 +224,49 @@ func queueRuns(b *pgx.Batch, runs []metadata.Run) {
 		partition, base, records, file, encoding, position, stored, skip, size, timestamp)
 }
 
+// queuePartitions writes new heads of partitions in which no transaction got its
+// first batch or ended.
 func queuePartitions(b *pgx.Batch, changes []sequence.PartitionChange) {
-	n := len(changes)
-	if n == 0 {
+	if len(changes) == 0 {
 		return
 	}
-	id, next, timestamp := make([]int32, n), make([]int64, n), make([]int64, n)
-	for i, c := range changes {
-		id[i], next[i], timestamp[i] = int32(c.ID), c.NextOffset, c.MaxTimestamp
-	}
+	id, next, timestamp := headArrays(changes)
 	b.Queue(`UPDATE partitions p SET next_offset = v.next_offset, max_timestamp = v.max_timestamp
 		FROM (SELECT unnest($1::int4[]) AS id, unnest($2::int8[]) AS next_offset, unnest($3::int8[]) AS max_timestamp) v
 		WHERE p.id = v.id`, id, next, timestamp)
+}
+
+// queueUnstablePartitions writes new heads, and what of them changes with
+// transactions; aborted are those that were aborted there.
+func queueUnstablePartitions(b *pgx.Batch, changes []sequence.PartitionChange, aborted []metadata.AbortedTransaction) {
+	id, next, timestamp := headArrays(changes)
+	last := map[metadata.PartitionID]int64{}
+	for _, a := range aborted {
+		last[a.Partition] = max(last[a.Partition], a.LastOffset)
+	}
+	unstable, lastAborted := make([]*int64, len(changes)), make([]*int64, len(changes))
+	for i, c := range changes {
+		if c.FirstUnstable >= 0 {
+			unstable[i] = &changes[i].FirstUnstable
+		}
+		if offset, ok := last[c.ID]; ok {
+			lastAborted[i] = &offset
+		}
+	}
+	b.Queue(`UPDATE partitions p SET next_offset = v.next_offset, max_timestamp = v.max_timestamp,
+			first_unstable = v.first_unstable, last_aborted = COALESCE(v.last_aborted, p.last_aborted)
+		FROM (SELECT unnest($1::int4[]) AS id, unnest($2::int8[]) AS next_offset, unnest($3::int8[]) AS max_timestamp,
+			unnest($4::int8[]) AS first_unstable, unnest($5::int8[]) AS last_aborted) v
+		WHERE p.id = v.id`, id, next, timestamp, unstable, lastAborted)
+}
+
+func headArrays(changes []sequence.PartitionChange) (id []int32, next, timestamp []int64) {
+	n := len(changes)
+	id, next, timestamp = make([]int32, n), make([]int64, n), make([]int64, n)
+	for i, c := range changes {
+		id[i], next[i], timestamp[i] = int32(c.ID), c.NextOffset, c.MaxTimestamp
+	}
+	return id, next, timestamp
 }
 
 // queueProducers updates the known producers and inserts the others: under the

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// readConnections and groupConnections of each agent, beside one for commits
-	// and one for committed offsets: Postgres pays for each with a process.
+	// readConnections and groupConnections of each agent, beside one each for commits,
+	// transactions and committed offsets: Postgres pays for each with a process.
 	readConnections  = 4
 	groupConnections = 2
 

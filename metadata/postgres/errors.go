@@ -23,7 +23,7 @@ var advice = map[string]string{
 	"3D000": "create the database or correct its name in --metadata",
 	"42501": "grant the user of --metadata all rights on the database's schema",
 	"53100": "the server's disk is full; free space on it",
-	"53300": "raise max_connections of the server (an agent needs 8) or use a pooler",
+	"53300": "raise max_connections of the server (an agent needs 9) or use a pooler",
 	"57P03": "it should pass",
 	"25006": "the server is a read-only standby; --metadata must name the primary",
 }

@@ -207,13 +207,14 @@ func (s *Store) deleteGroup(ctx context.Context, id string, version int64, unuse
 		b.Queue(`SELECT FROM group_states WHERE group_key = $1 FOR UPDATE`, key)
 		b.Queue(`WITH gone AS (
 				DELETE FROM group_states WHERE group_key = $1 AND version = $2
-				AND NOT ($3 AND EXISTS (SELECT FROM group_offsets WHERE group_key = $1)) RETURNING group_key
+				AND NOT ($3 AND (EXISTS (SELECT FROM group_offsets WHERE group_key = $1)
+					OR EXISTS (SELECT FROM transaction_offsets WHERE group_key = $1))) RETURNING group_key
 			)
 			DELETE FROM groups g USING gone WHERE g.group_key = gone.group_key`, key, version, unused).Exec(func(tag pgconn.CommandTag) error {
 			deleted = tag.RowsAffected() == 1
 			return nil
 		})
-		for _, table := range []string{"group_offsets", "group_beats"} {
+		for _, table := range []string{"group_offsets", "transaction_offsets", "group_beats"} {
 			b.Queue(`DELETE FROM `+table+` WHERE group_key = $1 AND NOT EXISTS (SELECT FROM groups WHERE group_key = $1)`, key)
 		}
 	})

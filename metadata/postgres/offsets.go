@@ -14,7 +14,7 @@ func (s *Store) Bounds(ctx context.Context, partitions []metadata.PartitionID) (
 		var b nullBounds
 		err := row.Scan(b.targets()...)
 		return b.bounds(), err
-	}, `SELECT p.log_start_offset, p.next_offset, p.max_timestamp
+	}, `SELECT `+boundsColumns+`
 		FROM unnest($1::int4[]) WITH ORDINALITY AS q (id, i)
 		LEFT JOIN partitions p ON p.id = q.id
 		ORDER BY q.i`, partitionArray(partitions))
@@ -38,8 +38,8 @@ func (s *Store) RunByTimestamp(ctx context.Context, queries []metadata.Timestamp
 		if err != nil {
 			return err
 		}
-		return eachRun(rows, func(i int, bounds metadata.Bounds, run metadata.Run, found bool) {
-			out[i] = metadata.TimestampRun{Bounds: bounds, Found: found, Run: run}
+		return eachRun(rows, func(i int, bounds nullBounds, run metadata.Run, found bool) {
+			out[i] = metadata.TimestampRun{Bounds: bounds.bounds(), Found: found, Run: run}
 		})
 	})
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Store) RunByTimestamp(ctx context.Context, queries []metadata.Timestamp
 // probe at the middle moves one of them to the border of the run it hit.
 const runByTimestamp = `
 WITH RECURSIVE q AS (
-	SELECT q.i, q.partition_id, q.timestamp, p.log_start_offset, p.next_offset, p.max_timestamp
+	SELECT q.i, q.partition_id, q.timestamp, p.log_start_offset, p.next_offset, p.max_timestamp, p.first_unstable, p.last_aborted
 	FROM unnest($1::int4[], $2::int8[]) WITH ORDINALITY AS q (partition_id, timestamp, i)
 	LEFT JOIN partitions p ON p.id = q.partition_id
 ), search AS (
@@ -70,7 +70,7 @@ WITH RECURSIVE q AS (
 	) r
 	WHERE s.low < s.high
 )
-SELECT q.i, q.partition_id, q.log_start_offset, q.next_offset, q.max_timestamp AS newest, r.*
+SELECT q.i, q.partition_id, q.log_start_offset, q.next_offset, q.max_timestamp AS newest, q.first_unstable, q.last_aborted, r.*
 FROM q
 LEFT JOIN search s ON s.i = q.i AND s.low >= s.high
 LEFT JOIN LATERAL (

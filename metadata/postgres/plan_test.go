@@ -135,3 +135,93 @@ func TestGroupQueriesFindTheirRows(t *testing.T) {
 		}
 	}
 }
+
+// TestTransactionQueriesFindTheirRows among those of 3,000 open transactions in as
+// many partitions, whether or not the planner knows yet how many there are.
+func TestTransactionQueriesFindTheirRows(t *testing.T) {
+	url := harness.Postgres(t)
+	open(t, url)
+	conn := dial(t, url)
+	for _, table := range []string{"partitions", "transactions", "transaction_partitions", "transaction_groups", "transaction_offsets", "group_states", "group_offsets"} {
+		exec(t, url, `ALTER TABLE `+table+` SET (autovacuum_enabled = off)`)
+	}
+	for _, query := range []string{
+		`INSERT INTO partitions (id, log_start_offset, next_offset, max_timestamp) SELECT p, 0, 100, 0 FROM generate_series(1, 3000) p`,
+		`INSERT INTO transactions (txn_key, name, producer_id, producer_epoch, last_producer_id, last_epoch, state, version, timeout_ms, started_at, updated_at)
+			SELECT md5(i::text)::uuid, i::text::bytea, i, 0, -1, -1, 1, 2, 60000, clock_timestamp(), clock_timestamp() FROM generate_series(1, 3000) i`,
+		`INSERT INTO transaction_partitions (producer_id, partition_id, first_offset) SELECT i, 1 + (i + 7 * p) % 3000, p FROM generate_series(1, 3000) i, generate_series(1, 10) p`,
+		`INSERT INTO transaction_groups (producer_id, group_key, name) SELECT i, md5(i::text)::uuid, i::text::bytea FROM generate_series(1, 3000) i`,
+		`INSERT INTO transaction_offsets (producer_id, group_key, partition_id, pending_offset, leader_epoch, put_at, metadata)
+			SELECT i, md5(i::text)::uuid, p, 5, -1, clock_timestamp(), '' FROM generate_series(1, 3000) i, generate_series(1, 10) p`,
+		`INSERT INTO group_states (group_key, version, state) SELECT md5(i::text)::uuid, i, '' FROM generate_series(1, 3000) i`,
+		`INSERT INTO group_offsets (group_key, partition_id, committed_offset, leader_epoch, committed_at, metadata)
+			SELECT md5(i::text)::uuid, p, 5, -1, clock_timestamp(), '' FROM generate_series(1, 3000) i, generate_series(1, 10) p`,
+		`SET plan_cache_mode = force_generic_plan`,
+		`PREPARE by_key (uuid[]) AS ` + transactionsByKey,
+		`PREPARE heads (uuid[]) AS ` + headsOfTransactions,
+		`PREPARE open_with (uuid[]) AS ` + openWithTransactions,
+		`PREPARE lock_groups (uuid[], uuid[]) AS ` + lockTransactionGroups,
+		`PREPARE commit_offsets (int8[]) AS ` + commitOffsets,
+		`PREPARE fetch_offsets (int4[], uuid[], int4[], uuid[], int4[]) AS ` + fetchOffsets,
+	} {
+		if _, err := conn.Exec(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		for _, c := range []struct {
+			query string
+			most  int
+		}{
+			{`EXECUTE by_key(ARRAY[md5('7')::uuid])`, 40},
+			{`EXECUTE heads(ARRAY[md5('7')::uuid])`, 50},
+			{`EXECUTE open_with(ARRAY[md5('7')::uuid])`, 80}, // those of 10 transactions in each of 10 partitions
+			{`EXECUTE lock_groups(ARRAY[md5('8')::uuid], ARRAY[md5('7')::uuid])`, 40},
+			{`EXECUTE commit_offsets('{7}')`, 80},
+			{`EXECUTE fetch_offsets('{0}', ARRAY[md5('7')::uuid], '{}', '{}', '{}')`, 40},
+			{`EXECUTE fetch_offsets('{}', '{}', '{0,0}', ARRAY[md5('7')::uuid, md5('7')::uuid], '{1,2}')`, 30},
+		} {
+			if blocks, plan := blocksOf(t, conn, c.query); blocks > c.most || blocks == 0 {
+				t.Errorf("%s: %d blocks, want at most %d\n%s", c.query, blocks, c.most, plan)
+			}
+		}
+		if _, err := conn.Exec(t.Context(), `ANALYZE`); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestAbortedAreSoughtNearTheRange that is read, or removed, however many there are
+// behind it.
+func TestAbortedAreSoughtNearTheRange(t *testing.T) {
+	url := harness.Postgres(t)
+	open(t, url)
+	conn := dial(t, url)
+	for _, query := range []string{
+		`INSERT INTO partitions (id, log_start_offset, next_offset, max_timestamp, last_aborted) SELECT p, 0, 1000000, 0, 999999 FROM generate_series(1, 3) p`,
+		`INSERT INTO aborted_transactions (partition_id, producer_id, first_offset, last_offset, stable_offset)
+			SELECT p, 7, 10 * i, 10 * i + 9, 10 * i + 10 FROM generate_series(1, 3) p, generate_series(0, 20000) i`,
+		`INSERT INTO runs (partition_id, base_offset, records, file_id, encoding, position, stored_size, skip, size, max_timestamp)
+			SELECT p, 10 * i + 9, 1, gen_random_uuid(), 2, 7, 0, 0, 78, 0 FROM generate_series(1, 3) p, generate_series(0, 20000) i`,
+		`SET plan_cache_mode = force_generic_plan`,
+		`PREPARE aborted (int4[], int8[], int8[], int8[]) AS ` + findAborted,
+		`PREPARE remove (int4[], int8[]) AS ` + removeRuns,
+	} {
+		if _, err := conn.Exec(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		for _, query := range []string{
+			`EXECUTE aborted('{1,2}', '{50005,100005}', '{50055,100055}', '{1000000,1000000}')`,
+			`EXECUTE remove('{1,2,3}', '{9,19,29}')`,
+		} {
+			if blocks, plan := blocksOf(t, conn, query); blocks > 40 || blocks == 0 {
+				t.Errorf("%s: %d blocks, want at most 40\n%s", query, blocks, plan)
+			}
+		}
+		if _, err := conn.Exec(t.Context(), `ANALYZE`); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -61,6 +61,7 @@ func (d database) Age(t testing.TB, by time.Duration) {
 	for _, column := range []string{
 		"commits SET at = at", "producers SET seen_at = seen_at", "agents SET beat_at = beat_at", "files SET committed_at = committed_at",
 		"groups SET due_at = due_at", "group_beats SET at = at", "group_listeners SET at = at", "group_offsets SET expire_at = expire_at - $1::interval, committed_at = committed_at",
+		"transactions SET started_at = started_at - $1::interval, updated_at = updated_at", "transaction_offsets SET put_at = put_at",
 	} {
 		exec(t, d.url, "UPDATE "+column+" - $1::interval", by)
 	}
@@ -70,7 +71,7 @@ func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount 
 	t.Helper()
 	conn := dial(t, d.url)
 	rows, err := conn.Query(t.Context(), `SELECT COALESCE(f.id, r.file_id), COALESCE(f.live_runs, 0), COALESCE(r.n, 0)
-		FROM files f FULL JOIN (SELECT file_id, count(*) AS n FROM runs GROUP BY file_id) r ON r.file_id = f.id`)
+		FROM files f FULL JOIN (SELECT file_id, count(*) AS n FROM runs WHERE encoding <> $1 GROUP BY file_id) r ON r.file_id = f.id`, metadata.EncodingMarker)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +93,26 @@ func (d database) GroupLeftovers(t testing.TB) (rows int) {
 		t.Fatal(err)
 	}
 	return rows
+}
+
+func (d database) TransactionLeftovers(t testing.TB) (rows int) {
+	t.Helper()
+	const ended = ` WHERE producer_id NOT IN (SELECT producer_id FROM transactions WHERE state = 1 AND started_at IS NOT NULL)`
+	if err := dial(t, d.url).QueryRow(t.Context(), `SELECT (SELECT count(*) FROM transaction_partitions`+ended+`)
+		+ (SELECT count(*) FROM transaction_groups`+ended+`) + (SELECT count(*) FROM transaction_offsets`+ended+`)
+		+ (SELECT count(*) FROM transaction_offsets WHERE group_key NOT IN (SELECT group_key FROM groups))
+		+ (SELECT count(*) FROM aborted_transactions WHERE (partition_id, last_offset) NOT IN (SELECT partition_id, base_offset FROM runs WHERE encoding = $1))
+		+ (SELECT count(*) FROM partitions p WHERE first_unstable IS DISTINCT FROM (SELECT min(first_offset) FROM transaction_partitions WHERE partition_id = p.id))
+		+ (SELECT count(*) FROM partitions p WHERE last_aborted < (SELECT max(last_offset) FROM aborted_transactions WHERE partition_id = p.id))`,
+		metadata.EncodingMarker).Scan(&rows); err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func (d database) SetProducerEpoch(t testing.TB, id string, epoch int16) {
+	t.Helper()
+	exec(t, d.url, `UPDATE transactions SET producer_epoch = $2 WHERE name = $1`, []byte(id), epoch)
 }
 
 func (d database) AddFeedEntry(t testing.TB, payload []byte) {

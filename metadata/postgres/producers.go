@@ -26,12 +26,13 @@ func (s *Store) AllocateProducerIDs(ctx context.Context, count int) (first int64
 
 // ExpireProducers implements metadata.Producers. The search reads the whole
 // table in the worst case and so goes before the lock; what was written since is
-// spared under it.
+// spared under it, as are those in an open transaction.
 func (s *Store) ExpireProducers(ctx context.Context, idleFor time.Duration, limit int) (int, error) {
 	var partitions []int32
 	var ids []int64
 	err := s.read(ctx, "find idle producers", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, `SELECT partition_id, producer_id FROM producers WHERE seen_at < clock_timestamp() - $1::interval LIMIT $2`, idleFor, limit)
+		rows, err := s.pool.Query(ctx, `SELECT partition_id, producer_id FROM producers p
+			WHERE seen_at < clock_timestamp() - $1::interval AND `+notInTransaction+` LIMIT $2`, idleFor, limit)
 		if err != nil {
 			return err
 		}
@@ -50,7 +51,7 @@ func (s *Store) ExpireProducers(ctx context.Context, idleFor time.Duration, limi
 	var expired int64
 	err = s.change(ctx, s.pool, "expire producers", func(*pgx.Batch) {}, func(q *sequencer, b *pgx.Batch) error {
 		b.Queue(`DELETE FROM producers p USING unnest($1::int4[], $2::int8[]) AS v (partition_id, producer_id)
-			WHERE p.partition_id = v.partition_id AND p.producer_id = v.producer_id AND p.seen_at < $3`, partitions, ids, q.now.Add(-idleFor)).
+			WHERE p.partition_id = v.partition_id AND p.producer_id = v.producer_id AND p.seen_at < $3 AND `+notInTransaction, partitions, ids, q.now.Add(-idleFor)).
 			Exec(func(tag pgconn.CommandTag) error {
 				expired = tag.RowsAffected()
 				return nil
@@ -60,12 +61,16 @@ func (s *Store) ExpireProducers(ctx context.Context, idleFor time.Duration, limi
 	return int(expired), err
 }
 
+// notInTransaction is true of rows of producers p.
+const notInTransaction = `NOT EXISTS (SELECT FROM transaction_partitions t WHERE t.producer_id = p.producer_id AND t.partition_id = p.partition_id)`
+
 // ActiveProducers implements metadata.Producers.
 func (s *Store) ActiveProducers(ctx context.Context, partitions []metadata.PartitionID) ([][]metadata.ActiveProducer, error) {
 	var out [][]metadata.ActiveProducer
 	err := s.read(ctx, "read producers", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, `SELECT q.i, p.producer_id, p.epoch, p.last_batches, p.seen_at
+		rows, err := s.pool.Query(ctx, `SELECT q.i, p.producer_id, p.epoch, p.last_batches, p.seen_at, COALESCE(t.first_offset, -1)
 			FROM unnest($1::int4[]) WITH ORDINALITY AS q (id, i) JOIN producers p ON p.partition_id = q.id
+			LEFT JOIN transaction_partitions t ON t.producer_id = p.producer_id AND t.partition_id = p.partition_id
 			ORDER BY q.i, p.producer_id`, partitionArray(partitions))
 		if err != nil {
 			return err
@@ -74,7 +79,7 @@ func (s *Store) ActiveProducers(ctx context.Context, partitions []metadata.Parti
 		var i int64
 		var p metadata.ActiveProducer
 		var batches []byte
-		_, err = pgx.ForEachRow(rows, []any{&i, &p.ProducerID, &p.Epoch, &batches, &p.SeenAt}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&i, &p.ProducerID, &p.Epoch, &batches, &p.SeenAt, &p.TransactionStart}, func() error {
 			last, err := rowcodec.DecodeProducerBatches(batches)
 			if err != nil {
 				return err

@@ -89,20 +89,26 @@ func (l *leftovers) remove(ctx context.Context, tx pgx.Tx, removed *int64) error
 }
 
 // remove queues the removal of runs, which the transaction has locked, and counts
-// them down in their files, which are locked in ID order.
+// them down in their files, which are locked in ID order. Markers have none. With an
+// abort's marker goes the row of what was aborted, all of which lies before it.
 func (k *rowKeys) remove(b *pgx.Batch, removed *int64) {
-	b.Queue(`WITH gone AS (
-			DELETE FROM runs r USING unnest($1::int4[], $2::int8[]) AS v (partition_id, base_offset)
-			WHERE r.partition_id = v.partition_id AND r.base_offset = v.base_offset
-			RETURNING r.file_id
-		), locked AS (
-			SELECT f.id, g.runs FROM (SELECT file_id, count(*) AS runs FROM gone GROUP BY file_id) g
-			JOIN files f ON f.id = g.file_id ORDER BY f.id FOR UPDATE OF f
-		), counted AS (
-			UPDATE files f SET live_runs = f.live_runs - l.runs FROM locked l WHERE f.id = l.id
-		)
-		SELECT FROM gone`, k.partition, k.key).Exec(counter(removed))
+	b.Queue(removeRuns, k.partition, k.key).Exec(counter(removed))
 }
+
+const removeRuns = `WITH gone AS (
+		DELETE FROM runs r USING unnest($1::int4[], $2::int8[]) AS v (partition_id, base_offset)
+		WHERE r.partition_id = v.partition_id AND r.base_offset = v.base_offset
+		RETURNING r.partition_id, r.base_offset, r.encoding, r.file_id
+	), decided AS (
+		DELETE FROM aborted_transactions a USING gone g
+		WHERE g.encoding = 2 AND a.partition_id = g.partition_id AND a.last_offset = g.base_offset
+	), locked AS (
+		SELECT f.id, g.runs FROM (SELECT file_id, count(*) AS runs FROM gone WHERE encoding <> 2 GROUP BY file_id) g
+		JOIN files f ON f.id = g.file_id ORDER BY f.id FOR UPDATE OF f
+	), counted AS (
+		UPDATE files f SET live_runs = f.live_runs - l.runs FROM locked l WHERE f.id = l.id
+	)
+	SELECT FROM gone`
 
 // counter adds up how many rows statements remove.
 func counter(removed *int64) func(pgconn.CommandTag) error {

@@ -28,7 +28,7 @@ func (s *Store) DeleteRecords(ctx context.Context, deletions []metadata.RecordsD
 	var state stateReader
 	err := s.change(ctx, s.pool, "delete records", func(b *pgx.Batch) {
 		state.Partitions = map[metadata.PartitionID]sequence.Partition{}
-		b.Queue(readPartitions, partitionArray(ids)).Query(state.partitions)
+		b.Queue(readPartitions, partitionArray(ids)).Query(collectPartitions(state.Partitions))
 	}, func(q *sequencer, b *pgx.Batch) error {
 		out, moved = metadata.RecordsDeleted{}, nil
 		var starts []metadata.LogStart

@@ -12,12 +12,18 @@
 //
 // A change is two round trips: lock and read, then write and commit. What lies
 // between is decided in Go. The commits of a store have a connection of their
-// own, so that they never wait behind reads.
+// own, so that they never wait behind reads, and so have its transactions.
 //
 // Consumer groups stay out of that order. A group changes by compare-and-set, in
 // one round trip; committed offsets are written under locks of their groups'
 // rows, which are always taken in the order of their keys. Both have connections
 // of their own, so that nobody who waits for a group's lock keeps reads waiting.
+//
+// Transactions need both: the sequencer first, then, in the order of their keys, the
+// groups whose offsets they put aside or commit. Nobody who holds a group's lock
+// ever asks for the sequencer, so nobody waits in a circle. The price is that an
+// agent that freezes in the midst of writing offsets of a group, 3 s at most, may
+// hold the sequencer up for as long.
 //
 // No session state is used: no SET, no temporary tables, no LISTEN, no advisory
 // locks; timeouts are set inside each transaction. PgBouncer in transaction
@@ -43,6 +49,8 @@ import (
 type Store struct {
 	// commits has a single connection, for CommitFiles.
 	commits *pgxpool.Pool
+	// transactions has a single connection, for ChangeTransactions.
+	transactions *pgxpool.Pool
 	// offsets has a single connection, for WriteOffsets.
 	offsets *pgxpool.Pool
 	// groups serves what waits for groups that are locked.
@@ -85,7 +93,7 @@ func connect(url string) (*Store, error) {
 	for _, p := range []struct {
 		to          **pgxpool.Pool
 		connections int32
-	}{{&s.commits, 1}, {&s.offsets, 1}, {&s.groups, groupConnections}, {&s.pool, readConnections}} {
+	}{{&s.commits, 1}, {&s.transactions, 1}, {&s.offsets, 1}, {&s.groups, groupConnections}, {&s.pool, readConnections}} {
 		if *p.to, err = newPool(config, p.connections); err != nil {
 			s.closePools()
 			return nil, err
@@ -133,7 +141,7 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) closePools() {
-	for _, pool := range []*pgxpool.Pool{s.commits, s.offsets, s.groups, s.pool} {
+	for _, pool := range []*pgxpool.Pool{s.commits, s.transactions, s.offsets, s.groups, s.pool} {
 		if pool != nil {
 			pool.Close()
 		}
