@@ -3,7 +3,7 @@
 // file hold them.
 //
 // It holds role interfaces ([Topics], [Log], [Offsets], [Producers], [Agents],
-// [Groups], [Feed]) and plain types; package sqlite (embedded default) and package
+// [Groups], [Transactions], [Feed]) and plain types; package sqlite (embedded default) and package
 // postgres implement them and package metadatatest is the contract that both
 // must pass. What they share lies beside them: package sequence decides offsets
 // without I/O, package rowcodec encodes opaque columns, package schema migrates.

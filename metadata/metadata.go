@@ -18,6 +18,7 @@ type Store interface {
 	Producers
 	Agents
 	Groups
+	Transactions
 	Configs
 
 	// ClusterID is the cluster's ID as Kafka clients see it: 22 characters of

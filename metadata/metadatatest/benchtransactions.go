@@ -16,11 +16,7 @@ func benchmarkTransactions(b *testing.B, create func(t testing.TB) Database) {
 	for _, agents := range []int{1, 4} {
 		for _, partitions := range []int{1, 10, 100} {
 			b.Run(fmt.Sprintf("EndTransaction/agents=%d/partitions=%d", agents, partitions), func(b *testing.B) {
-				f := newFixtureB(b, create(b))
-				if _, ok := f.store.(metadata.Transactions); !ok {
-					b.Skip("the store keeps no transactions")
-				}
-				benchmarkEnd(f, b, agents, partitions)
+				benchmarkEnd(newFixtureB(b, create(b)), b, agents, partitions)
 			})
 		}
 	}
@@ -81,7 +77,7 @@ func (p *producer) transact(partitions []metadata.PartitionID) (written, ended t
 	}
 	written = time.Since(start)
 	// Its epochs don't run out.
-	changed, endErr := p.store.(metadata.Transactions).ChangeTransactions(p.ctx, []metadata.TransactionRequest{{ID: p.id, Op: metadata.EndTransaction{
+	changed, endErr := p.store.ChangeTransactions(p.ctx, []metadata.TransactionRequest{{ID: p.id, Op: metadata.EndTransaction{
 		Producer: p.ProducerEpoch, Commit: true, Version: metadata.TransactionV2,
 	}}})
 	if err = errors.Join(err, endErr); err != nil {

@@ -54,7 +54,7 @@ func offsetsAreAssignedInOrder(f *fixture) {
 	if got := slices.Concat(f.runs(p[0]), f.runs(p[1])); !slices.Equal(got, wantRuns) {
 		f.Fatalf("got  %+v\nwant %+v", got, wantRuns)
 	}
-	wantBounds := f.noneOpen(metadata.Bounds{Exists: true, NextOffset: 6, MaxTimestamp: 20})
+	wantBounds := noneOpen(metadata.Bounds{Exists: true, NextOffset: 6, MaxTimestamp: 20})
 	if got := f.bounds(p[0]); got != wantBounds {
 		f.Fatalf("got %+v, want %+v", got, wantBounds)
 	}

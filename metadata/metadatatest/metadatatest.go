@@ -27,8 +27,9 @@ type Database interface {
 	// test ends.
 	Open(t testing.TB) metadata.Store
 	// Age makes everything that is stored older by d: feed entries, producer
-	// states, agents' beats, transactions, and what is noted, committed, put aside and due of groups. (IDs of
-	// files, and what agents heard of members, keep the times that are in them.)
+	// states, agents' beats, transactions, and what is noted, committed, put aside and
+	// due of groups. (IDs of files, and what agents heard of members, keep the times
+	// that are in them.)
 	Age(t testing.TB, d time.Duration)
 	// FileCounts returns each file's live-run counter, and the number of rows of
 	// the index that name it; also files that have only one of the two. Markers name none.
@@ -36,11 +37,17 @@ type Database interface {
 	// GroupLeftovers counts states, offsets and beats without their group, and
 	// groups without their state.
 	GroupLeftovers(t testing.TB) int
+	// TransactionLeftovers counts partitions, groups and offsets that are in no open
+	// transaction, offsets put aside for groups that are gone, and aborted
+	// transactions without their marker.
+	TransactionLeftovers(t testing.TB) int
 	// AddFeedEntry appends an entry with the payload, past the store's back.
 	AddFeedEntry(t testing.TB, payload []byte)
 	// SetLogStart moves a partition's log start and leaves the runs before it, as
 	// an agent that dies in DeleteRecords does.
 	SetLogStart(t testing.TB, partition metadata.PartitionID, offset int64)
+	// SetProducerEpoch sets the epoch of a transactional ID, past the store's back.
+	SetProducerEpoch(t testing.TB, id string, epoch int16)
 }
 
 // FileCount is what the database says of one file.
@@ -71,9 +78,6 @@ func Run(t *testing.T, create func(t testing.TB) Database) {
 			t.Run(group.name+"/"+test.name, func(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t, create(t))
-				if group.name == "Transactions" && f.transactions() == nil {
-					t.Skip("the store keeps no transactions")
-				}
 				test.run(f)
 				f.checkInvariants()
 			})
@@ -113,10 +117,8 @@ func (f *fixture) checkInvariants() {
 	if n := f.db.GroupLeftovers(f); n != 0 {
 		f.Errorf("%d rows of groups that are gone", n)
 	}
-	if f.transactions() != nil {
-		if n := f.transactionDB().TransactionLeftovers(f); n != 0 {
-			f.Errorf("%d rows of transactions that ended", n)
-		}
+	if n := f.db.TransactionLeftovers(f); n != 0 {
+		f.Errorf("%d rows of transactions that ended", n)
 	}
 	last, err := f.store.LastSeq(f.ctx)
 	f.must(err)
@@ -210,10 +212,8 @@ func (f *fixture) runs(partition metadata.PartitionID) []metadata.Run {
 }
 
 // noneOpen are the bounds of a partition in which no transaction is open.
-func (f *fixture) noneOpen(b metadata.Bounds) metadata.Bounds {
-	if f.transactions() != nil {
-		b.StableOffset = b.NextOffset
-	}
+func noneOpen(b metadata.Bounds) metadata.Bounds {
+	b.StableOffset = b.NextOffset
 	return b
 }
 

@@ -66,7 +66,7 @@ func deletedRecordsAreNotFound(f *fixture) {
 	f.commit(files...)
 	f.deleteRecords(p, 10, 10)
 
-	if got, want := f.bounds(p), f.noneOpen(metadata.Bounds{Exists: true, LogStartOffset: 10, NextOffset: 20, MaxTimestamp: 30}); got != want {
+	if got, want := f.bounds(p), noneOpen(metadata.Bounds{Exists: true, LogStartOffset: 10, NextOffset: 20, MaxTimestamp: 30}); got != want {
 		f.Errorf("bounds %+v, want %+v", got, want)
 	}
 	for _, offset := range []int64{0, 9, 20} {
@@ -195,7 +195,7 @@ func emptiedPartitionGoesOn(f *fixture) {
 	p := f.topic("t", 1).Partitions[0]
 	f.wantOutcome(f.commitOne(p, idempotent(9, 0, 0, 10)), accepted(0))
 	f.deleteRecords(p, metadata.AllRecords, 10)
-	if got, want := f.bounds(p), f.noneOpen(metadata.Bounds{Exists: true, LogStartOffset: 10, NextOffset: 10, MaxTimestamp: 1}); got != want {
+	if got, want := f.bounds(p), noneOpen(metadata.Bounds{Exists: true, LogStartOffset: 10, NextOffset: 10, MaxTimestamp: 1}); got != want {
 		f.Errorf("bounds %+v, want %+v", got, want)
 	}
 	found, err := f.store.RunByTimestamp(f.ctx, []metadata.TimestampQuery{{Partition: p, Timestamp: 0}})

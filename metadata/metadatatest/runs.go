@@ -53,7 +53,7 @@ func budgetsAndOffsets(f *fixture) {
 		if !slices.Equal(got, c.want) {
 			f.Errorf("%+v: got %v", c, got)
 		}
-		if want := f.noneOpen(metadata.Bounds{Exists: true, NextOffset: 30, MaxTimestamp: 1}); found[0].Bounds != want {
+		if want := noneOpen(metadata.Bounds{Exists: true, NextOffset: 30, MaxTimestamp: 1}); found[0].Bounds != want {
 			f.Errorf("bounds %+v, want %+v", found[0].Bounds, want)
 		}
 	}
@@ -75,7 +75,7 @@ func outsideOfTheLog(f *fixture) {
 	} {
 		found, err := f.store.FindRuns(f.ctx, []metadata.RunQuery{{Partition: c.partition, Offset: c.offset, MaxBytes: 100, MaxRuns: 10}})
 		f.must(err)
-		c.want = f.noneOpen(c.want)
+		c.want = noneOpen(c.want)
 		if found[0].Bounds != c.want || len(found[0].Runs) != 0 {
 			f.Errorf("partition %d, offset %d: got %+v, want %+v and no runs", c.partition, c.offset, found[0], c.want)
 		}
@@ -128,9 +128,9 @@ func boundsInOrderAsked(f *fixture) {
 	f.commit(newFile(f, appendTo(p[0], plain(1, 5)), appendTo(p[1], plain(2, 7))))
 	got, err := f.store.Bounds(f.ctx, []metadata.PartitionID{p[1], 999, p[0], p[1]})
 	f.must(err)
-	second := f.noneOpen(metadata.Bounds{Exists: true, NextOffset: 2, MaxTimestamp: 7})
-	none := f.noneOpen(metadata.Bounds{LogStartOffset: -1, NextOffset: -1, MaxTimestamp: -1})
-	want := []metadata.Bounds{second, none, f.noneOpen(metadata.Bounds{Exists: true, NextOffset: 1, MaxTimestamp: 5}), second}
+	second := noneOpen(metadata.Bounds{Exists: true, NextOffset: 2, MaxTimestamp: 7})
+	none := noneOpen(metadata.Bounds{LogStartOffset: -1, NextOffset: -1, MaxTimestamp: -1})
+	want := []metadata.Bounds{second, none, noneOpen(metadata.Bounds{Exists: true, NextOffset: 1, MaxTimestamp: 5}), second}
 	if !slices.Equal(got, want) {
 		f.Fatalf("got  %+v\nwant %+v", got, want)
 	}

@@ -215,7 +215,7 @@ func (p *producer) putCurrent(group string, partition metadata.PartitionID) (ver
 	if err != nil {
 		return 0, err
 	}
-	changed, err := p.transactions().ChangeTransactions(p.ctx, []metadata.TransactionRequest{{ID: p.id, Op: metadata.TransactionOffsets{
+	changed, err := p.store.ChangeTransactions(p.ctx, []metadata.TransactionRequest{{ID: p.id, Op: metadata.TransactionOffsets{
 		Producer: p.ProducerEpoch, GroupID: group, GroupVersion: versions[0], Version: metadata.TransactionV2,
 		Offsets: []metadata.Offset{{GroupID: group, Partition: partition, Offset: versions[0]}},
 	}}})

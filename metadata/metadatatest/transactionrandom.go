@@ -235,7 +235,7 @@ func (z *zombie) round() error {
 }
 
 func (z *zombie) ask(op metadata.TransactionOp) (metadata.TransactionResult, error) {
-	changed, err := z.transactions().ChangeTransactions(z.ctx, []metadata.TransactionRequest{{ID: z.id, Op: op}})
+	changed, err := z.store.ChangeTransactions(z.ctx, []metadata.TransactionRequest{{ID: z.id, Op: op}})
 	if err != nil {
 		return metadata.TransactionResult{}, err
 	}

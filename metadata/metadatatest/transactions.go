@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/wadi-log/wadi/metadata"
@@ -26,36 +25,10 @@ var transactionTests = slices.Concat([]test{
 	{"CancelledChangeChangesNothing", cancelledChangeChangesNothing},
 }, transactionCommitTests, transactionOffsetTests, transactionUpkeepTests, randomTransactionTests)
 
-// TransactionDatabase is what a database with transactions can do, too.
-type TransactionDatabase interface {
-	Database
-	// TransactionLeftovers counts partitions, groups and offsets that are in no open
-	// transaction, offsets put aside for groups that are gone, and aborted
-	// transactions without their marker.
-	TransactionLeftovers(t testing.TB) int
-	// SetProducerEpoch sets the epoch of a transactional ID, past the store's back.
-	SetProducerEpoch(t testing.TB, id string, epoch int16)
-}
-
-func (f *fixture) transactionDB() TransactionDatabase {
-	f.Helper()
-	db, ok := f.db.(TransactionDatabase)
-	if !ok {
-		f.Fatalf("%T is no TransactionDatabase", f.db)
-	}
-	return db
-}
-
-// transactions is nil for a store without.
-func (f *fixture) transactions() metadata.Transactions {
-	t, _ := f.store.(metadata.Transactions)
-	return t
-}
-
 // change requires that the call succeeds, not that the requests do.
 func (f *fixture) change(requests ...metadata.TransactionRequest) metadata.TransactionsChanged {
 	f.Helper()
-	changed, err := f.transactions().ChangeTransactions(f.ctx, requests)
+	changed, err := f.store.ChangeTransactions(f.ctx, requests)
 	f.must(err)
 	if len(changed.Results) != len(requests) {
 		f.Fatalf("%d results for %d requests", len(changed.Results), len(requests))
@@ -76,7 +49,7 @@ func (f *fixture) changeOne(id string, op metadata.TransactionOp, want error) me
 // transaction reads one transactional ID, without the times if they are what they should be.
 func (f *fixture) transaction(id string) metadata.Transaction {
 	f.Helper()
-	found, now, err := f.transactions().Transactions(f.ctx, []string{id})
+	found, now, err := f.store.Transactions(f.ctx, []string{id})
 	f.must(err)
 	if len(found) != 1 || time.Since(now).Abs() > time.Minute {
 		f.Fatalf("at %v got %+v", now, found)
@@ -253,7 +226,7 @@ func transactionalIDsAreAnyBytes(f *fixture) {
 		})
 		requests = append(requests, metadata.TransactionRequest{ID: id, Op: f.init(metadata.NoProducer)})
 	}
-	got, now, err := f.transactions().Transactions(f.ctx, append([]string{"nonesuch"}, ids...))
+	got, now, err := f.store.Transactions(f.ctx, append([]string{"nonesuch"}, ids...))
 	f.must(err)
 	for i := range got {
 		got[i] = f.timeless(got[i], now)
@@ -261,7 +234,7 @@ func transactionalIDsAreAnyBytes(f *fixture) {
 	if !reflect.DeepEqual(got, append([]metadata.Transaction{{ID: "nonesuch", ProducerID: -1}}, want...)) {
 		f.Errorf("got %.2000v", got)
 	}
-	list, now, err := f.transactions().ListTransactions(f.ctx)
+	list, now, err := f.store.ListTransactions(f.ctx)
 	f.must(err)
 	for i := range list {
 		list[i] = f.timeless(list[i], now)
@@ -320,7 +293,7 @@ func partitionsAndGroupsAreAdded(f *fixture) {
 
 func (f *fixture) startOf(id string) time.Time {
 	f.Helper()
-	found, _, err := f.transactions().Transactions(f.ctx, []string{id})
+	found, _, err := f.store.Transactions(f.ctx, []string{id})
 	f.must(err)
 	return found[0].StartedAt
 }
@@ -459,7 +432,7 @@ func epochsRunOut(f *fixture) {
 	part := f.topic("t", 1).Partitions[0]
 	p := f.producer("t")
 	before := metadata.ProducerEpoch{ID: p.ID, Epoch: last}
-	f.transactionDB().SetProducerEpoch(f, "t", last)
+	f.db.SetProducerEpoch(f, "t", last)
 	p.is(before)
 	p.write(1, part)
 	ending := p.ending(true)
@@ -514,7 +487,7 @@ func wrongCallsChangeNothing(f *fixture) {
 	if changed := f.change(); len(changed.Commits) != 0 {
 		f.Errorf("nothing asked: %+v", changed)
 	}
-	if found, _, err := f.transactions().Transactions(f.ctx, nil); err != nil || len(found) != 0 {
+	if found, _, err := f.store.Transactions(f.ctx, nil); err != nil || len(found) != 0 {
 		f.Errorf("nothing asked: %+v, %v", found, err)
 	}
 	first := metadata.TransactionRequest{ID: "t", Op: f.init(metadata.NoProducer)}
@@ -523,7 +496,7 @@ func wrongCallsChangeNothing(f *fixture) {
 		"no ID":             {ID: "", Op: f.init(metadata.NoProducer)},
 		"no operation":      {ID: "u"},
 	} {
-		_, err := f.transactions().ChangeTransactions(f.ctx, []metadata.TransactionRequest{first, second})
+		_, err := f.store.ChangeTransactions(f.ctx, []metadata.TransactionRequest{first, second})
 		if err == nil || errors.Is(err, metadata.ErrUnavailable) || errors.Is(err, metadata.ErrOutcomeUnknown) {
 			f.Errorf("%s: got %v, want an error that nobody retries", what, err)
 		}
@@ -538,7 +511,7 @@ func cancelledChangeChangesNothing(f *fixture) {
 	before := f.see("t", "g", part)
 	ctx, cancel := context.WithCancel(f.ctx)
 	cancel()
-	_, err := f.transactions().ChangeTransactions(ctx, []metadata.TransactionRequest{p.ending(true)})
+	_, err := f.store.ChangeTransactions(ctx, []metadata.TransactionRequest{p.ending(true)})
 	f.wantErr(err, metadata.ErrUnavailable)
 	if after := f.see("t", "g", part); !reflect.DeepEqual(after, before) {
 		f.Errorf("got  %+v\nwant %+v", after, before)

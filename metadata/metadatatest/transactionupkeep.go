@@ -180,7 +180,7 @@ func producersInTransactionsStay(f *fixture) {
 // overdue returns who is, and requires as many.
 func (f *fixture) overdue(limit, want int) []metadata.OverdueTransaction {
 	f.Helper()
-	overdue, err := f.transactions().OverdueTransactions(f.ctx, limit)
+	overdue, err := f.store.OverdueTransactions(f.ctx, limit)
 	f.must(err)
 	if len(overdue) != want {
 		f.Fatalf("overdue: %+v, want %d", overdue, want)
@@ -239,7 +239,7 @@ func overdueForOneAgentOnly(f *fixture) {
 		agent := f.other()
 		wg.Go(func() {
 			var err error
-			if changes[i], err = agent.transactions().ChangeTransactions(f.ctx, []metadata.TransactionRequest{request}); err != nil {
+			if changes[i], err = agent.store.ChangeTransactions(f.ctx, []metadata.TransactionRequest{request}); err != nil {
 				f.Error(err)
 			}
 		})
@@ -266,7 +266,7 @@ func idleTransactionsAreForgotten(f *fixture) {
 	open.write(1, part)
 	forget := func(limit, want int) {
 		f.Helper()
-		if n, err := f.transactions().ForgetTransactions(f.ctx, time.Hour, limit); err != nil || n != want {
+		if n, err := f.store.ForgetTransactions(f.ctx, time.Hour, limit); err != nil || n != want {
 			f.Fatalf("forgot %d, %v; want %d", n, err, want)
 		}
 	}
@@ -278,7 +278,7 @@ func idleTransactionsAreForgotten(f *fixture) {
 	forget(10, 1)
 	forget(10, 0)
 	for id, want := range map[string]bool{"open": true, "used": true, "idle": false, "also idle": false} {
-		if found, _, err := f.transactions().Transactions(f.ctx, []string{id}); err != nil || found[0].ProducerID >= 0 != want {
+		if found, _, err := f.store.Transactions(f.ctx, []string{id}); err != nil || found[0].ProducerID >= 0 != want {
 			f.Errorf("%+v, %v", found, err)
 		}
 	}

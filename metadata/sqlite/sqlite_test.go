@@ -33,7 +33,7 @@ func newDatabase(t testing.TB) metadatatest.Database {
 	return database{filepath.Join(t.TempDir(), "metadata.db")}
 }
 
-// database is a metadatatest.TransactionDatabase.
+// database is a metadatatest.Database.
 type database struct{ path string }
 
 func (d database) Open(t testing.TB) metadata.Store { return open(t, d.path) }
