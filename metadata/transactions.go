@@ -59,9 +59,9 @@ type Transaction struct {
 	Epoch      int16
 	// LastProducerID is the producer's ID before its epochs ran out, -1 for none.
 	LastProducerID int64
-	// LastEpoch is the epoch that the producer itself exchanged for Epoch, so that a
-	// repeated request of its gets the same answer (KIP-360, KIP-890); -1 when
-	// nobody may: it was fenced, or is new.
+	// LastEpoch is the epoch that the producer had before this one and may still name, to
+	// learn of this one: it asked for it and the reply may be lost (KIP-360, KIP-890), or its
+	// transaction timed out (KIP-588). -1 when nobody may: another took over, or it is new.
 	LastEpoch int16
 	State     TransactionState
 	// Version is that of the last transaction begun or ended, TransactionV1 before
@@ -151,8 +151,8 @@ type EndTransaction struct {
 }
 
 // ExpireTransaction aborts the producer's transaction if its timeout has passed by
-// the store's clock, and fences the producer. One of TransactionV2 may still ask for the
-// abort, which has happened, and goes on with the epoch that it is told then.
+// the store's clock, and raises the epoch as EndTransaction with TransactionV2 does: the
+// producer learns of it by an abort of its own (V2) or InitProducer, and may go on.
 type ExpireTransaction struct{ Producer ProducerEpoch }
 
 func (InitProducer) transactionOp()       {}

@@ -42,8 +42,8 @@ func (c *Coordinator) forgetInterval() time.Duration {
 	return milliseconds(c.settings().TransactionalIDExpireIntervalMs)
 }
 
-// abortOverdue aborts all open transactions whose timeout has passed, which fences
-// their producers. Whether it has is decided once more by the store, under its lock.
+// abortOverdue aborts all open transactions whose timeout has passed and raises their
+// producers' epochs. Whether it has is decided once more by the store, under its lock.
 func (c *Coordinator) abortOverdue(ctx context.Context) error {
 	for {
 		query, cancel := context.WithTimeout(ctx, expireTimeout)

@@ -221,7 +221,9 @@ func overdueTransactionsEnd(f *fixture) {
 	f.overdue(10, 0)
 	f.wantOutcome(f.commitOne(part, p.batch(part, 1)), refused(metadata.ErrInvalidProducerEpoch))
 	f.changeOne(p.id, p.ending(true).Op, metadata.ErrInvalidTransactionState)
-	f.changeOne(p.id, p.ending(false).Op, nil) // that it was aborted is what its producer may ask for
+	p.end(false) // It learns of its new epoch, and goes on.
+	p.write(1, part)
+	p.end(true)
 	young.end(true)
 }
 

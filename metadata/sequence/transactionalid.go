@@ -22,10 +22,10 @@ import (
 //	                                                    end: aborts nothing (V2)
 //
 // A transaction begins when something is added to it: partitions or a group, and with
-// TransactionV2 offsets, or a batch (transactionalbatch.go). Under the arrows that
-// abort, and each end with V2, the epoch rises.
+// TransactionV2 offsets, or a batch (transactionalbatch.go). Init, expiry and, with V2, each end
+// raise the epoch.
 //
-// The rules are Kafka's (KIP-98, KIP-360, KIP-890 part 2: TransactionCoordinator and
+// The rules are Kafka's (KIP-98, KIP-360, KIP-588, KIP-890 part 2: TransactionCoordinator and
 // TransactionMetadata of Apache Kafka 4). What Kafka answers with
 // CONCURRENT_TRANSACTIONS, while it is writing markers, doesn't exist here.
 
@@ -76,6 +76,7 @@ func initProducer(t metadata.Transaction, op metadata.InitProducer) step {
 		if t.State == metadata.TransactionOngoing {
 			return refuse(metadata.ErrProducerFenced)
 		}
+		t.State = metadata.TransactionEmpty
 		return step{next: &t, result: metadata.TransactionResult{Producer: current(t)}}
 	}
 	return refuse(metadata.ErrProducerFenced)
@@ -155,9 +156,8 @@ func end(t metadata.Transaction, op metadata.EndTransaction) step {
 	v2 := op.Version >= metadata.TransactionV2
 	ended := t.State == metadata.TransactionCommitted || t.State == metadata.TransactionAborted
 	repeated := ended && t.State == outcome(op.Commit)
-	if v2 && ended && t.Version == metadata.TransactionV2 && op.Producer == ender(t) {
-		// The end raised the epoch, and its reply was lost; or the time was over. Whoever
-		// learns so late that its transaction was aborted may go on, as with Kafka.
+	if v2 && ended && t.Version == metadata.TransactionV2 && op.Producer == previous(t) {
+		// The end raised the epoch, and its reply was lost.
 		if !repeated {
 			return refuse(metadata.ErrInvalidTransactionState)
 		}
@@ -193,8 +193,9 @@ func end(t metadata.Transaction, op metadata.EndTransaction) step {
 	return s
 }
 
-// expire aborts the producer's transaction if its time is over, and fences the
-// producer: it may do nothing any more but, with V2, ask for what has happened already.
+// expire aborts the producer's transaction if its time is over, as an end with V2
+// would. The producer may go on (KIP-588): it learns of the new epoch as if it had asked
+// for it and the reply was lost. With no epoch left for that it is fenced.
 func expire(t metadata.Transaction, op metadata.ExpireTransaction, now time.Time) step {
 	if err := check(t, op.Producer); err != nil {
 		return refuse(err)
@@ -202,13 +203,13 @@ func expire(t metadata.Transaction, op metadata.ExpireTransaction, now time.Time
 	if t.State != metadata.TransactionOngoing || !t.StartedAt.Add(t.Timeout).Before(now) {
 		return refuse(metadata.ErrInvalidTransactionState)
 	}
+	t.LastEpoch = t.Epoch
+	if t.Epoch >= metadata.LastProducerEpoch {
+		t.LastEpoch = -1
+	}
 	t.Epoch = fencing(t.Epoch)
 	s := step{end: endWith(t, false, t.Epoch), next: &t}
-	t.LastEpoch = -1
-	if t.Epoch > metadata.LastProducerEpoch {
-		t.Version = metadata.TransactionV1 // no producer may go on with that epoch
-	}
-	t.State, t.StartedAt = metadata.TransactionAborted, time.Time{}
+	t.State, t.Version, t.StartedAt = metadata.TransactionAborted, metadata.TransactionV2, time.Time{}
 	return s
 }
 
@@ -238,7 +239,7 @@ func endWith(t metadata.Transaction, commit bool, epoch int16) *ending {
 }
 
 // exchange gives the producer its next epoch, or a new ID when the epochs have run
-// out. given is the epoch that it itself gives for it, -1 when it is fenced.
+// out. given is the epoch that it gives for it itself, -1 when another takes over.
 func exchange(t *metadata.Transaction, given int16, newProducerID int64) {
 	t.LastEpoch = given
 	if t.Epoch < metadata.LastProducerEpoch {
@@ -256,16 +257,8 @@ func current(t metadata.Transaction) metadata.ProducerEpoch {
 	return metadata.ProducerEpoch{ID: t.ProducerID, Epoch: t.Epoch}
 }
 
-// ender is the producer of the last transaction that ended with V2, by which its epoch rose.
-func ender(t metadata.Transaction) metadata.ProducerEpoch {
-	if t.Epoch > 0 {
-		return metadata.ProducerEpoch{ID: t.ProducerID, Epoch: t.Epoch - 1}
-	}
-	return metadata.ProducerEpoch{ID: t.LastProducerID, Epoch: metadata.LastProducerEpoch}
-}
-
-// previous is what the current producer was before it exchanged its epoch itself;
-// NoProducer if it didn't. Epoch 0 was exchanged for the last one of another ID.
+// previous is the producer that may ask once more and learn that it is the current one
+// now; NoProducer if none may. Epoch 0 was exchanged for the last one of another ID.
 func previous(t metadata.Transaction) metadata.ProducerEpoch {
 	switch {
 	case t.LastEpoch < 0:

@@ -28,7 +28,6 @@ import (
 // A state is its first letter, the version, the producer, and what that was before:
 //
 //	C2 7:5<7:4     CompleteCommit by V2, producer 7 of epoch 5, once 4; 7 and no "<" may be left out
-//	A2 5           what expiring leaves: no producer has asked for epoch 5
 //
 // The other cells say the new state, and the epoch of the markers of a commit (c) or an
 // abort (a); or
@@ -41,87 +40,91 @@ import (
 //	V    ErrGroupVersion
 //
 // New producer IDs are 11. An open transaction has partition 1, with data, and group g.
+//
+// A broker of Apache Kafka 4.2 says the same, but where Wadi is stricter or needs less: for
+// an init that finds a transaction open it raises the epoch twice, once for each try of
+// the client; and after an end with V1 it takes V2 of the epoch before for a repetition.
 const (
 	ordinary = `
-                   | unknown | E1 5   | E1 5<4 | O1 5      | O2 5<4    | C1 5   | C2 5<4 | A1 5   | A2 5<4 | A2 5
-init               | E1 11:0 | E1 6   | E1 6   | E1 6 a6   | E2 6 a6   | E1 6   | E2 6   | E1 6   | E2 6   | E2 6
-init 7/5           | E1 11:0 | E1 6<5 | E1 6<5 | E1 6<5 a6 | E2 6<5 a6 | E1 6<5 | E2 6<5 | E1 6<5 | E2 6<5 | E2 6<5
-init 7/4           | E1 11:0 | F      | E1 5<4 | F         | F         | F      | C2 5<4 | F      | A2 5<4 | F
-init 7/3           | E1 11:0 | F      | F      | F         | F         | F      | F      | F      | F      | F
-init 7/6           | E1 11:0 | F      | F      | F         | F         | F      | F      | F      | F      | F
-init 8/5           | E1 11:0 | F      | F      | F         | F         | F      | F      | F      | F      | F
-init 8/4           | E1 11:0 | F      | F      | F         | F         | F      | F      | F      | F      | F
-add 7/5            | M       | O1 5   | O1 5<4 | =         | =         | O1 5   | O1 5<4 | O1 5   | O1 5<4 | O1 5
-add 7/4            | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-add 7/6            | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-add 8/5            | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
-verify 7/5         | M       | ?      | ?      | =         | =         | ?      | ?      | ?      | ?      | ?
-verify 7/4         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-verify 7/6         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-verify 8/5         | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
-offsets1 7/5       | M       | S      | S      | =         | =         | S      | S      | S      | S      | S
-offsets1 7/5 other | M       | S      | S      | S         | S         | S      | S      | S      | S      | S
-offsets1 7/5 stale | M       | S      | S      | V         | V         | S      | S      | S      | S      | S
-offsets1 7/4       | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-offsets1 7/6       | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-offsets1 8/5       | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
-offsets2 7/5       | M       | O2 5   | O2 5<4 | =         | =         | O2 5   | O2 5<4 | O2 5   | O2 5<4 | O2 5
-offsets2 7/5 other | M       | O2 5   | O2 5<4 | =         | =         | O2 5   | O2 5<4 | O2 5   | O2 5<4 | O2 5
-offsets2 7/5 stale | M       | V      | V      | V         | V         | V      | V      | V      | V      | V
-offsets2 7/5 none  | M       | V      | V      | V         | V         | V      | V      | V      | V      | V
-offsets2 7/5 gone  | M       | V      | V      | V         | V         | V      | V      | V      | V      | V
-offsets2 7/4       | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-offsets2 7/6       | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-offsets2 8/5       | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
-commit1 7/5        | M       | S      | S      | C1 5 c5   | C1 5<4 c5 | =      | =      | S      | S      | S
-commit1 7/4        | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-commit1 7/6        | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-commit1 8/5        | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
-abort1 7/5         | M       | S      | S      | A1 5 a5   | A1 5<4 a5 | S      | S      | =      | =      | =
-abort1 7/4         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-abort1 7/6         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-abort1 8/5         | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
-commit2 7/5        | M       | S      | S      | C2 6<5 c6 | C2 6<5 c6 | S      | S      | S      | S      | S
-commit2 7/4        | M       | F      | F      | F         | F         | F      | =      | F      | S      | S
-commit2 7/3        | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-commit2 7/6        | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-commit2 8/5        | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
-commit2 8/4        | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
-abort2 7/5         | M       | A2 6<5 | A2 6<5 | A2 6<5 a6 | A2 6<5 a6 | A2 6<5 | A2 6<5 | A2 6<5 | A2 6<5 | A2 6<5
-abort2 7/4         | M       | F      | F      | F         | F         | F      | S      | F      | =      | =
-abort2 7/3         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-abort2 7/6         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-abort2 8/5         | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
-expire 7/5         | M       | S      | S      | A1 6 a6   | A2 6 a6   | S      | S      | S      | S      | S
-expire 7/4         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-expire 7/6         | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
-expire 8/5         | M       | M      | M      | M         | M         | M      | M      | M      | M      | M
-early 7/5          | M       | S      | S      | S         | S         | S      | S      | S      | S      | S
-early 7/4          | M       | F      | F      | F         | F         | F      | F      | F      | F      | F
+                   | unknown | E1 5    | E1 5<4  | O1 5       | O2 5<4     | C1 5    | C2 5<4  | A1 5    | A2 5<4
+init               | E1 11:0 | E1 6    | E1 6    | E1 6 a6    | E2 6 a6    | E1 6    | E2 6    | E1 6    | E2 6
+init 7/5           | E1 11:0 | E1 6<5  | E1 6<5  | E1 6<5 a6  | E2 6<5 a6  | E1 6<5  | E2 6<5  | E1 6<5  | E2 6<5
+init 7/4           | E1 11:0 | F       | E1 5<4  | F          | F          | F       | E2 5<4  | F       | E2 5<4
+init 7/3           | E1 11:0 | F       | F       | F          | F          | F       | F       | F       | F
+init 7/6           | E1 11:0 | F       | F       | F          | F          | F       | F       | F       | F
+init 8/5           | E1 11:0 | F       | F       | F          | F          | F       | F       | F       | F
+init 8/4           | E1 11:0 | F       | F       | F          | F          | F       | F       | F       | F
+add 7/5            | M       | O1 5    | O1 5<4  | =          | =          | O1 5    | O1 5<4  | O1 5    | O1 5<4
+add 7/4            | M       | F       | F       | F          | F          | F       | F       | F       | F
+add 7/6            | M       | F       | F       | F          | F          | F       | F       | F       | F
+add 8/5            | M       | M       | M       | M          | M          | M       | M       | M       | M
+verify 7/5         | M       | ?       | ?       | =          | =          | ?       | ?       | ?       | ?
+verify 7/4         | M       | F       | F       | F          | F          | F       | F       | F       | F
+verify 7/6         | M       | F       | F       | F          | F          | F       | F       | F       | F
+verify 8/5         | M       | M       | M       | M          | M          | M       | M       | M       | M
+offsets1 7/5       | M       | S       | S       | =          | =          | S       | S       | S       | S
+offsets1 7/5 other | M       | S       | S       | S          | S          | S       | S       | S       | S
+offsets1 7/5 stale | M       | S       | S       | V          | V          | S       | S       | S       | S
+offsets1 7/4       | M       | F       | F       | F          | F          | F       | F       | F       | F
+offsets1 7/6       | M       | F       | F       | F          | F          | F       | F       | F       | F
+offsets1 8/5       | M       | M       | M       | M          | M          | M       | M       | M       | M
+offsets2 7/5       | M       | O2 5    | O2 5<4  | =          | =          | O2 5    | O2 5<4  | O2 5    | O2 5<4
+offsets2 7/5 other | M       | O2 5    | O2 5<4  | =          | =          | O2 5    | O2 5<4  | O2 5    | O2 5<4
+offsets2 7/5 stale | M       | V       | V       | V          | V          | V       | V       | V       | V
+offsets2 7/5 none  | M       | V       | V       | V          | V          | V       | V       | V       | V
+offsets2 7/5 gone  | M       | V       | V       | V          | V          | V       | V       | V       | V
+offsets2 7/4       | M       | F       | F       | F          | F          | F       | F       | F       | F
+offsets2 7/6       | M       | F       | F       | F          | F          | F       | F       | F       | F
+offsets2 8/5       | M       | M       | M       | M          | M          | M       | M       | M       | M
+commit1 7/5        | M       | S       | S       | C1 5 c5    | C1 5<4 c5  | =       | =       | S       | S
+commit1 7/4        | M       | F       | F       | F          | F          | F       | F       | F       | F
+commit1 7/6        | M       | F       | F       | F          | F          | F       | F       | F       | F
+commit1 8/5        | M       | M       | M       | M          | M          | M       | M       | M       | M
+abort1 7/5         | M       | S       | S       | A1 5 a5    | A1 5<4 a5  | S       | S       | =       | =
+abort1 7/4         | M       | F       | F       | F          | F          | F       | F       | F       | F
+abort1 7/6         | M       | F       | F       | F          | F          | F       | F       | F       | F
+abort1 8/5         | M       | M       | M       | M          | M          | M       | M       | M       | M
+commit2 7/5        | M       | S       | S       | C2 6<5 c6  | C2 6<5 c6  | S       | S       | S       | S
+commit2 7/4        | M       | F       | F       | F          | F          | F       | =       | F       | S
+commit2 7/3        | M       | F       | F       | F          | F          | F       | F       | F       | F
+commit2 7/6        | M       | F       | F       | F          | F          | F       | F       | F       | F
+commit2 8/5        | M       | M       | M       | M          | M          | M       | M       | M       | M
+commit2 8/4        | M       | M       | M       | M          | M          | M       | M       | M       | M
+abort2 7/5         | M       | A2 6<5  | A2 6<5  | A2 6<5 a6  | A2 6<5 a6  | A2 6<5  | A2 6<5  | A2 6<5  | A2 6<5
+abort2 7/4         | M       | F       | F       | F          | F          | F       | S       | F       | =
+abort2 7/3         | M       | F       | F       | F          | F          | F       | F       | F       | F
+abort2 7/6         | M       | F       | F       | F          | F          | F       | F       | F       | F
+abort2 8/5         | M       | M       | M       | M          | M          | M       | M       | M       | M
+expire 7/5         | M       | S       | S       | A2 6<5 a6  | A2 6<5 a6  | S       | S       | S       | S
+expire 7/4         | M       | F       | F       | F          | F          | F       | F       | F       | F
+expire 7/6         | M       | F       | F       | F          | F          | F       | F       | F       | F
+expire 8/5         | M       | M       | M       | M          | M          | M       | M       | M       | M
+early 7/5          | M       | S       | S       | S          | S          | S       | S       | S       | S
+early 7/4          | M       | F       | F       | F          | F          | F       | F       | F       | F
 `
 	// Epoch 32766 is the last that a producer gets, 32767 only fences; whoever
 	// claims it nevertheless gets nowhere beyond.
 	exhausted = `
-                   | E1 32766        | E1 32766<32765  | O1 32765              | O1 32766               | O2 32766<32765         | C2 32766<32765  | A1 32767        | O1 32767
-init               | E1 11:0<7:-1    | E1 11:0<7:-1    | E1 32766 a32766       | E1 11:0<7:-1 a32767    | E2 11:0<7:-1 a32767    | E2 11:0<7:-1    | E1 11:0<7:-1    | E1 11:0<7:-1 a32767
+                   | E1 32766        | E1 32766<32765  | O1 32765              | O1 32766               | O2 32766<32765         | C2 32766<32765  | A2 32767        | O1 32767
+init               | E1 11:0<7:-1    | E1 11:0<7:-1    | E1 32766 a32766       | E1 11:0<7:-1 a32767    | E2 11:0<7:-1 a32767    | E2 11:0<7:-1    | E2 11:0<7:-1    | E1 11:0<7:-1 a32767
 init 7/32766       | E1 11:0<7:32766 | E1 11:0<7:32766 | F                     | E1 11:0<7:32766 a32767 | E2 11:0<7:32766 a32767 | E2 11:0<7:32766 | F               | F
-init 7/32765       | F               | E1 32766<32765  | E1 32766<32765 a32766 | F                      | F                      | C2 32766<32765  | F               | F
-init 7/32767       | F               | F               | F                     | F                      | F                      | F               | E1 11:0<7:32767 | E1 11:0<7:32767 a32767
+init 7/32765       | F               | E1 32766<32765  | E1 32766<32765 a32766 | F                      | F                      | E2 32766<32765  | F               | F
+init 7/32767       | F               | F               | F                     | F                      | F                      | F               | E2 11:0<7:32767 | E1 11:0<7:32767 a32767
 commit1 7/32766    | S               | S               | F                     | C1 32766 c32766        | C1 32766<32765 c32766  | =               | F               | F
 abort1 7/32766     | S               | S               | F                     | A1 32766 a32766        | A1 32766<32765 a32766  | S               | F               | F
 commit2 7/32765    | F               | F               | C2 32766<32765 c32766 | F                      | F                      | =               | F               | F
 commit2 7/32766    | S               | S               | F                     | C2 11:0<7:32766 c32767 | C2 11:0<7:32766 c32767 | S               | F               | F
 abort2 7/32766     | A2 11:0<7:32766 | A2 11:0<7:32766 | F                     | A2 11:0<7:32766 a32767 | A2 11:0<7:32766 a32767 | A2 11:0<7:32766 | F               | F
 abort2 7/32767     | F               | F               | F                     | F                      | F                      | F               | A2 11:0<7:32767 | A2 11:0<7:32767 a32767
-expire 7/32766     | S               | S               | F                     | A1 32767 a32767        | A1 32767 a32767        | S               | F               | F
-expire 7/32767     | F               | F               | F                     | F                      | F                      | F               | S               | A1 32767 a32767
+expire 7/32766     | S               | S               | F                     | A2 32767 a32767        | A2 32767 a32767        | S               | F               | F
+expire 7/32767     | F               | F               | F                     | F                      | F                      | F               | S               | A2 32767 a32767
 `
 	// Producer 9 was 7 before its epochs ran out.
 	rotated = `
                    | E1 9:0<7:32766 | E1 9:0<7:-1 | O2 9:0<7:32766      | C2 9:0<7:32766 | A2 9:0<7:32766 | C1 9:0<7:32766 | C2 9:1<7:0
 init               | E1 9:1<7:-1    | E1 9:1<7:-1 | E2 9:1<7:-1 a1      | E2 9:1<7:-1    | E2 9:1<7:-1    | E1 9:1<7:-1    | E2 9:2<7:-1
-init 9/0           | E1 9:1<7:0     | E1 9:1<7:0  | E2 9:1<7:0 a1       | E2 9:1<7:0     | E2 9:1<7:0     | E1 9:1<7:0     | C2 9:1<7:0
-init 7/32766       | E1 9:0<7:32766 | F           | F                   | C2 9:0<7:32766 | A2 9:0<7:32766 | C1 9:0<7:32766 | F
+init 9/0           | E1 9:1<7:0     | E1 9:1<7:0  | E2 9:1<7:0 a1       | E2 9:1<7:0     | E2 9:1<7:0     | E1 9:1<7:0     | E2 9:1<7:0
+init 7/32766       | E1 9:0<7:32766 | F           | F                   | E2 9:0<7:32766 | E2 9:0<7:32766 | E1 9:0<7:32766 | F
 init 7/32765       | F              | F           | F                   | F              | F              | F              | F
 init 7/0           | F              | F           | F                   | F              | F              | F              | F
 init 9/32766       | F              | F           | F                   | F              | F              | F              | F

@@ -33,15 +33,13 @@ type modelID struct {
 
 type modelProducer struct {
 	metadata.ProducerEpoch
-	// exchanged: it came about because the producer before it asked for it.
+	// exchanged: the producer before it asked for it, or timed out.
 	exchanged bool
 }
 
 type modelEnd struct {
 	commit  bool
 	version metadata.TransactionVersion
-	// by is the producer whose transaction it was.
-	by metadata.ProducerEpoch
 }
 
 // mayEnter returns the transactional ID whose transaction the batch may enter.
@@ -164,11 +162,10 @@ func (m *model) request(r metadata.TransactionRequest, now time.Time, groups map
 				finish(false, present.Epoch+1)
 			}
 			id.next(known, op.NewProducerID)
-			id.ended = nil
 		case !id.isLost(op.Expected):
 			return modelAnswer{err: metadata.ErrProducerFenced}
 		}
-		id.timeout = op.Timeout
+		id.ended, id.timeout = nil, op.Timeout
 		a.producer = id.present()
 	case metadata.AddToTransaction:
 		if a.err = mayUse(op.Producer); a.err != nil {
@@ -214,12 +211,10 @@ func (m *model) request(r metadata.TransactionRequest, now time.Time, groups map
 		if id.open == nil || now.Sub(id.open.startedAt) <= id.timeout {
 			return modelAnswer{err: metadata.ErrInvalidTransactionState}
 		}
-		id.ended = &modelEnd{commit: false, version: id.open.version, by: present}
-		if present.Epoch++; present.Epoch == 32767 {
-			id.ended.version = metadata.TransactionV1 // which no client ever gets
-		}
+		present.Epoch++
 		finish(false, present.Epoch)
-		id.producers = append(id.producers, modelProducer{ProducerEpoch: present})
+		id.producers = append(id.producers, modelProducer{present, present.Epoch <= 32766})
+		id.ended = &modelEnd{commit: false, version: metadata.TransactionV2}
 	}
 	return a
 }
@@ -228,7 +223,7 @@ func (m *model) end(id *modelID, op metadata.EndTransaction, mayUse error, now t
 	v2 := op.Version == metadata.TransactionV2
 	same := id.ended != nil && id.ended.commit == op.Commit
 	switch {
-	case v2 && id.ended != nil && id.ended.version == metadata.TransactionV2 && id.ended.by == op.Producer:
+	case v2 && id.ended != nil && id.ended.version == metadata.TransactionV2 && id.isLost(op.Producer):
 		if !same {
 			return modelAnswer{err: metadata.ErrInvalidTransactionState}
 		}
@@ -250,7 +245,7 @@ func (m *model) end(id *modelID, op metadata.EndTransaction, mayUse error, now t
 	if v2 {
 		id.next(true, op.NewProducerID)
 	}
-	id.ended = &modelEnd{op.Commit, op.Version, op.Producer}
+	id.ended = &modelEnd{op.Commit, op.Version}
 	a.producer = id.present()
 	return a
 }
