@@ -41,17 +41,14 @@ func (f *Fetcher) finish(r *fetching) {
 			r.fail(slot, f.code("plan fetch", p.err))
 		default:
 			slot.HighWatermark = p.NextOffset
-			slot.LastStableOffset = p.NextOffset // no transactions: all is decided
+			slot.LastStableOffset = p.StableOffset
 			slot.LogStartOffset = p.LogStartOffset
-			if r.req.IsolationLevel == readCommitted {
+			if r.level == readCommitted && slot.AbortedTransactions == nil {
 				slot.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
 			}
 		}
 	}
 }
-
-// readCommitted is the isolation level that asks for aborted transactions.
-const readCommitted = 1
 
 // unknownTopic is the error of a topic that is not there, by what it was asked for.
 func (r *fetching) unknownTopic() int16 {

@@ -62,6 +62,15 @@ func makeBatch(t testing.TB, codec protocol.Codec, records ...rec) protocol.Batc
 	return batch
 }
 
+// setProducer makes the batch one of the producer's transaction.
+func setProducer(b protocol.Batch, id int64, epoch int16, sequence int32) {
+	b[22] |= 0x10
+	binary.BigEndian.PutUint64(b[43:], uint64(id))
+	binary.BigEndian.PutUint16(b[51:], uint16(epoch))
+	binary.BigEndian.PutUint32(b[53:], uint32(sequence))
+	resum(b)
+}
+
 // resum gives a changed batch the CRC that fits it.
 func resum(b []byte) {
 	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))

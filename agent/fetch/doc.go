@@ -16,7 +16,9 @@
 // the latest offset are answered from the metadata store itself, never from a
 // cache, for they move a consumer. A fault of one partition is that partition's
 // error. At least one batch is returned per request if there is one, even above
-// the limits; otherwise compressed bytes count against them.
+// the limits; otherwise compressed bytes count against them. A consumer of committed
+// records gets nothing from the last stable offset on, and with what it gets, of the same
+// snapshot, the aborted transactions that it has to skip.
 //
 // The package knows no sockets and decides no offsets. What it keeps in memory
 // is a cache: it may be dropped at any time and costs queries and reads only.

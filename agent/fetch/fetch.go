@@ -105,7 +105,7 @@ func (f *Fetcher) Fetch(ctx context.Context, _ protocol.Client, req *kmsg.FetchR
 		return resp, func() {}
 	}
 	r := &fetching{
-		req: req, resp: resp, done: func() {},
+		req: req, resp: resp, level: isolation(req.IsolationLevel), done: func() {},
 		maxBytes: min(max(0, int64(req.MaxBytes)), f.config.MaxBytes),
 	}
 	r.minBytes = min(int64(req.MinBytes), r.maxBytes)
@@ -121,6 +121,7 @@ func (f *Fetcher) Fetch(ctx context.Context, _ protocol.Client, req *kmsg.FetchR
 type fetching struct {
 	req                *kmsg.FetchRequest
 	resp               *kmsg.FetchResponse
+	level              isolation
 	maxBytes, minBytes int64
 
 	// failed: a partition is answered with an error, so nothing waits.
@@ -150,7 +151,7 @@ func (f *Fetcher) await(ctx context.Context, r *fetching) {
 		if r.failed || len(r.parts) == 0 || r.bytes >= r.minBytes || r.req.MaxWaitMillis <= 0 {
 			return
 		}
-		w := f.tail.wait(r.positions(), r.minBytes-r.bytes)
+		w := f.tail.wait(r.level, r.positions(), r.minBytes-r.bytes)
 		last := false
 		select {
 		case <-w.woken:
@@ -227,7 +228,7 @@ func (f *Fetcher) plan(ctx context.Context, r *fetching) {
 		r.plans = make([]plan, len(r.parts))
 	}
 	r.plans = r.plans[:len(r.parts)]
-	f.planner.plan(ctx, r.parts, r.maxBytes, r.plans)
+	f.planner.plan(ctx, r.level, r.parts, r.maxBytes, r.plans)
 	r.bytes = 0
 	for i := range r.plans {
 		r.bytes += r.plans[i].bytes
@@ -239,7 +240,7 @@ func (f *Fetcher) plan(ctx context.Context, r *fetching) {
 func (r *fetching) positions() []position {
 	at := make([]position, len(r.parts))
 	for i := range r.parts {
-		at[i] = position{r.parts[i].partition, r.plans[i].NextOffset, max(0, r.parts[i].maxBytes-r.plans[i].bytes)}
+		at[i] = position{r.parts[i].partition, max(r.plans[i].until, r.parts[i].offset), max(0, r.parts[i].maxBytes-r.plans[i].bytes)}
 	}
 	return at
 }
@@ -266,7 +267,7 @@ func (f *Fetcher) read(ctx context.Context, r *fetching) {
 	read, arena := f.reader.read(ctx, r.parts, r.plans, lim, func(i int) plan {
 		f.tail.forget(r.parts[i].partition)
 		anew := make([]plan, 1)
-		f.planner.plan(ctx, r.parts[i:i+1], r.maxBytes, anew)
+		f.planner.plan(ctx, r.level, r.parts[i:i+1], r.maxBytes, anew)
 		return anew[0]
 	})
 	responses.Release(window)
@@ -282,6 +283,9 @@ func (f *Fetcher) read(ctx context.Context, r *fetching) {
 			r.fail(r.slots[i], f.code("fetch", read[i].err))
 		case len(read[i].batches) > 0:
 			r.slots[i].RecordBatches = read[i].batches
+			if r.level == readCommitted {
+				r.slots[i].AbortedTransactions = r.plans[i].abortedWithin(r.parts[i].offset, read[i].next)
+			}
 		}
 	}
 	f.reader.readAhead(r.plans)

@@ -62,7 +62,7 @@ func TestFetchReturnsWhatWasProduced(t *testing.T) {
 			if p.HighWatermark != hw || p.LastStableOffset != hw || p.LogStartOffset != 0 || p.PreferredReadReplica != -1 {
 				t.Errorf("version %d: bounds %+v, want 0 to %d", version, p, hw)
 			}
-			if (p.AbortedTransactions != nil) != (req.IsolationLevel == readCommitted) {
+			if (p.AbortedTransactions != nil) != (req.IsolationLevel == int8(readCommitted)) {
 				t.Errorf("version %d: aborted transactions %v at isolation level %d", version, p.AbortedTransactions, req.IsolationLevel)
 			}
 		}

@@ -146,8 +146,8 @@ func (c *cluster) commit(t testing.TB, compression datafile.Compression, batches
 	for p, list := range batches {
 		in := datafile.Input{TopicID: c.topic.ID, Partition: p}
 		for _, b := range list {
-			in.Batches = append(in.Batches, datafile.Batch{Bytes: b, Compressed: b.Codec() != protocol.CodecNone,
-				Records: b.LastOffsetDelta() + 1, MaxTimestamp: b.MaxTimestamp(), ProducerID: -1})
+			in.Batches = append(in.Batches, datafile.Batch{Bytes: b, Compressed: b.Codec() != protocol.CodecNone, Records: b.LastOffsetDelta() + 1,
+				MaxTimestamp: b.MaxTimestamp(), ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence()})
 		}
 		inputs = append(inputs, in)
 	}
@@ -163,8 +163,9 @@ func (c *cluster) commit(t testing.TB, compression datafile.Compression, batches
 		a := metadata.Append{Partition: c.topic.Partitions[s.Partition], Encoding: metadata.Encoding(s.Encoding),
 			Position: s.Position, StoredSize: s.StoredSize}
 		for _, b := range batches[s.Partition] {
-			a.Batches = append(a.Batches, metadata.Batch{Size: int32(b.Size()), Records: b.LastOffsetDelta() + 1,
-				MaxTimestamp: b.MaxTimestamp(), ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1})
+			a.Batches = append(a.Batches, metadata.Batch{Size: int32(b.Size()), Records: b.LastOffsetDelta() + 1, MaxTimestamp: b.MaxTimestamp(),
+				ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence(),
+				Transactional: b.IsTransactional(), AddsPartition: b.IsTransactional()})
 		}
 		commit.Appends = append(commit.Appends, a)
 	}

@@ -189,7 +189,7 @@ func TestFollowerPollsFasterWhileSomebodyWaits(t *testing.T) {
 			t.Errorf("%d polls in 10 s with nobody waiting, want 40", n)
 		}
 		f.tail.learn(f.tail.snapshot(), 1, learned(0, 0))
-		w := f.tail.wait([]position{{1, 0, 1}}, 1)
+		w := f.tail.wait(readUncommitted, []position{{1, 0, 1}}, 1)
 		if n := polls(pollLate); n == 0 {
 			t.Error("no poll soon after somebody began to wait")
 		}

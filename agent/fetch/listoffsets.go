@@ -51,6 +51,7 @@ const (
 type listing struct {
 	slot      *kmsg.ListOffsetsResponseTopicPartition
 	partition metadata.PartitionID
+	level     isolation
 	timestamp int64
 	// largest: timestamp is the partition's largest ever; should no record have
 	// it any more, the largest that is left will do.
@@ -58,7 +59,8 @@ type listing struct {
 }
 
 // ListOffsets answers with the offsets that the timestamps stand for. A
-// partition without a record of the timestamp or later has offset -1.
+// partition without a record of the timestamp or later has offset -1, and as with Kafka
+// also one in which the consumer may not read that record yet, by its isolation level.
 func (f *Fetcher) ListOffsets(ctx context.Context, _ protocol.Client, req *kmsg.ListOffsetsRequest) *kmsg.ListOffsetsResponse {
 	timeout := searchTimeout
 	if req.Version >= 10 && req.TimeoutMillis > 0 {
@@ -119,7 +121,7 @@ func (f *Fetcher) listings(ctx context.Context, req *kmsg.ListOffsetsRequest, re
 			case code != 0:
 				slot.ErrorCode = code
 			default:
-				asked = append(asked, listing{slot: slot, partition: id, timestamp: rp.Timestamp})
+				asked = append(asked, listing{slot: slot, partition: id, level: isolation(req.IsolationLevel), timestamp: rp.Timestamp})
 			}
 		}
 	}
@@ -145,7 +147,7 @@ func (f *Fetcher) listByBounds(ctx context.Context, asked []listing) (byTime []l
 		case !b.Exists:
 			f.refuse(ctx, l, metadata.ErrUnknownPartition)
 		case l.timestamp == latestOffset:
-			l.slot.Offset, l.slot.LeaderEpoch = b.NextOffset, protocol.LeaderEpoch
+			l.slot.Offset, l.slot.LeaderEpoch = l.level.end(&b), protocol.LeaderEpoch
 		case l.timestamp != maxTimestampOffset:
 			l.slot.Offset, l.slot.LeaderEpoch = b.LogStartOffset, protocol.LeaderEpoch
 		case b.MaxTimestamp >= 0:
@@ -182,7 +184,7 @@ func (f *Fetcher) listByTime(ctx context.Context, asked []listing) {
 			f.refuse(ctx, l, err)
 		case !found[i].Exists:
 			f.refuse(ctx, l, metadata.ErrUnknownPartition)
-		case found[i].Found:
+		case found[i].Found && found[i].Run.BaseOffset < l.level.end(&found[i].Bounds):
 			group.Go(func() error {
 				f.search(ctx, l, found[i])
 				return nil

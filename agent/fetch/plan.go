@@ -27,11 +27,17 @@ type asked struct {
 	maxBytes int64
 }
 
-// plan is what to read of one partition.
+// plan is what to read of one partition. All of it is of one snapshot, of the
+// tail or of the store.
 type plan struct {
 	metadata.Bounds
-	// runs are contiguous, the first one contains the offset.
+	// until is where the offsets end that the consumer may read, by its isolation level.
+	until int64
+	// runs are contiguous, the first one contains the offset, the last one begins before until.
 	runs []metadata.Run
+	// aborted are the transactions of which a consumer of committed records
+	// skips what it finds in the runs, by LastOffset. Nobody changes them.
+	aborted []metadata.AbortedTransaction
 	// ahead are the runs behind them that the next request will likely ask for.
 	ahead []metadata.Run
 	// bytes estimates what the runs will return (the place of the offset within
@@ -52,41 +58,50 @@ type planner struct {
 // plan plans the partitions in their order: what the client asked for first
 // has the first claim on maxBytes. The store is asked at most once, for all
 // partitions that the tail can't answer. plans has the same length as parts.
-func (p *planner) plan(ctx context.Context, parts []asked, maxBytes int64, plans []plan) {
+func (p *planner) plan(ctx context.Context, level isolation, parts []asked, maxBytes int64, plans []plan) {
 	at := p.tail.snapshot()
-	query := p.tail.look(parts, maxBytes, plans)
+	query := p.tail.look(level, parts, maxBytes, plans)
 	p.metrics.fromTail.Add(float64(len(parts) - len(query)))
 	if len(query) > 0 {
-		p.query(ctx, at, parts, maxBytes, query, plans)
+		p.query(ctx, at, level, parts, maxBytes, query, plans)
 	}
 	share(parts, plans, maxBytes)
 }
 
 // look plans what the tail knows. query are the indexes of partitions that the
 // store must be asked for.
-func (t *Tail) look(parts []asked, maxBytes int64, plans []plan) (query []int) {
+func (t *Tail) look(level isolation, parts []asked, maxBytes int64, plans []plan) (query []int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range parts {
 		a, pl := &parts[i], &plans[i]
 		*pl = plan{}
 		c := t.chains[a.partition]
-		if c == nil || c.logStart < 0 || a.offset < c.start() || a.offset > c.end || a.offset < c.logStart {
+		if c == nil || c.logStart < 0 || a.offset > c.end || a.offset < c.logStart {
 			query = append(query, i)
 			continue
 		}
-		pl.Bounds = metadata.Bounds{Exists: true, LogStartOffset: c.logStart, NextOffset: c.end, MaxTimestamp: -1}
-		pl.pool = Hot
-		if a.offset < c.end {
+		bounds := c.bounds()
+		until := level.end(&bounds)
+		if a.offset < until && a.offset < c.start() {
+			query = append(query, i)
+			continue
+		}
+		pl.Bounds, pl.until, pl.pool = bounds, until, Hot
+		if a.offset < until {
 			runs := c.from(a.offset)
-			pl.runs = append(pl.runs, runs[:enough(runs, a.offset, min(a.maxBytes, maxBytes))]...)
+			runs = runs[:enough(runs, a.offset, min(a.maxBytes, maxBytes))]
+			pl.runs = append(pl.runs, before(runs, until)...)
+			if level == readCommitted {
+				pl.aborted = c.abortedFrom(a.offset)
+			}
 		}
 	}
 	return query
 }
 
 // query asks the store for the partitions of the list.
-func (p *planner) query(ctx context.Context, at snapshot, parts []asked, maxBytes int64, which []int, plans []plan) {
+func (p *planner) query(ctx context.Context, at snapshot, level isolation, parts []asked, maxBytes int64, which []int, plans []plan) {
 	p.metrics.queried.Add(float64(len(which)))
 	queries := make([]metadata.RunQuery, len(which))
 	for k, i := range which {
@@ -106,7 +121,11 @@ func (p *planner) query(ctx context.Context, at snapshot, parts []asked, maxByte
 			continue
 		}
 		p.tail.learn(at, parts[i].partition, &found[k])
-		plans[i] = plan{Bounds: found[k].Bounds, runs: found[k].Runs, pool: Cold, err: outside(&found[k], parts[i].offset)}
+		until := level.end(&found[k].Bounds)
+		plans[i] = plan{Bounds: found[k].Bounds, until: until, pool: Cold, err: outside(&found[k], parts[i].offset)}
+		if parts[i].offset < until {
+			plans[i].runs, plans[i].aborted = before(found[k].Runs, until), found[k].Aborted
+		}
 	}
 }
 
@@ -134,13 +153,26 @@ func enough(runs []metadata.Run, offset, bytes int64) int {
 	return len(runs)
 }
 
+// before returns the runs that begin before the offset.
+func before(runs []metadata.Run, offset int64) []metadata.Run {
+	n := len(runs)
+	for n > 0 && runs[n-1].BaseOffset >= offset {
+		n--
+	}
+	return runs[:n]
+}
+
 // sizeFrom estimates the bytes that a run holds from the offset on, at least
 // one: its records taken as equally large.
-func sizeFrom(r *metadata.Run, offset int64) int64 {
-	if offset <= r.BaseOffset || r.Records <= 0 {
+func sizeFrom(r *metadata.Run, offset int64) int64 { return sizeWithin(r, offset, r.NextOffset()) }
+
+// sizeWithin is the same for the offsets from one to before another.
+func sizeWithin(r *metadata.Run, from, until int64) int64 {
+	from, until = max(from, r.BaseOffset), min(until, r.NextOffset())
+	if r.Records <= 0 || until-from >= int64(r.Records) {
 		return int64(r.Size)
 	}
-	return max(1, int64(r.Size)*(r.NextOffset()-offset)/int64(r.Records))
+	return max(1, int64(r.Size)*(until-from)/int64(r.Records))
 }
 
 // share hands out maxBytes in the order of the partitions and cuts their runs
@@ -163,7 +195,7 @@ func share(parts []asked, plans []plan, maxBytes int64) {
 		n := enough(pl.runs, parts[i].offset, room)
 		pl.runs, pl.ahead = pl.runs[:n], pl.runs[n:]
 		for k := range pl.runs {
-			pl.bytes += sizeFrom(&pl.runs[k], parts[i].offset)
+			pl.bytes += sizeWithin(&pl.runs[k], parts[i].offset, pl.until)
 		}
 		pl.bytes = min(pl.bytes, max(room, 1))
 		left -= pl.bytes

@@ -37,7 +37,7 @@ func TestShareHandsOutBytesInOrder(t *testing.T) {
 			parts, plans := make([]asked, len(c.parts)), make([]plan, len(c.parts))
 			for i, p := range c.parts {
 				parts[i] = asked{1, p.offset, p.maxBytes}
-				plans[i] = plan{runs: p.runs, err: p.err}
+				plans[i] = plan{until: 30, runs: p.runs, err: p.err}
 			}
 			share(parts, plans, c.maxBytes)
 			for i, p := range plans {
@@ -61,7 +61,7 @@ func TestOnePlanOneQuery(t *testing.T) {
 	}
 	plans := make([]plan, len(parts))
 	for want := 1; want <= 2; want++ {
-		a.planner.plan(t.Context(), parts, 1<<20, plans)
+		a.planner.plan(t.Context(), readUncommitted, parts, 1<<20, plans)
 		for i := range plans {
 			if plans[i].err != nil || !plans[i].Exists {
 				t.Fatalf("partition %d: %+v", i, plans[i])

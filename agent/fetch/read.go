@@ -42,9 +42,10 @@ func newReader(blocks *Blocks, metrics *Metrics, log *slog.Logger) *reader {
 }
 
 // readPart is what was read of one partition: whole batches, contiguous from the
-// one that contains the offset. With err it may be empty.
+// one that contains the offset, up to before next. With err it may be empty.
 type readPart struct {
 	batches []byte
+	next    int64
 	err     error
 }
 
@@ -87,7 +88,7 @@ func (r *reader) read(ctx context.Context, parts []asked, plans []plan, lim limi
 		if len(t.out) > 0 {
 			err = nil // the next request will meet it, at its first batch
 		}
-		out[i] = readPart{batches: t.out[:len(t.out):len(t.out)], err: err}
+		out[i] = readPart{batches: t.out[:len(t.out):len(t.out)], next: t.next, err: err}
 		// Without room in the arena, append has moved the partition elsewhere.
 		if len(arena)+len(t.out) <= cap(arena) {
 			arena = arena[:len(arena)+len(t.out)]
@@ -121,12 +122,18 @@ func (r *reader) readAnew(ctx context.Context, old *plan, t *taking, anew plan) 
 
 // readRuns takes what it may from the runs, in order.
 func (r *reader) readRuns(ctx context.Context, p *plan, t *taking, source func(k int) *storedSource) error {
+	t.until = p.until
 	for k := range p.runs {
 		run := &p.runs[k]
 		if t.full || t.room <= 0 && !t.anyway {
 			return nil
 		}
-		err := t.run(ctx, run, source(k))
+		var err error
+		if marker, ok := run.Marker(); ok {
+			t.marker(run, marker)
+		} else {
+			err = t.run(ctx, run, source(k))
+		}
 		r.metrics.batches.Add(float64(t.batches))
 		t.batches = 0
 		if err == nil {
@@ -162,6 +169,9 @@ func (r *reader) readAhead(plans []plan) {
 		}
 		for k := range p.ahead {
 			run := &p.ahead[k]
+			if run.Encoding == metadata.EncodingMarker {
+				continue
+			}
 			if !r.blocks.prefetch(run.FileID, run.Position, min(int64(run.StoredSize), aheadBytes)) {
 				return
 			}
@@ -190,11 +200,13 @@ func isDamage(err error) bool {
 // taking is the state of reading one partition.
 type taking struct {
 	offset int64 // what was asked for
+	until  int64 // where the offsets end that may be taken
 	room   int64 // bytes that may still be taken
 	anyway bool  // take the first batch even without room
 	noZstd bool
 	out    []byte
-	full   bool // no further batch fits
+	next   int64 // the offset after those taken
+	full   bool  // no further batch fits
 	// batches were taken since the caller last looked.
 	batches int
 }
@@ -220,13 +232,12 @@ func (t *taking) run(ctx context.Context, run *metadata.Run, stored *storedSourc
 		switch {
 		case next <= t.offset:
 			err = c.skip(ctx, size)
-		case size > t.room && !t.anyway:
-			t.full = true
+		case !t.fits(size, next):
 			return nil
 		case t.noZstd && protocol.Batch(head).Codec() == protocol.CodecZstd:
 			return errZstd
 		default:
-			err = t.take(ctx, c, size, base)
+			err = t.take(ctx, c, size, base, next)
 		}
 		if err != nil {
 			return fmt.Errorf("batch at byte %d: %w", at-size, err)
@@ -237,6 +248,24 @@ func (t *taking) run(ctx context.Context, run *metadata.Run, stored *storedSourc
 		return fmt.Errorf("%w: batches hold offsets up to %d, the index says %d", errCorrupt, base, run.NextOffset())
 	}
 	return nil
+}
+
+// fits reports whether a batch that ends before the offset next may be taken. If
+// not, nothing behind it may.
+func (t *taking) fits(size, next int64) bool {
+	t.full = next > t.until || size > t.room && !t.anyway
+	return !t.full
+}
+
+// marker takes the batch that a marker is for consumers.
+func (t *taking) marker(run *metadata.Run, m metadata.Marker) {
+	next := run.NextOffset()
+	if next <= t.offset || !t.fits(protocol.EndMarkerSize, next) {
+		return
+	}
+	had := len(t.out)
+	t.out = protocol.EndMarker{ProducerID: m.ProducerID, ProducerEpoch: m.Epoch, Commit: m.Commit, Timestamp: m.Timestamp}.AppendTo(t.out)
+	t.took(protocol.Batch(t.out[had:]), run.BaseOffset, next)
 }
 
 // open returns a cursor at the first byte of the run.
@@ -265,7 +294,7 @@ func measure(head []byte, base, left int64, run *metadata.Run) (size, next int64
 }
 
 // take copies the next batch out, checks it, and gives it its offset.
-func (t *taking) take(ctx context.Context, c *cursor, size, base int64) error {
+func (t *taking) take(ctx context.Context, c *cursor, size, base, next int64) error {
 	had := len(t.out)
 	out, err := c.appendTo(ctx, t.out, size)
 	if err != nil {
@@ -278,11 +307,17 @@ func (t *taking) take(ctx context.Context, c *cursor, size, base int64) error {
 	if !batch.CheckCRC() {
 		return fmt.Errorf("%w: CRC is not %08x", errCorrupt, batch.CRC())
 	}
+	t.out = out
+	t.took(batch, base, next)
+	return nil
+}
+
+// took gives a batch that was copied out its offset, and counts it.
+func (t *taking) took(batch protocol.Batch, base, next int64) {
 	batch.SetBaseOffset(base)
 	batch.SetLeaderEpoch(protocol.LeaderEpoch)
-	t.out = out
-	t.room -= size
+	t.next = next
+	t.room -= int64(batch.Size())
 	t.anyway = false
 	t.batches++
-	return nil
 }

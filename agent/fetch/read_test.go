@@ -69,6 +69,7 @@ func (f *readFixture) write(t testing.TB, c datafile.Compression, batches map[me
 func planned(runs ...metadata.Run) plan {
 	p := plan{runs: runs}
 	for _, r := range runs {
+		p.until = r.NextOffset()
 		p.bytes += int64(r.Size)
 	}
 	return p

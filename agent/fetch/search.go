@@ -41,7 +41,7 @@ func (f *Fetcher) search(ctx context.Context, l listing, found metadata.Timestam
 	switch {
 	case err != nil:
 		f.refuse(ctx, l, err)
-	case h != nil:
+	case h != nil && h.offset < l.level.end(&found.Bounds):
 		l.slot.Offset, l.slot.Timestamp, l.slot.LeaderEpoch = h.offset, h.timestamp, protocol.LeaderEpoch
 	}
 }
@@ -62,7 +62,7 @@ func (f *Fetcher) find(ctx context.Context, l listing, found metadata.TimestampR
 			left = max(left, top)
 		}
 		next := runs[len(runs)-1].NextOffset()
-		if next >= found.NextOffset {
+		if next >= l.level.end(&found.Bounds) {
 			return nil, left, nil
 		}
 		query := metadata.RunQuery{Partition: l.partition, Offset: next, MaxBytes: searchBytes, MaxRuns: metadata.MaxRuns}
@@ -81,7 +81,11 @@ func (f *Fetcher) find(ctx context.Context, l listing, found metadata.TimestampR
 
 // searchRun returns the first record of the run, not before the offset, whose
 // timestamp is at least the one given, or else the largest timestamp that its batches state.
+// A marker is no record to consumers.
 func (r *reader) searchRun(ctx context.Context, run *metadata.Run, offset, timestamp int64) (h *hit, top int64, err error) {
+	if run.Encoding == metadata.EncodingMarker {
+		return nil, -1, nil
+	}
 	c := open(run, newStoredSource(r.blocks, run, Cold, min(int64(run.StoredSize), windowBytes)))
 	defer c.close()
 	top = -1

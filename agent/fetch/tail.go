@@ -7,7 +7,8 @@ import (
 	"github.com/wadi-log/wadi/metadata"
 )
 
-// DefaultTailRuns bounds a Tail: about 25 MB of memory.
+// DefaultTailRuns bounds a Tail: about 25 MB of memory, and up to 10 MB more where
+// most transactions are aborted.
 const DefaultTailRuns = 256 << 10
 
 // Tail is the newest part of every partition's index in memory: for each
@@ -41,6 +42,15 @@ type chain struct {
 	runs []metadata.Run
 	head int
 	end  int64
+	// stable is the last stable offset, as of the same commit as end; it may lie
+	// before the log start and before the chain's.
+	stable int64
+	// aborted are the aborted transactions that end in the chain, by LastOffset: each
+	// has its marker among the runs, so there are never more of them. Elements
+	// aren't changed after they were appended, since plans share them.
+	aborted []metadata.AbortedTransaction
+	// seq is the last commit that the chain took runs from.
+	seq int64
 	// logStart is -1 until the store or the feed told it.
 	logStart int64
 	// waiting is the ring of long polls on this partition.
@@ -63,6 +73,19 @@ func (c *chain) from(offset int64) []metadata.Run {
 	return runs[i:]
 }
 
+// bounds are the partition's, whose log start is known.
+func (c *chain) bounds() metadata.Bounds {
+	return metadata.Bounds{Exists: true, LogStartOffset: c.logStart, NextOffset: c.end,
+		StableOffset: max(c.stable, c.logStart), MaxTimestamp: -1}
+}
+
+// abortedFrom returns the aborted transactions that end at the offset or later, which
+// must not lie before start.
+func (c *chain) abortedFrom(offset int64) []metadata.AbortedTransaction {
+	i := sort.Search(len(c.aborted), func(i int) bool { return c.aborted[i].LastOffset >= offset })
+	return c.aborted[i:len(c.aborted):len(c.aborted)]
+}
+
 func (c *chain) push(run metadata.Run) {
 	c.runs = append(c.runs, run)
 	c.end = run.NextOffset()
@@ -73,6 +96,12 @@ func (c *chain) pop() {
 	if c.head >= 32 && c.head*2 >= len(c.runs) {
 		c.runs = c.runs[:copy(c.runs, c.runs[c.head:])]
 		c.head = 0
+	}
+	for start := c.start(); len(c.aborted) > 0 && c.aborted[0].LastOffset < start; {
+		c.aborted = c.aborted[1:]
+	}
+	if len(c.aborted) == 0 {
+		c.aborted = nil // frees what lies before it
 	}
 }
 
@@ -128,8 +157,9 @@ func (t *Tail) Apply(commits []metadata.Commit) (gap bool) {
 		}
 		t.seq = c.Seq
 		for j := range c.Runs {
-			t.extend(&c.Runs[j])
+			t.extend(c, &c.Runs[j])
 		}
+		t.abort(c)
 		if len(c.Topics) > 0 {
 			// A topic that is fetched may be gone, which its waiters must hear.
 			t.wakeAll()
@@ -138,7 +168,8 @@ func (t *Tail) Apply(commits []metadata.Commit) (gap bool) {
 	return false
 }
 
-func (t *Tail) extend(run *metadata.Run) {
+// extend adds a run of the commit to its partition's chain. t.mu is held.
+func (t *Tail) extend(commit *metadata.Commit, run *metadata.Run) {
 	c := t.chains[run.Partition]
 	switch {
 	case c == nil:
@@ -149,12 +180,37 @@ func (t *Tail) extend(run *metadata.Run) {
 	case run.BaseOffset > c.end:
 		// Runs of a partition come without holes. Should one come nevertheless,
 		// nothing before it is known any more.
-		c.runs, c.head = nil, 0
+		c.runs, c.head, c.aborted = nil, 0, nil
 		c.wakeAll()
 	}
 	c.push(*run)
+	c.seq = commit.Seq
+	// With several runs of the partition, what the commit decides may show before
+	// its last run is here: nobody looks in between.
+	c.stable = min(c.end, stableAfter(commit, run.Partition, c.end))
 	c.count(run)
 	t.arrive(run.Partition, run.BaseOffset)
+}
+
+// stableAfter is the partition's last stable offset after the commit: end, unless
+// the commit says that it is another.
+func stableAfter(commit *metadata.Commit, p metadata.PartitionID, end int64) int64 {
+	stable := commit.Stable
+	i := sort.Search(len(stable), func(i int) bool { return stable[i].Partition >= p })
+	if i < len(stable) && stable[i].Partition == p {
+		return stable[i].Offset
+	}
+	return end
+}
+
+// abort enters the transactions that the commit aborts, where chains took its runs. t.mu is held.
+func (t *Tail) abort(commit *metadata.Commit) {
+	for i := range commit.Aborted {
+		a := &commit.Aborted[i]
+		if c := t.chains[a.Partition]; c != nil && c.seq == commit.Seq && a.LastOffset >= c.start() {
+			c.aborted = append(c.aborted, *a)
+		}
+	}
 }
 
 // raise moves the log starts of partitions. t.mu is held.
@@ -229,9 +285,13 @@ func (t *Tail) learn(at snapshot, p metadata.PartitionID, found *metadata.Partit
 	c := t.chains[p]
 	if c == nil {
 		c = t.newChain(p, found.NextOffset)
+		c.stable = found.StableOffset
 		runs := found.Runs
 		if n := len(runs); n > 0 && n <= t.limit/2 && runs[n-1].NextOffset() == found.NextOffset {
 			c.runs = append(c.runs, runs...)
+			// They are those that end at the offset asked or later. As no marker lies within
+			// a run, none ends before that and still in the first run.
+			c.aborted = append(c.aborted, found.Aborted...)
 			for i := range runs {
 				t.arrive(p, runs[i].BaseOffset)
 			}

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -21,18 +22,25 @@ func testCommit(seq int64, runs ...metadata.Run) metadata.Commit {
 // learned is what the store says of a partition that has these runs.
 func learned(logStart, next int64, runs ...metadata.Run) *metadata.PartitionRuns {
 	return &metadata.PartitionRuns{
-		Bounds: metadata.Bounds{Exists: true, LogStartOffset: logStart, NextOffset: next}, Runs: runs}
+		Bounds: metadata.Bounds{Exists: true, LogStartOffset: logStart, NextOffset: next, StableOffset: next}, Runs: runs}
 }
 
 // bases asks the tail for a partition from the offset on and returns the runs' base offsets;
 // known is false when the store has to be asked.
 func bases(t *Tail, p metadata.PartitionID, offset int64) (found []int64, known bool) {
 	plans := make([]plan, 1)
-	query := t.look([]asked{{p, offset, 1 << 30}}, 1<<30, plans)
+	query := t.look(readUncommitted, []asked{{p, offset, 1 << 30}}, 1<<30, plans)
 	for _, r := range plans[0].runs {
 		found = append(found, r.BaseOffset)
 	}
 	return found, len(query) == 0
+}
+
+// newRandom prints its seed when the test fails.
+func newRandom(t *testing.T) *rand.Rand {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
 }
 
 func startedTail(limit int, seq int64) *Tail {
@@ -128,7 +136,7 @@ func TestTailEvictsTheOldestRunOfAll(t *testing.T) {
 func TestTailForgetsAPartitionWithItsLastRun(t *testing.T) {
 	tail := startedTail(2, 0)
 	tail.Apply([]metadata.Commit{testCommit(1, testRun(1, 0, 1, 1))})
-	w := tail.wait([]position{{1, 1, 100}}, 1)
+	w := tail.wait(readUncommitted, []position{{1, 1, 100}}, 1)
 	defer tail.stop(w)
 	tail.Apply([]metadata.Commit{testCommit(2, testRun(2, 0, 1, 1)), testCommit(3, testRun(2, 1, 1, 1))})
 	if len(tail.chains) != 1 {
@@ -212,7 +220,7 @@ func TestLogStartsRiseWithTheFeed(t *testing.T) {
 	want := func(offset, logStart int64, known bool) {
 		t.Helper()
 		plans := make([]plan, 1)
-		if query := tail.look([]asked{{1, offset, 1}}, 1, plans); (len(query) == 0) != known {
+		if query := tail.look(readUncommitted, []asked{{1, offset, 1}}, 1, plans); (len(query) == 0) != known {
 			t.Fatalf("offset %d: known is %v, want %v", offset, !known, known)
 		}
 		if known && plans[0].LogStartOffset != logStart {
@@ -246,7 +254,7 @@ func TestLogStartIsNotLearnedFromAnOldAnswer(t *testing.T) {
 	before := tail.snapshot()
 	tail.Apply([]metadata.Commit{{Seq: 1, LogStarts: []metadata.LogStart{{Partition: 1, Offset: 5}}}})
 	tail.learn(before, 1, learned(0, 10))
-	if plans := make([]plan, 1); len(tail.look([]asked{{1, 10, 1}}, 1, plans)) == 0 {
+	if plans := make([]plan, 1); len(tail.look(readUncommitted, []asked{{1, 10, 1}}, 1, plans)) == 0 {
 		t.Errorf("the tail knows a log start of %d, and it is 5", plans[0].LogStartOffset)
 	}
 }
@@ -288,7 +296,7 @@ func TestWaiterWakesWhenItsBytesAreThere(t *testing.T) {
 			tail := startedTail(100, 0)
 			tail.learn(tail.snapshot(), 1, learned(0, 10))
 			tail.learn(tail.snapshot(), 2, learned(0, 5))
-			w := tail.wait(c.at, c.need)
+			w := tail.wait(readUncommitted, c.at, c.need)
 			tail.Apply([]metadata.Commit{testCommit(1, c.runs...)})
 			wantWoken(t, w, c.woken)
 			tail.stop(w)
@@ -298,7 +306,7 @@ func TestWaiterWakesWhenItsBytesAreThere(t *testing.T) {
 			tail.learn(tail.snapshot(), 1, learned(0, 10))
 			tail.learn(tail.snapshot(), 2, learned(0, 5))
 			tail.Apply([]metadata.Commit{testCommit(1, c.runs...)})
-			w = tail.wait(c.at, c.need)
+			w = tail.wait(readUncommitted, c.at, c.need)
 			wantWoken(t, w, c.woken)
 			tail.stop(w)
 			if tail.Waiting() != 0 {
@@ -324,7 +332,7 @@ func TestWaitersWakeForResetsTopicsAndLogStarts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tail := startedTail(100, 0)
 			tail.learn(tail.snapshot(), 1, learned(0, 10))
-			w := tail.wait([]position{{1, 10, 100}}, 1)
+			w := tail.wait(readUncommitted, []position{{1, 10, 100}}, 1)
 			defer tail.stop(w)
 			wantWoken(t, w, false)
 			happen(tail)

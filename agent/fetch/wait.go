@@ -4,6 +4,7 @@ import "github.com/wadi-log/wadi/metadata"
 
 // position is where a long poll stands in a partition: it has planned to read
 // up to the offset, and up to left further bytes of the partition count for it.
+// Of a consumer of committed records the offset may lie above what is decided.
 type position struct {
 	partition metadata.PartitionID
 	offset    int64
@@ -12,8 +13,10 @@ type position struct {
 
 // waiter is one long poll. It wakes once: when the commits applied since its
 // positions sum up to what it needs, or when something happened that only a
-// new plan can tell (a reset, an eviction, a topic changed).
+// new plan can tell (a reset, an eviction, a topic changed). To consumers of committed
+// records bytes count once they are decided.
 type waiter struct {
+	level isolation
 	// woken is closed to wake it.
 	woken chan struct{}
 
@@ -27,7 +30,7 @@ type waiter struct {
 // waitNode links a waiter into the ring of a chain.
 type waitNode struct {
 	waiter *waiter
-	// offset and left are as in position.
+	// offset and left are as in position; offset moves with what is counted of decided bytes.
 	offset, left int64
 	prev, next   *waitNode
 }
@@ -35,8 +38,8 @@ type waitNode struct {
 // wait registers a long poll that needs more bytes. Commits applied since its
 // positions were planned count at once, so none is missed in between. The
 // caller ends it with stop.
-func (t *Tail) wait(positions []position, need int64) *waiter {
-	w := &waiter{woken: make(chan struct{}), asked: need, need: need, nodes: make([]waitNode, len(positions))}
+func (t *Tail) wait(level isolation, positions []position, need int64) *waiter {
+	w := &waiter{level: level, woken: make(chan struct{}), asked: need, need: need, nodes: make([]waitNode, len(positions))}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.waiters[w] = struct{}{}
@@ -52,7 +55,7 @@ func (t *Tail) wait(positions []position, need int64) *waiter {
 	for i := range positions {
 		p := &positions[i]
 		c := t.chains[p.partition]
-		if c == nil || p.offset < c.start() {
+		if c == nil || level != readCommitted && p.offset < c.start() {
 			w.wake()
 			return w
 		}
@@ -60,7 +63,10 @@ func (t *Tail) wait(positions []position, need int64) *waiter {
 		n.waiter, n.offset, n.left = w, p.offset, p.left
 		n.prev, n.next = c.waiting.prev, &c.waiting
 		n.prev.next, n.next.prev = n, n
-		if p.offset < c.end {
+		switch {
+		case level == readCommitted:
+			n.countStable(c)
+		case p.offset < c.end:
 			for _, run := range c.from(p.offset) {
 				n.count(&run)
 			}
@@ -106,10 +112,15 @@ func (c *chain) wakeAll() {
 	}
 }
 
-// count tells the long polls on this partition of a new run. t.mu is held.
+// count tells the long polls on this partition of a new run, and of what is
+// decided with it. t.mu is held.
 func (c *chain) count(run *metadata.Run) {
 	for n := c.waiting.next; n != &c.waiting; n = n.next {
-		n.count(run)
+		if n.waiter.level == readCommitted {
+			n.countStable(c)
+		} else {
+			n.count(run)
+		}
 	}
 }
 
@@ -117,7 +128,27 @@ func (n *waitNode) count(run *metadata.Run) {
 	if run.BaseOffset < n.offset {
 		return // planned already, from a newer answer of the store
 	}
-	counted := min(int64(run.Size), n.left)
+	n.add(int64(run.Size))
+}
+
+// countStable counts what is decided and was not at the last time.
+func (n *waitNode) countStable(c *chain) {
+	switch {
+	case c.stable <= n.offset:
+		return
+	case n.offset < c.start():
+		// A transaction was open for so long that its first runs are not here any more.
+		n.waiter.wake()
+		return
+	}
+	for _, run := range before(c.from(n.offset), c.stable) {
+		n.add(sizeWithin(&run, n.offset, c.stable))
+	}
+	n.offset = c.stable
+}
+
+func (n *waitNode) add(bytes int64) {
+	counted := min(bytes, n.left)
 	n.left -= counted
 	n.waiter.need -= counted
 	if n.waiter.need <= 0 {

@@ -55,7 +55,9 @@ func newWindow(b *Blocks, parts []asked, plans []plan) *window {
 			length := storedLength(run, parts[i].offset, room)
 			room -= sizeFrom(run, parts[i].offset)
 			w.items = append(w.items, item{run: run, pool: p.pool, length: length})
-			w.span(run, length)
+			if run.Encoding != metadata.EncodingMarker {
+				w.span(run, length)
+			}
 		}
 	}
 	return w
@@ -107,6 +109,9 @@ func (w *window) source(part, k int) *storedSource {
 func (w *window) start() {
 	it := &w.items[w.started]
 	w.started++
+	if it.run.Encoding == metadata.EncodingMarker {
+		return // there is nothing to load
+	}
 	if s := w.files[it.run.FileID]; s.items > 1 && s.to-s.from <= w.blocks.config.RangeBytes {
 		it.loading = w.blocks.load(it.run.FileID, s.from, s.to-s.from, it.pool).missing
 		s.items = 0
