@@ -62,7 +62,7 @@ func (s *Store) ListTransactions(ctx context.Context) (transactions []metadata.T
 }
 
 // OverdueTransactions implements metadata.Transactions. It reads all transactional
-// IDs: 10,000 take some 2 ms.
+// IDs: 10,000 with an open transaction take some 5 ms.
 func (s *Store) OverdueTransactions(ctx context.Context, limit int) ([]metadata.OverdueTransaction, error) {
 	return queryAll(ctx, s, "find overdue transactions", func(row pgx.CollectableRow) (metadata.OverdueTransaction, error) {
 		var o metadata.OverdueTransaction
