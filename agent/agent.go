@@ -26,6 +26,7 @@ import (
 	"github.com/wadi-log/wadi/agent/produce"
 	"github.com/wadi-log/wadi/agent/server"
 	"github.com/wadi-log/wadi/agent/telemetry"
+	"github.com/wadi-log/wadi/agent/transaction"
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/objstore"
 	"github.com/wadi-log/wadi/objstore/datafile"
@@ -53,8 +54,10 @@ type Agent struct {
 	fetcher    *fetch.Fetcher
 	acc        *produce.Accumulator
 	groups     *group.Coordinator
-	server     *server.Server
-	http       *http.Server
+	// transactions is asked by groups, and so outlives them.
+	transactions *transaction.Coordinator
+	server       *server.Server
+	http         *http.Server
 
 	kafkaListener net.Listener
 	httpListener  net.Listener
@@ -203,6 +206,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		Uploads: uploads, Compression: datafile.Compression(a.config.FileCompression),
 	}, a.bucket, a.store, a.committed(tail), produceMetrics, a.log)
 
+	a.transactions = transaction.New(a.store, a.catalog, a.settings.Broker, a.changed(tail), transaction.NewMetrics(reg), a.log)
 	a.groups = group.New(a.store, a.catalog, groupSettings{a.settings}, a.membership.Self().Incarnation, group.NewMetrics(reg), a.log)
 
 	budget := server.NewBudget(a.config.MemoryBytes)
@@ -214,7 +218,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	}
 	a.server = server.New(serverConfig, handlers(
 		produce.NewHandler(a.catalog, a.acc, produceMetrics, a.log),
-		produce.NewProducerIDs(a.store),
+		a.transactions,
 		a.fetcher,
 		cluster.New(a.catalog, a.membership, a.broker, a.settings.Features, clusterID, a.log),
 		a.groups,
@@ -233,6 +237,16 @@ func (a *Agent) committed(tail *fetch.Tail) produce.Committed {
 			a.blocks.Fill(f.ID, bodies[i])
 		}
 		if gap := tail.Apply(commits); gap {
+			a.follower.Kick()
+		}
+	}
+}
+
+// changed hands what ended transactions to the read path. After a lost answer the feed
+// has what nobody here saw.
+func (a *Agent) changed(tail *fetch.Tail) transaction.Committed {
+	return func(commits []metadata.Commit, lost bool) {
+		if gap := tail.Apply(commits); gap || lost {
 			a.follower.Kick()
 		}
 	}
@@ -257,6 +271,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var work, listening sync.WaitGroup
 	work.Go(func() { a.follower.Run(background) })
 	work.Go(func() { a.groups.Run(background) })
+	work.Go(func() { a.transactions.Run(background) })
 	work.Go(func() { keepHouse(background, a.store, a.settings.Broker, a.log) })
 	work.Go(func() { a.settings.Run(background) })
 	work.Go(func() { a.membership.Run(registered) })
@@ -327,6 +342,9 @@ func (a *Agent) close() {
 	}
 	if a.groups != nil {
 		a.groups.Close()
+	}
+	if a.transactions != nil {
+		a.transactions.Close()
 	}
 	if a.catalog != nil {
 		a.catalog.Close()

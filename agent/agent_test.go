@@ -18,6 +18,7 @@ import (
 	"github.com/wadi-log/wadi/agent/group"
 	"github.com/wadi-log/wadi/agent/produce"
 	"github.com/wadi-log/wadi/agent/telemetry"
+	"github.com/wadi-log/wadi/agent/transaction"
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/metadata/sqlite"
 	"github.com/wadi-log/wadi/protocol"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestVersionTableEqualsHandlers holds ApiVersions, which answers from the
 // table, to what is really served.
 func TestVersionTableEqualsHandlers(t *testing.T) {
-	served := handlers(&produce.Handler{}, &produce.ProducerIDs{}, &fetch.Fetcher{}, &cluster.Cluster{}, &group.Coordinator{}, &admin.Admin{}, &telemetry.Telemetry{})
+	served := handlers(&produce.Handler{}, &transaction.Coordinator{}, &fetch.Fetcher{}, &cluster.Cluster{}, &group.Coordinator{}, &admin.Admin{}, &telemetry.Telemetry{})
 	for _, v := range protocol.Versions() {
 		if served[v.Key] == nil {
 			t.Errorf("%s is advertised and has no handler", v.Name)

@@ -12,15 +12,21 @@ import (
 	"github.com/wadi-log/wadi/agent/produce"
 	"github.com/wadi-log/wadi/agent/server"
 	"github.com/wadi-log/wadi/agent/telemetry"
+	"github.com/wadi-log/wadi/agent/transaction"
 	"github.com/wadi-log/wadi/protocol"
 )
 
 // handlers is the table of the APIs served. A test compares it with the table
 // of versions in package protocol, from which ApiVersions answers.
-func handlers(p *produce.Handler, ids *produce.ProducerIDs, f *fetch.Fetcher, c *cluster.Cluster, g *group.Coordinator, a *admin.Admin, t *telemetry.Telemetry) map[int16]server.Handler {
+func handlers(p *produce.Handler, x *transaction.Coordinator, f *fetch.Fetcher, c *cluster.Cluster, g *group.Coordinator, a *admin.Admin, t *telemetry.Telemetry) map[int16]server.Handler {
 	return map[int16]server.Handler{
 		int16(kmsg.Produce):                 produceHandler(p),
-		int16(kmsg.InitProducerID):          server.Inline(ids.InitProducerID),
+		int16(kmsg.InitProducerID):          server.Inline(x.InitProducerID),
+		int16(kmsg.AddPartitionsToTxn):      server.Inline(x.AddPartitionsToTxn),
+		int16(kmsg.AddOffsetsToTxn):         server.Inline(x.AddOffsetsToTxn),
+		int16(kmsg.EndTxn):                  server.Inline(x.EndTxn),
+		int16(kmsg.DescribeTransactions):    server.Inline(x.DescribeTransactions),
+		int16(kmsg.ListTransactions):        server.Inline(x.ListTransactions),
 		int16(kmsg.Fetch):                   fetchHandler(f),
 		int16(kmsg.ListOffsets):             server.Inline(f.ListOffsets),
 		int16(kmsg.OffsetForLeaderEpoch):    server.Inline(f.OffsetForLeaderEpoch),

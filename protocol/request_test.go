@@ -125,6 +125,7 @@ func TestParseRequestRefusesKeysAndVersions(t *testing.T) {
 		{"unknown key", 1000, 0, ErrUnknownKey},
 		{"negative key", -1, 0, ErrUnknownKey},
 		{"a key between brokers", 4, 0, ErrUnknownKey},
+		{"the markers of transactions", 27, 1, ErrUnknownKey},
 		{"version above", 0, 14, ErrUnsupportedVersion},
 		{"version far above", 18, 100, ErrUnsupportedVersion},
 		{"version negative", 18, -1, ErrUnsupportedVersion},

@@ -76,6 +76,15 @@ var (
 		array(str, array(int32s, int32s.since(2), int32s)),
 	}
 
+	addPartitionsToTxnShape = shape{
+		str.until(3), int64s.until(3), int16s.until(3), array(str, listOf(int32s)).until(3),
+		array(str, int64s, int16s, int8s, array(str, listOf(int32s))).since(4),
+	}
+
+	addOffsetsToTxnShape = shape{str, int64s, int16s, str}
+
+	endTxnShape = shape{str, int64s, int16s, int8s}
+
 	describeConfigsShape = shape{
 		array(int8s, str, listOf(str)),
 		int8s.since(1), int8s.since(3),
@@ -102,6 +111,10 @@ var (
 	describeClusterShape = shape{int8s, int8s.since(1), int8s.since(2)}
 
 	describeProducersShape = shape{array(str, listOf(int32s))}
+
+	describeTransactionsShape = shape{listOf(str)}
+
+	listTransactionsShape = shape{listOf(str), listOf(int64s), int64s.since(1), str.since(2)}
 
 	describeTopicPartitionsShape = shape{array(str), int32s, optional(str, int32s)}
 

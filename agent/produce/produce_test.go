@@ -239,34 +239,6 @@ func TestProducerIsToldInTimeAndItsRetryIsADuplicate(t *testing.T) {
 	}
 }
 
-func TestProducerIDsAreGivenOutOnce(t *testing.T) {
-	p := newPath(t, nil)
-	one, two := NewProducerIDs(p.store), NewProducerIDs(p.store)
-	seen := map[int64]bool{}
-	for range idBlock + 10 {
-		for _, ids := range []*ProducerIDs{one, two} {
-			req := kmsg.NewPtrInitProducerIDRequest()
-			req.TransactionalID = nil
-			resp := ids.InitProducerID(t.Context(), protocol.Client{}, req)
-			if resp.ErrorCode != 0 || resp.ProducerEpoch != 0 || seen[resp.ProducerID] {
-				t.Fatalf("got %+v, seen before: %v", resp, seen[resp.ProducerID])
-			}
-			seen[resp.ProducerID] = true
-		}
-	}
-}
-
-func TestTransactionalIDsAreRefused(t *testing.T) {
-	p := newPath(t, nil)
-	for id, want := range map[string]*kerr.Error{"": kerr.InvalidRequest, "tx": kerr.UnsupportedVersion} {
-		req := kmsg.NewPtrInitProducerIDRequest()
-		req.TransactionalID = &id
-		if got := NewProducerIDs(p.store).InitProducerID(t.Context(), protocol.Client{}, req); got.ErrorCode != want.Code {
-			t.Errorf("%q: %v, want %v", id, kerr.ErrorForCode(got.ErrorCode), want)
-		}
-	}
-}
-
 // FuzzProduce sends whatever parses as a Produce request.
 func FuzzProduce(f *testing.F) {
 	f.Add(int16(9), produceRequest(9, -1, "t", 0, plain("v")).AppendTo(nil))

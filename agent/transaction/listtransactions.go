@@ -24,12 +24,12 @@ import (
 // that comes twice for one.
 func (c *Coordinator) ListTransactions(ctx context.Context, client protocol.Client, req *kmsg.ListTransactionsRequest) *kmsg.ListTransactionsResponse {
 	resp := req.ResponseKind().(*kmsg.ListTransactionsResponse)
-	resp.UnknownStateFilters = unknownStates(req.StateFilters)
 	pattern, err := compile(req.TransactionalIDPattern)
 	if err != nil {
 		resp.ErrorCode = kerr.InvalidRegularExpression.Code
 		return resp
 	}
+	resp.UnknownStateFilters = unknownStates(req.StateFilters)
 	transactions, now, err := c.store.ListTransactions(ctx)
 	if err != nil {
 		resp.ErrorCode = c.code(client, req, "", err)
