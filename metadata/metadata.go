@@ -262,7 +262,8 @@ type Offsets interface {
 	Bounds(ctx context.Context, partitions []PartitionID) ([]Bounds, error)
 	// RunByTimestamp returns, of each query, the first run whose (running)
 	// MaxTimestamp is at least the timestamp, and its Bounds; Found is false
-	// when there is none. The exact record is in that run.
+	// when there is none. The exact record is in that run, or behind it where
+	// deleted records had the timestamp: then the run may be a marker, too.
 	RunByTimestamp(ctx context.Context, queries []TimestampQuery) ([]TimestampRun, error)
 }
 

@@ -314,7 +314,7 @@ func severalEndInOneCommit(f *fixture) {
 	r.end(true)
 }
 
-// markersAreNoRecordsInTime: a lookup by time finds the run before them.
+// markersAreNoRecordsInTime: a lookup by time finds the run before them, if it is still there.
 func markersAreNoRecordsInTime(f *fixture) {
 	part := f.topic("t", 1).Partitions[0]
 	p := f.producer("t")
@@ -325,6 +325,12 @@ func markersAreNoRecordsInTime(f *fixture) {
 	f.must(err)
 	if !found[0].Found || found[0].Run.BaseOffset != 0 || !found[1].Found || found[1].Run.BaseOffset != 2 || found[2].Found {
 		f.Errorf("found %+v", found)
+	}
+	f.deleteRecords(part, 1, 1)
+	found, err = f.store.RunByTimestamp(f.ctx, []metadata.TimestampQuery{{Partition: part, Timestamp: 1}})
+	f.must(err)
+	if _, ok := found[0].Run.Marker(); !ok || found[0].Run.BaseOffset != 1 {
+		f.Errorf("after the record was deleted: %+v", found)
 	}
 }
 
