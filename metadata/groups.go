@@ -84,7 +84,8 @@ type Offset struct {
 type OffsetKey struct {
 	GroupID   string
 	Partition PartitionID
-	// CommittedAt, unless it is zero, spares an offset that was committed anew since.
+	// CommittedAt, unless it is zero, spares an offset that was committed anew since,
+	// and those of open transactions, which go along otherwise.
 	CommittedAt time.Time
 }
 

@@ -214,6 +214,14 @@ func (l *lockedGroups) queueDeletes(b *pgx.Batch, changes []change, deletes []me
 		USING (SELECT unnest($1::uuid[]) AS group_key, unnest($2::int4[]) AS partition_id, unnest($3::timestamptz[]) AS committed_at) v
 		WHERE o.group_key = v.group_key AND o.partition_id = v.partition_id AND o.committed_at = COALESCE(v.committed_at, o.committed_at)`,
 		groups, partitions, committed)
+	whole := slices.DeleteFunc(slices.Clone(changes), func(c change) bool { return !deletes[c.i].CommittedAt.IsZero() })
+	if len(whole) == 0 {
+		return
+	}
+	groups, partitions = l.arrays(whole)
+	b.Queue(`DELETE FROM transaction_offsets t
+		USING (SELECT unnest($1::uuid[]) AS group_key, unnest($2::int4[]) AS partition_id) v
+		WHERE t.group_key = v.group_key AND t.partition_id = v.partition_id`, groups, partitions)
 }
 
 func (l *lockedGroups) queuePuts(b *pgx.Batch, changes []change, puts []metadata.Offset) {

@@ -56,6 +56,12 @@ func (s *Store) writeOffsets(t *tx, groups []metadata.Group, created map[string]
 		if _, err := remove.ExecContext(t.ctx, key[:], o.Partition, nullMicros(o.CommittedAt)); err != nil {
 			return err
 		}
+		if !o.CommittedAt.IsZero() {
+			continue
+		}
+		if _, err := t.ExecContext(t.ctx, `DELETE FROM transaction_offsets WHERE group_key = ? AND partition_id = ?`, key[:], o.Partition); err != nil {
+			return err
+		}
 	}
 	put := t.stmt(s.prepared.putOffset)
 	for _, o := range changes.Put {
