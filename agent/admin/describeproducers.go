@@ -13,9 +13,9 @@ import (
 	"github.com/wadi-log/wadi/protocol"
 )
 
-// DescribeProducers shows the idempotent producers that partitions remember, until
-// they have been idle for producer.id.expiration.ms. The last timestamp is when the
-// store committed the producer's last batch; Kafka has the batch's own.
+// DescribeProducers shows the idempotent and transactional producers that partitions
+// remember, until they have been idle for producer.id.expiration.ms. The last timestamp
+// is when the store committed the producer's last batch; Kafka has the batch's own.
 func (a *Admin) DescribeProducers(ctx context.Context, _ protocol.Client, req *kmsg.DescribeProducersRequest) *kmsg.DescribeProducersResponse {
 	ctx, cancel := withTimeout(ctx, 0)
 	defer cancel()
@@ -78,7 +78,8 @@ func shownProducer(p metadata.ActiveProducer) kmsg.DescribeProducersResponseTopi
 	shown := kmsg.NewDescribeProducersResponseTopicPartitionActiveProducer()
 	shown.ProducerID, shown.ProducerEpoch = p.ProducerID, int32(p.Epoch)
 	shown.LastSequence, shown.LastTimestamp = p.LastSequence, p.SeenAt.UnixMilli()
-	// No transactions: no coordinator ever wrote, and none is open.
-	shown.CoordinatorEpoch, shown.CurrentTxnStartOffset = -1, -1
+	// Coordinators have no epochs here: the store, not an epoch, keeps an old one from
+	// writing. Kafka says -1 of a producer whose first transaction is open.
+	shown.CoordinatorEpoch, shown.CurrentTxnStartOffset = -1, p.TransactionStart
 	return shown
 }

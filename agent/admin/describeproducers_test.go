@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -68,6 +69,31 @@ func TestDescribeProducersAnswers(t *testing.T) {
 			t.Errorf("%s:\ngot  %q\nwant %q", name, got, tc.want)
 		}
 	}
+}
+
+func TestDescribeProducersShowsOpenTransactions(t *testing.T) {
+	a, topics := newTestAdmin(t, nil)
+	topic := create(t, topics, metadata.NewTopic{Name: "t", Partitions: 1})
+	transactions := topics.Store.(metadata.Transactions)
+	change := func(op metadata.TransactionOp) {
+		t.Helper()
+		changed, err := transactions.ChangeTransactions(t.Context(), []metadata.TransactionRequest{{ID: "tx", Op: op}})
+		if err = errors.Join(err, changed.Results[0].Err); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(want string) {
+		t.Helper()
+		if got := producers(t, onTheWire(t, a.DescribeProducers(t.Context(), client, producersRequest("t", 0)))); !slices.Equal(got, []string{want}) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	write(t, topics, topic.Partitions[0], 5, -1, -1)
+	change(metadata.InitProducer{Timeout: time.Minute, Expected: metadata.NoProducer, NewProducerID: 9})
+	commit(t, topics, topic.Partitions[0], metadata.Batch{Size: 10, Records: 2, MaxTimestamp: 1, ProducerID: 9, Transactional: true, AddsPartition: true})
+	want("t-0 ok [9 epoch 0 sequence 1, coordinator -1, open from 5]")
+	change(metadata.EndTransaction{Producer: metadata.ProducerEpoch{ID: 9}, Commit: true, Version: metadata.TransactionV2, NewProducerID: 10})
+	want("t-0 ok [9 epoch 0 sequence 1, coordinator -1, open from -1]")
 }
 
 func TestDescribeProducersStoreFailures(t *testing.T) {

@@ -260,11 +260,16 @@ func result(code int16, message *string) string {
 // producer (-1 for none) with its first sequence.
 func write(t testing.TB, store metadata.Log, partition metadata.PartitionID, records int32, producer int64, sequence int32) {
 	t.Helper()
+	commit(t, store, partition, metadata.Batch{Size: 10 * records, Records: records, MaxTimestamp: 1, ProducerID: producer, ProducerEpoch: 3, BaseSequence: sequence})
+}
+
+// commit commits a file with one batch.
+func commit(t testing.TB, store metadata.Log, partition metadata.PartitionID, batch metadata.Batch) {
+	t.Helper()
 	id, err := uuid.NewV7()
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch := metadata.Batch{Size: 10 * records, Records: records, MaxTimestamp: 1, ProducerID: producer, ProducerEpoch: 3, BaseSequence: sequence}
 	file := metadata.File{ID: id, Size: 1 << 10, Appends: []metadata.Append{{Partition: partition, StoredSize: batch.Size, Batches: []metadata.Batch{batch}}}}
 	result, err := store.CommitFiles(t.Context(), []metadata.File{file})
 	if err == nil {
