@@ -81,7 +81,7 @@ func TestTransactionalBatchesByStateAndVersion(t *testing.T) {
 		"ended with a new epoch": {ended2, kerr.InvalidProducerEpoch, kerr.InvalidProducerEpoch, kerr.InvalidProducerEpoch},
 		"fenced":                 {fenced, kerr.InvalidProducerEpoch, kerr.InvalidProducerEpoch, kerr.InvalidProducerEpoch},
 	} {
-		for version, want := range map[int16]*kerr.Error{3: test.v10, 10: test.v10, 11: test.v11, 12: test.v12} {
+		for version, want := range map[int16]*kerr.Error{10: test.v10, 11: test.v11, 12: test.v12} {
 			t.Run(name, func(t *testing.T) {
 				p := newPath(t, nil)
 				test.state(p)

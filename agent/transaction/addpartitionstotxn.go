@@ -23,6 +23,8 @@ import (
 // Clients stay at version 3, and those of transaction version 2 don't send it. No agent sends it
 // to another either; versions 4 and 5 are served because Kafka advertises them.
 //
+// A transaction that is named twice is refused the second time.
+//
 // One partition that can't be added keeps the others of its transaction out of it, too.
 func (c *Coordinator) AddPartitionsToTxn(ctx context.Context, client protocol.Client, req *kmsg.AddPartitionsToTxnRequest) *kmsg.AddPartitionsToTxnResponse {
 	resp := req.ResponseKind().(*kmsg.AddPartitionsToTxnResponse)
@@ -97,12 +99,18 @@ func (c *Coordinator) findPartitions(ctx context.Context, client protocol.Client
 	for _, t := range found {
 		topics[t.Name] = t
 	}
+	named := map[string]struct{}{}
 	for _, a := range transactions {
-		if err != nil && !a.knownIn(topics) {
+		_, again := named[a.id]
+		named[a.id] = struct{}{}
+		switch {
+		case again: // each would wait for a call of its own
+			a.fail(kerr.InvalidRequest.Code)
+		case err != nil && !a.knownIn(topics):
 			a.fail(c.code(client, req, a.id, err))
-			continue
+		default:
+			a.find(topics, req.Version < 4)
 		}
-		a.find(topics, req.Version < 4)
 	}
 }
 

@@ -2,7 +2,9 @@ package transaction
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -78,9 +80,39 @@ type agent struct {
 	topic metadata.Topic
 }
 
+// template makes the database of an agent once: most of the time goes into migrations.
+var template = sync.OnceValues(func() (database []byte, err error) {
+	folder, err := os.MkdirTemp("", "wadi-transaction-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	path := filepath.Join(folder, "metadata.db")
+	store, err := sqlite.Open(context.Background(), path)
+	if err != nil {
+		return nil, err
+	}
+	for _, topic := range []metadata.NewTopic{{Name: "t", Partitions: 3}, {Name: "u", Partitions: 1}, {Name: offsetsTopic, Partitions: 50, Internal: true}} {
+		if _, err := store.CreateTopic(context.Background(), topic); err != nil {
+			return nil, errors.Join(err, store.Close())
+		}
+	}
+	if err := store.Close(); err != nil { // brings all into the one file
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
 func newAgent(t testing.TB) *agent {
 	t.Helper()
+	database, err := template()
+	if err != nil {
+		t.Fatal(err)
+	}
 	path := filepath.Join(t.TempDir(), "metadata.db")
+	if err := os.WriteFile(path, database, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	store, err := sqlite.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
@@ -90,16 +122,11 @@ func newAgent(t testing.TB) *agent {
 			t.Error(err)
 		}
 	})
-	a := &agent{TB: t, path: path, store: &flaky{Store: store}, heard: &told{}}
-	for _, topic := range []metadata.NewTopic{{Name: "t", Partitions: 3}, {Name: "u", Partitions: 1}, {Name: offsetsTopic, Partitions: 50, Internal: true}} {
-		made, err := store.CreateTopic(t.Context(), topic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if topic.Name == "t" {
-			a.topic = made
-		}
+	topics, err := store.TopicsByName(t.Context(), []string{"t"})
+	if err != nil {
+		t.Fatal(err)
 	}
+	a := &agent{TB: t, path: path, store: &flaky{Store: store}, heard: &told{}, topic: topics[0]}
 	broker := configs.DefaultBroker()
 	a.Coordinator = New(a.store, catalogOf{store}, func() *configs.Broker { return &broker }, a.heard.committed, NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
 	t.Cleanup(a.Close)

@@ -5,8 +5,6 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-
-	"github.com/wadi-log/wadi/metadata"
 )
 
 // names are the codes as Kafka names them, "" for none.
@@ -27,6 +25,7 @@ func TestOnePartitionThatCannotBeAddedKeepsTheOthersOut(t *testing.T) {
 		kept    = "OPERATION_NOT_ATTEMPTED"
 		denied  = "TOPIC_AUTHORIZATION_FAILED"
 	)
+	a := newAgent(t)
 	for name, test := range map[string]struct {
 		partitions []string
 		want       []string
@@ -42,13 +41,11 @@ func TestOnePartitionThatCannotBeAddedKeepsTheOthersOut(t *testing.T) {
 		"none":              {nil, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newAgent(t)
-			producer := a.init("id")
-			resp := a.AddPartitionsToTxn(t.Context(), software, addRequest(3, "id", producer, false, test.partitions...))
+			resp := a.AddPartitionsToTxn(t.Context(), software, addRequest(3, name, a.init(name), false, test.partitions...))
 			if got := names(codesOf(resp)); !slices.Equal(got, test.want) {
 				t.Errorf("%q, want %q", got, test.want)
 			}
-			if got := a.stored("id"); len(got.Partitions) != test.added {
+			if got := a.stored(name); len(got.Partitions) != test.added {
 				t.Errorf("%+v is stored, want %d partitions", got, test.added)
 			}
 		})
@@ -58,26 +55,30 @@ func TestOnePartitionThatCannotBeAddedKeepsTheOthersOut(t *testing.T) {
 // TestManyTransactionsInOneRequest: each is answered by itself, in the request's order.
 func TestManyTransactionsInOneRequest(t *testing.T) {
 	a := newAgent(t)
-	one, two := a.open("one", "t 0"), a.init("two")
+	one, two, three := a.open("one", "t 0"), a.init("two"), a.open("three", "t 1", "u 0")
 	req := addRequest(4, "one", one, false, "t 1", "u 0")
 	addTo(req, "two", two, false, "t 0", "x 0")
-	addTo(req, "one", one, true, "t 1", "t 2", "u 0")
-	addTo(req, "three", two, false, "t 0")
-	addTo(req, "two", metadata.ProducerEpoch{ID: two.ID, Epoch: two.Epoch + 1}, true, "t 0")
-	addTo(req, "two", two, false, "__consumer_offsets 3") // another broker may
+	addTo(req, "three", three, true, "t 1", "t 2", "u 0")
+	addTo(req, "four", two, false, "t 0")
+	addTo(req, "five", a.init("five"), false, "__consumer_offsets 3") // another broker may
+	stale := a.init("six")
+	a.init("six")
+	addTo(req, "six", stale, true, "t 0")
+	addTo(req, "one", one, false, "t 2")
 	resp := a.AddPartitionsToTxn(t.Context(), software, req)
 	want := []string{
 		"", "",
 		"OPERATION_NOT_ATTEMPTED", "UNKNOWN_TOPIC_OR_PARTITION",
 		"", "TRANSACTION_ABORTABLE", "",
 		"INVALID_PRODUCER_ID_MAPPING",
-		"PRODUCER_FENCED",
 		"",
+		"PRODUCER_FENCED",
+		"INVALID_REQUEST", // named before
 	}
 	if got := names(codesOf(resp)); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	for i, id := range []string{"one", "two", "one", "three", "two", "two"} {
+	for i, id := range []string{"one", "two", "three", "four", "five", "six", "one"} {
 		if resp.Transactions[i].TransactionalID != id {
 			t.Errorf("answer %d is of %q, want %q", i, resp.Transactions[i].TransactionalID, id)
 		}
