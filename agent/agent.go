@@ -207,7 +207,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	}, a.bucket, a.store, a.committed(tail), produceMetrics, a.log)
 
 	a.transactions = transaction.New(a.store, a.catalog, a.settings.Broker, a.changed(tail), transaction.NewMetrics(reg), a.log)
-	a.groups = group.New(a.store, a.catalog, groupSettings{a.settings}, a.membership.Self().Incarnation, group.NewMetrics(reg), a.log)
+	a.groups = group.New(a.store, a.transactions, a.catalog, groupSettings{a.settings}, a.membership.Self().Incarnation, group.NewMetrics(reg), a.log)
 
 	budget := server.NewBudget(a.config.MemoryBytes)
 	serverConfig := server.DefaultConfig()

@@ -85,6 +85,11 @@ var (
 
 	endTxnShape = shape{str, int64s, int16s, int8s}
 
+	txnOffsetCommitShape = shape{
+		str, str, int64s, int16s, int32s.since(3), str.since(3), str.since(3),
+		array(str, array(int32s, int64s, int32s.since(2), str)),
+	}
+
 	describeConfigsShape = shape{
 		array(int8s, str, listOf(str)),
 		int8s.since(1), int8s.since(3),

@@ -55,6 +55,7 @@ var table = []api{
 	{VersionRange{Key: 24, Min: 0, Max: 5, Advertised: 0, Name: "AddPartitionsToTxn"}, addPartitionsToTxnShape},
 	{VersionRange{Key: 25, Min: 0, Max: 4, Advertised: 0, Name: "AddOffsetsToTxn"}, addOffsetsToTxnShape},
 	{VersionRange{Key: 26, Min: 0, Max: 5, Advertised: 0, Name: "EndTxn"}, endTxnShape},
+	{VersionRange{Key: 28, Min: 0, Max: 5, Advertised: 0, Name: "TxnOffsetCommit"}, txnOffsetCommitShape},
 	{VersionRange{Key: 29, Min: 1, Max: 3, Advertised: 1, Name: "DescribeAcls"}, describeACLsShape},
 	{VersionRange{Key: 30, Min: 1, Max: 3, Advertised: 1, Name: "CreateAcls"}, createACLsShape},
 	{VersionRange{Key: 31, Min: 1, Max: 3, Advertised: 1, Name: "DeleteAcls"}, deleteACLsShape},

@@ -33,6 +33,7 @@ func TestVersionsAreThoseOfKafka(t *testing.T) {
 		{24, 0, 5, 0, "AddPartitionsToTxn"},
 		{25, 0, 4, 0, "AddOffsetsToTxn"},
 		{26, 0, 5, 0, "EndTxn"},
+		{28, 0, 5, 0, "TxnOffsetCommit"},
 		{29, 1, 3, 1, "DescribeAcls"},
 		{30, 1, 3, 1, "CreateAcls"},
 		{31, 1, 3, 1, "DeleteAcls"},

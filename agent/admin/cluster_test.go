@@ -193,6 +193,50 @@ func TestUpdateFeatures(t *testing.T) {
 	}
 }
 
+func TestFeatureLevelsAreStored(t *testing.T) {
+	a, topics := newTestAdmin(t, nil)
+	const name = "transaction.version"
+	feature := protocol.Feature{Name: name, Max: 2}
+	down := kmsg.UpdateFeaturesRequestFeatureUpdate{Feature: name, MaxVersionLevel: 1, UpgradeType: 2}
+	stored := func() (level int16, epoch int64) {
+		t.Helper()
+		f, err := protocol.ParseFinalizedFeatures(a.settings.Of(finalizedFeatures))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.Level(feature), f.Epoch
+	}
+	trial := kmsg.NewPtrUpdateFeaturesRequest()
+	trial.Version, trial.ValidateOnly, trial.FeatureUpdates = 2, true, []kmsg.UpdateFeaturesRequestFeatureUpdate{down}
+	for _, step := range []struct {
+		name  string
+		ask   func() *kmsg.UpdateFeaturesResponse
+		level int16
+		epoch int64
+		ok    bool
+	}{
+		{"a trial", func() *kmsg.UpdateFeaturesResponse { return a.UpdateFeatures(t.Context(), client, trial) }, 2, 0, true},
+		{"one of two that can't be", func() *kmsg.UpdateFeaturesResponse {
+			return updateFeatures(t, a, 2, down, kmsg.UpdateFeaturesRequestFeatureUpdate{Feature: "nope", MaxVersionLevel: 1, UpgradeType: 1})
+		}, 2, 0, false},
+		{"a downgrade", func() *kmsg.UpdateFeaturesResponse { return updateFeatures(t, a, 2, down) }, 1, 1, true},
+		{"the same again", func() *kmsg.UpdateFeaturesResponse { return updateFeatures(t, a, 1, down) }, 1, 1, true},
+		{"an upgrade by the oldest version", func() *kmsg.UpdateFeaturesResponse {
+			return updateFeatures(t, a, 0, kmsg.UpdateFeaturesRequestFeatureUpdate{Feature: name, MaxVersionLevel: 2})
+		}, 2, 2, true},
+	} {
+		resp := step.ask()
+		level, epoch := stored()
+		if level != step.level || epoch != step.epoch || step.ok != (resp.ErrorCode == 0) {
+			t.Errorf("%s: level %d in epoch %d, want %d in %d; answered %+v", step.name, level, epoch, step.level, step.epoch, resp)
+		}
+	}
+	topics.change = metadata.ErrUnavailable
+	if resp := updateFeatures(t, a, 2, down); result(resp.ErrorCode, nil) != "NOT_CONTROLLER" {
+		t.Errorf("while the store is away: %+v", resp)
+	}
+}
+
 // The ways from one level to another, as Kafka 4.2 answers them.
 func TestCheckFeature(t *testing.T) {
 	a, _ := newTestAdmin(t, nil)

@@ -74,7 +74,7 @@ func TestDescribeProducersAnswers(t *testing.T) {
 func TestDescribeProducersShowsOpenTransactions(t *testing.T) {
 	a, topics := newTestAdmin(t, nil)
 	topic := create(t, topics, metadata.NewTopic{Name: "t", Partitions: 1})
-	transactions := topics.Store.(metadata.Transactions)
+	transactions := topics.Store
 	change := func(op metadata.TransactionOp) {
 		t.Helper()
 		changed, err := transactions.ChangeTransactions(t.Context(), []metadata.TransactionRequest{{ID: "tx", Op: op}})

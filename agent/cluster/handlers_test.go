@@ -34,10 +34,32 @@ func TestApiVersionsIsTheTable(t *testing.T) {
 			finalized = append(finalized, fmt.Sprintf("%s %d-%d", f.Name, f.MinVersionLevel, f.MaxVersionLevel))
 		}
 		// A client of version 3 refuses a feature that may be off, so it is told of none.
-		wantSupported := map[int16][]string{4: {"group.version 0-1"}}[version]
-		wantFinalized := map[int16][]string{3: {"group.version 1-1"}, 4: {"group.version 1-1"}}[version]
+		all := []string{"group.version 1-1", "transaction.version 2-2"}
+		wantSupported := map[int16][]string{4: {"group.version 0-1", "transaction.version 0-2"}}[version]
+		wantFinalized := map[int16][]string{3: all, 4: all}[version]
 		if !slices.Equal(supported, wantSupported) || !slices.Equal(finalized, wantFinalized) {
 			t.Errorf("v%d: features %v, %v", version, supported, finalized)
+		}
+	}
+}
+
+func TestApiVersionsTellsTheLevelsInForce(t *testing.T) {
+	var chosen protocol.FinalizedFeatures
+	c := &Cluster{features: func() protocol.FinalizedFeatures { return chosen }}
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = 3, "a-client", "1.0"
+	for level, want := range map[int16][]string{0: {"group.version 1"}, 1: {"group.version 1", "transaction.version 1"}, 2: {"group.version 1", "transaction.version 2"}} {
+		chosen = chosen.With(map[string]int16{"transaction.version": level})
+		resp := onTheWire(t, c.ApiVersions(t.Context(), client, req))
+		var told []string
+		for _, f := range resp.FinalizedFeatures {
+			if f.MinVersionLevel != f.MaxVersionLevel {
+				t.Errorf("%s is at %d to %d", f.Name, f.MinVersionLevel, f.MaxVersionLevel)
+			}
+			told = append(told, fmt.Sprintf("%s %d", f.Name, f.MaxVersionLevel))
+		}
+		if !slices.Equal(told, want) || resp.FinalizedFeaturesEpoch != chosen.Epoch {
+			t.Errorf("at level %d: %v in epoch %d, want %v in %d", level, told, resp.FinalizedFeaturesEpoch, want, chosen.Epoch)
 		}
 	}
 }

@@ -41,6 +41,8 @@ func answerTo(n *node, req kmsg.Request) kmsg.Response {
 		return n.DeleteGroups(ctx, software, req)
 	case *kmsg.OffsetCommitRequest:
 		return n.OffsetCommit(ctx, software, req)
+	case *kmsg.TxnOffsetCommitRequest:
+		return n.TxnOffsetCommit(ctx, software, req)
 	case *kmsg.OffsetFetchRequest:
 		return n.OffsetFetch(ctx, software, req)
 	case *kmsg.OffsetDeleteRequest:
@@ -50,7 +52,7 @@ func answerTo(n *node, req kmsg.Request) kmsg.Response {
 }
 
 // groupKeys are the APIs of this package.
-var groupKeys = []int16{8, 9, 11, 12, 13, 14, 15, 16, 42, 47, 68, 69}
+var groupKeys = []int16{8, 9, 11, 12, 13, 14, 15, 16, 28, 42, 47, 68, 69}
 
 func joinRequest(version int16, group, member string) *kmsg.JoinGroupRequest {
 	req := kmsg.NewPtrJoinGroupRequest()

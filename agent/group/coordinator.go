@@ -43,11 +43,12 @@ type OffsetSettings struct {
 // Coordinator answers the group APIs on one agent. Make it with New, keep Run
 // running, and Drain it before the server is drained.
 type Coordinator struct {
-	store    metadata.Groups
-	topics   *catalogView
-	settings Settings
-	metrics  *Metrics
-	log      *slog.Logger
+	store        metadata.Groups
+	transactions Transactions
+	topics       *catalogView
+	settings     Settings
+	metrics      *Metrics
+	log          *slog.Logger
 	// agent tells this agent's notes of who is alive from other agents'.
 	agent   uuid.UUID
 	clock   clock
@@ -69,9 +70,9 @@ type Coordinator struct {
 }
 
 // New makes a coordinator over the store. The agent ID is new with every process.
-func New(store metadata.Groups, topics Topics, settings Settings, agent uuid.UUID, metrics *Metrics, log *slog.Logger) *Coordinator {
+func New(store metadata.Groups, transactions Transactions, topics Topics, settings Settings, agent uuid.UUID, metrics *Metrics, log *slog.Logger) *Coordinator {
 	c := &Coordinator{
-		store: store, topics: &catalogView{catalog: topics}, settings: settings, metrics: metrics, log: log, agent: agent,
+		store: store, transactions: transactions, topics: &catalogView{catalog: topics}, settings: settings, metrics: metrics, log: log, agent: agent,
 		parkedNow: make(chan struct{}, 1), groups: map[string]*local{},
 	}
 	c.life, c.stop = context.WithCancel(context.Background())

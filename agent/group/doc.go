@@ -32,6 +32,9 @@
 // which checks each against its group's state under a lock that excludes changes
 // of that state (commits.go). Offsets are read from the store, never from memory.
 //
+// Offsets that belong to a producer's transaction go to the transaction, with the
+// version of the group in which their sender was checked (txnoffsetcommit.go).
+//
 // All times are by the metadata store's clock.
 //
 // The package refuses to know who leads what, and what is in a topic.

@@ -94,13 +94,13 @@ func (c *Coordinator) expireGroup(ctx context.Context, id string, retention time
 }
 
 // expired are the offsets whose time is over. Those of topics that are gone are
-// left to the store.
+// left to the store, and none expires while an open transaction is about to replace it.
 func expired(g *machine.Group, now time.Time, retention time.Duration, topics *view, offsets []metadata.Offset) []metadata.OffsetKey {
 	places := topics.partitions()
 	var keys []metadata.OffsetKey
 	for _, o := range offsets {
 		at, ok := places[o.Partition]
-		if ok && g.OffsetExpired(now, retention, topics.topics[at.topic].Name, o.CommittedAt, o.ExpireAt) {
+		if ok && !o.Unstable && g.OffsetExpired(now, retention, topics.topics[at.topic].Name, o.CommittedAt, o.ExpireAt) {
 			keys = append(keys, metadata.OffsetKey{GroupID: o.GroupID, Partition: o.Partition, CommittedAt: o.CommittedAt})
 		}
 	}

@@ -116,6 +116,15 @@ func (s *spy) WriteOffsets(ctx context.Context, refs []metadata.GroupRef, decide
 	return lost(s.Store.WriteOffsets(ctx, refs, decide))
 }
 
+func (s *spy) ChangeTransactions(ctx context.Context, requests []metadata.TransactionRequest) (metadata.TransactionsChanged, error) {
+	lost, err := s.enter("change")
+	if err != nil {
+		return metadata.TransactionsChanged{}, err
+	}
+	changed, err := s.Store.ChangeTransactions(ctx, requests)
+	return changed, lost(err)
+}
+
 func (s *spy) DeleteGroup(ctx context.Context, id string, version int64) error {
 	if _, err := s.enter("delete"); err != nil {
 		return err
@@ -128,6 +137,17 @@ func (s *spy) DeleteUnusedGroup(ctx context.Context, id string, version int64) e
 		return err
 	}
 	return s.Store.DeleteUnusedGroup(ctx, id, version)
+}
+
+// transactionsOf makes changes of transactions one by one.
+type transactionsOf struct{ store *spy }
+
+func (t transactionsOf) Change(ctx context.Context, id string, op metadata.TransactionOp) (metadata.TransactionResult, error) {
+	changed, err := t.store.ChangeTransactions(ctx, []metadata.TransactionRequest{{ID: id, Op: op}})
+	if err != nil {
+		return metadata.TransactionResult{}, err
+	}
+	return changed.Results[0], nil
 }
 
 // catalogOf answers from the store, as the catalog does when it is fresh.
@@ -218,7 +238,7 @@ func (f *fleet) agent() *node {
 	f.Helper()
 	store := f.open()
 	n := &node{fleet: f, spy: &spy{Store: store, calls: map[string]int{}}, done: make(chan struct{})}
-	n.Coordinator = New(n.spy, catalogOf{store}, f.settings, uuid.New(), NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
+	n.Coordinator = New(n.spy, transactionsOf{n.spy}, catalogOf{store}, f.settings, uuid.New(), NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
 	var ctx context.Context
 	ctx, n.stop = context.WithCancel(context.Background())
 	go func() {

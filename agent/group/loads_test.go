@@ -50,7 +50,7 @@ func (s *slowLoads) queries() (sizes []int, sum int) {
 func (f *fleet) slowLoader(bad error) (*slowLoads, *loader) {
 	f.Helper()
 	store := &slowLoads{Store: f.open(), goOn: make(chan struct{}), bad: bad}
-	c := New(store, catalogOf{store}, f.settings, uuid.New(), NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
+	c := New(store, nil, catalogOf{store}, f.settings, uuid.New(), NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
 	f.Cleanup(c.Close)
 	return store, c.loads
 }

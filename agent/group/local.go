@@ -98,6 +98,19 @@ func (c *Coordinator) enter(id string) *local {
 	}
 }
 
+// peek returns the copy of a group's state that is held, of version 0 if none is.
+func (c *Coordinator) peek(id string) stateCopy {
+	c.mu.Lock()
+	l := c.groups[id]
+	c.mu.Unlock()
+	if l == nil {
+		return stateCopy{}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.copy
+}
+
 // startLocked starts the group's worker unless it works; false after Close.
 func (c *Coordinator) startLocked(l *local) bool {
 	if !l.working {

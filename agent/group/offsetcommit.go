@@ -36,10 +36,7 @@ func (c *Coordinator) OffsetCommit(ctx context.Context, client protocol.Client, 
 		create:  req.Generation < 0,
 		offsets: len(offsets),
 		decide: func(g *machine.Group, exists bool, env machine.Env) metadata.OffsetChanges {
-			why = g.CheckCommit(env, req.MemberID, req.InstanceID, req.Generation, req.Version)
-			if why != nil && exists && g.Classic == nil && g.Consumer == nil {
-				why = kerr.UnknownMemberID // in a group that is used for its offsets only
-			}
+			why = knowing(g, exists, g.CheckCommit(env, req.MemberID, req.InstanceID, req.Generation, req.Version))
 			if why != nil {
 				return metadata.OffsetChanges{}
 			}
@@ -75,6 +72,15 @@ func (c *Coordinator) OffsetCommit(ctx context.Context, client protocol.Client, 
 		o.slot.ErrorCode = code
 	}
 	return resp
+}
+
+// knowing is the group's refusal, where it is known whether the group exists: one that
+// is used for its offsets only has no members.
+func knowing(g *machine.Group, exists bool, why *kerr.Error) *kerr.Error {
+	if why != nil && exists && g.Classic == nil && g.Consumer == nil {
+		return kerr.UnknownMemberID
+	}
+	return why
 }
 
 // target is one partition of a commit: what is to be stored, and the place of its answer.

@@ -3,8 +3,7 @@ package group
 // OffsetFetch (9), versions 1 to 10.
 //
 //   - v2 all topics, an error for the group; v5 KIP-320 leader epoch; v6 flexible; v7
-//     KIP-447 require stable: there are no offsets of open transactions yet that
-//     could be unstable; v8 KIP-709 several groups
+//     KIP-447 require stable; v8 KIP-709 several groups
 //   - v9 KIP-848 member epochs; v10 KIP-848 topic IDs
 
 import (
@@ -21,13 +20,15 @@ import (
 )
 
 // OffsetFetch returns how far groups have read: offset -1 where nothing was
-// committed, also for a group or topic that doesn't exist.
+// committed, also for a group or topic that doesn't exist. What an open transaction
+// holds doesn't count yet. Who requires stable offsets is told UNSTABLE_OFFSET_COMMIT
+// where there is such a thing, and asks again until the transaction has ended.
 func (c *Coordinator) OffsetFetch(ctx context.Context, _ protocol.Client, req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchResponse {
 	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
 	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
 	if req.Version >= 8 {
-		resp.Groups = c.fetchOffsets(ctx, req.Groups, req.Version)
+		resp.Groups = c.fetchOffsets(ctx, req.Groups, req.Version, req.RequireStable)
 		return resp
 	}
 	asked := kmsg.NewOffsetFetchRequestGroup()
@@ -40,7 +41,7 @@ func (c *Coordinator) OffsetFetch(ctx context.Context, _ protocol.Client, req *k
 			asked.Topics = append(asked.Topics, topic)
 		}
 	}
-	group := c.fetchOffsets(ctx, []kmsg.OffsetFetchRequestGroup{asked}, req.Version)[0]
+	group := c.fetchOffsets(ctx, []kmsg.OffsetFetchRequestGroup{asked}, req.Version, req.RequireStable)[0]
 	resp.ErrorCode = group.ErrorCode
 	if group.ErrorCode != 0 && req.Version < 2 {
 		group.Topics = refusedTopics(asked, group.ErrorCode)
@@ -94,7 +95,7 @@ func folded(asked []kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroup
 }
 
 // fetchOffsets answers for each group, in order.
-func (c *Coordinator) fetchOffsets(ctx context.Context, asked []kmsg.OffsetFetchRequestGroup, version int16) []kmsg.OffsetFetchResponseGroup {
+func (c *Coordinator) fetchOffsets(ctx context.Context, asked []kmsg.OffsetFetchRequestGroup, version int16, stable bool) []kmsg.OffsetFetchResponseGroup {
 	asked = folded(asked)
 	answers := make([]kmsg.OffsetFetchResponseGroup, len(asked))
 	ids := make([]string, len(asked))
@@ -123,9 +124,9 @@ func (c *Coordinator) fetchOffsets(ctx context.Context, asked []kmsg.OffsetFetch
 		case err != nil:
 			answers[i].ErrorCode = errcode.OfCoordinator(err)
 		case g.Topics == nil:
-			answers[i].Topics = topics.all(offsets[i])
+			answers[i].Topics = topics.all(offsets[i], stable)
 		default:
-			answers[i].Topics = found.offsets(g, offsets[i], version, unfound)
+			answers[i].Topics = found.offsets(g, offsets[i], version, stable, unfound)
 		}
 	}
 	return answers
@@ -188,21 +189,34 @@ func nothingCommitted(partition int32) kmsg.OffsetFetchResponseGroupTopicPartiti
 	return slot
 }
 
-func committed(partition int32, o metadata.Offset) kmsg.OffsetFetchResponseGroupTopicPartition {
+// committed shows what is committed in a partition; stable tells whether only what no
+// open transaction may change is to be shown.
+func committed(partition int32, o metadata.Offset, stable bool) kmsg.OffsetFetchResponseGroupTopicPartition {
+	if onlyPending(o) || stable && o.Unstable {
+		slot := nothingCommitted(partition)
+		if stable {
+			slot.ErrorCode = kerr.UnstableOffsetCommit.Code
+		}
+		return slot
+	}
 	slot := kmsg.NewOffsetFetchResponseGroupTopicPartition()
 	slot.Partition, slot.Offset, slot.LeaderEpoch, slot.Metadata = partition, o.Offset, o.LeaderEpoch, &o.Metadata
 	return slot
 }
 
-// all lays out all of a group's offsets by topic. Those of topics that are gone
-// are left out.
-func (v *view) all(offsets []metadata.Offset) []kmsg.OffsetFetchResponseGroupTopic {
+// onlyPending tells that nothing is committed yet but what open transactions hold.
+func onlyPending(o metadata.Offset) bool { return o.Unstable && o.Offset == -1 }
+
+// all lays out all of a group's committed offsets by topic. Those of topics that are gone
+// are left out, and so are partitions for which only open transactions hold one, also
+// if it is to be stable: nobody knows of them yet.
+func (v *view) all(offsets []metadata.Offset, stable bool) []kmsg.OffsetFetchResponseGroupTopic {
 	places := v.partitions()
 	slots := map[int]int{} // topic to its place in the answer
 	var topics []kmsg.OffsetFetchResponseGroupTopic
 	for _, o := range offsets {
 		at, ok := places[o.Partition]
-		if !ok {
+		if !ok || onlyPending(o) {
 			continue
 		}
 		i, ok := slots[at.topic]
@@ -213,14 +227,14 @@ func (v *view) all(offsets []metadata.Offset) []kmsg.OffsetFetchResponseGroupTop
 			topic.Topic, topic.TopicID = v.topics[at.topic].Name, v.topics[at.topic].ID
 			topics = append(topics, topic)
 		}
-		topics[i].Partitions = append(topics[i].Partitions, committed(at.index, o))
+		topics[i].Partitions = append(topics[i].Partitions, committed(at.index, o, stable))
 	}
 	return topics
 }
 
 // offsets lays out the offsets of the partitions that the group asks for, each
 // once; failed is why topics could not be looked up.
-func (f topicsFound) offsets(g kmsg.OffsetFetchRequestGroup, offsets []metadata.Offset, version int16, failed error) []kmsg.OffsetFetchResponseGroupTopic {
+func (f topicsFound) offsets(g kmsg.OffsetFetchRequestGroup, offsets []metadata.Offset, version int16, stable bool, failed error) []kmsg.OffsetFetchResponseGroupTopic {
 	byPartition := make(map[metadata.PartitionID]metadata.Offset, len(offsets))
 	for _, o := range offsets {
 		byPartition[o.Partition] = o
@@ -248,7 +262,7 @@ func (f topicsFound) offsets(g kmsg.OffsetFetchRequestGroup, offsets []metadata.
 			slot.ErrorCode = code
 			if code == 0 && p >= 0 && int(p) < len(topic.Partitions) {
 				if o, ok := byPartition[topic.Partitions[p]]; ok {
-					slot = committed(p, o)
+					slot = committed(p, o, stable)
 				}
 			}
 			topics[i].Partitions = append(topics[i].Partitions, slot)

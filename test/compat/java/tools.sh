@@ -249,11 +249,55 @@ feature_cluster() { # kafka-cluster: cluster-id, list-endpoints
 	expect '^[0-9]+ +127.0.0.1 +[0-9]+ +[^ ]+ +unfenced +broker'
 }
 
-feature_features() { # kafka-features: describe, refuses what it does not know
+feature_features() { # kafka-features: describe, upgrade and downgrade for trial, refuses what it does not know
 	tool FeatureCommand describe
 	expect 'Feature: group.version.SupportedMinVersion: 0.SupportedMaxVersion: 1.FinalizedVersionLevel: 1'
+	expect 'Feature: transaction.version.SupportedMinVersion: 0.SupportedMaxVersion: 2.FinalizedVersionLevel: [12].Epoch: [0-9]+'
+	tool FeatureCommand downgrade --feature transaction.version=0 --dry-run
+	expect '^transaction.version can be downgraded to 0\.$'
+	tool FeatureCommand disable --feature transaction.version --dry-run
+	expect '^transaction.version can be disabled\.$'
+	tool FeatureCommand upgrade --feature transaction.version=2 --dry-run
+	expect '^transaction.version can be upgraded to 2\.$'
+	refused FeatureCommand upgrade --feature transaction.version=9
+	expect 'Invalid update version 9 for feature transaction.version\. Local controller [0-9]+ only supports versions 0-2'
 	refused FeatureCommand upgrade --feature no.such.feature=1
-	expect 'no.such.feature'
+	expect 'Invalid update version 1 for feature no.such.feature\. Local controller [0-9]+ does not support this feature\.'
+}
+
+feature_transactions() { # kafka-transactions: list, describe, describe-producers, find-hanging, abort and forceTerminateTransaction after a producer died in its transaction
+	create 1
+	local command
+	command_line ProducerPerformance --topic "$name" --num-records 1000000 --record-size 10 --throughput 20 \
+		--transactional-id "$name" --transaction-duration-ms 600000
+	"${command[@]}" >"$folder/member" 2>&1 &
+	member=$!
+	eventually 'the transaction has begun' '^[0-9]+[[:space:]]+[0-9]+[[:space:]]+(-1|None)[[:space:]]+[0-9]+[[:space:]]+[0-9]+[[:space:]]+0[[:space:]]*$' \
+		TransactionsCommand describe-producers --topic "$name" --partition 0
+	end_member
+	tool TransactionsCommand list
+	expect "^$name[[:space:]]+[0-9]+[[:space:]]+[0-9]+[[:space:]]+Ongoing"
+	tool TransactionsCommand list --transactional-id-pattern "$name-[a-z]"
+	reject "^$name"
+	tool TransactionsCommand list --duration-filter 3600000
+	reject "^$name"
+	tool TransactionsCommand describe --transactional-id "$name"
+	expect "^[0-9]+[[:space:]]+$name[[:space:]]+[0-9]+[[:space:]]+[0-9]+[[:space:]]+Ongoing[[:space:]]+[0-9]+[[:space:]].*$name-0"
+	tool TransactionsCommand find-hanging --topic "$name" --max-transaction-timeout 0
+	reject "^$name"
+	if [ "$wadi" ]; then
+		refused TransactionsCommand abort --topic "$name" --partition 0 --start-offset 0
+		expect 'WRITE_TXN_MARKERS'
+		differs 'a transaction ends in one change, so none can be left hanging: abort is refused'
+	else
+		tool TransactionsCommand abort --topic "$name" --partition 0 --start-offset 0
+	fi
+	tool TransactionsCommand forceTerminateTransaction --transactionalId "$name"
+	eventually 'it is terminated' "^$name[[:space:]]+[0-9]+[[:space:]]+[0-9]+[[:space:]]+(Empty|CompleteAbort)" TransactionsCommand list
+	tool TransactionsCommand describe --transactional-id "$name"
+	reject "$name-0"
+	refused TransactionsCommand describe --transactional-id "$name-none"
+	expect 'the ID could not be found'
 }
 
 feature_api_versions() { # kafka-broker-api-versions: versions of groups and Produce

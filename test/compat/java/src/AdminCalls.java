@@ -5,9 +5,11 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.stream.IntStream;
+import org.apache.kafka.clients.admin.AbortTransactionSpec;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.Config;
@@ -19,6 +21,7 @@ import org.apache.kafka.clients.admin.FeatureUpdate;
 import org.apache.kafka.clients.admin.GroupListing;
 import org.apache.kafka.clients.admin.ListConfigResourcesOptions;
 import org.apache.kafka.clients.admin.ListGroupsOptions;
+import org.apache.kafka.clients.admin.ListTransactionsOptions;
 import org.apache.kafka.clients.admin.MemberToRemove;
 import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
@@ -26,8 +29,11 @@ import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.RemoveMembersFromConsumerGroupOptions;
+import org.apache.kafka.clients.admin.TransactionListing;
+import org.apache.kafka.clients.admin.TransactionState;
 import org.apache.kafka.clients.admin.UpdateFeaturesOptions;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.GroupState;
 import org.apache.kafka.common.GroupType;
@@ -40,13 +46,18 @@ import org.apache.kafka.common.errors.GroupIdNotFoundException;
 import org.apache.kafka.common.errors.GroupNotEmptyException;
 import org.apache.kafka.common.errors.GroupSubscribedToTopicException;
 import org.apache.kafka.common.errors.InvalidConfigurationException;
+import org.apache.kafka.common.errors.InvalidProducerEpochException;
 import org.apache.kafka.common.errors.InvalidReplicaAssignmentException;
 import org.apache.kafka.common.errors.InvalidTopicException;
+import org.apache.kafka.common.errors.InvalidUpdateVersionException;
 import org.apache.kafka.common.errors.OffsetOutOfRangeException;
+import org.apache.kafka.common.errors.ProducerFencedException;
 import org.apache.kafka.common.errors.SecurityDisabledException;
 import org.apache.kafka.common.errors.TopicExistsException;
+import org.apache.kafka.common.errors.TransactionalIdNotFoundException;
 import org.apache.kafka.common.errors.UnknownMemberIdException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
+import org.apache.kafka.common.errors.UnsupportedVersionException;
 import org.apache.kafka.common.quota.ClientQuotaFilter;
 
 /** The calls of Apache Kafka's Admin client for Java. */
@@ -78,6 +89,7 @@ public final class AdminCalls {
         check.feature("deleteConsumerGroups", AdminCalls::deleteGroups);
         check.feature("removeMembersFromConsumerGroup", AdminCalls::removeMembers);
         check.feature("describeFeatures, updateFeatures", AdminCalls::features);
+        check.feature("listTransactions, describeTransactions, fenceProducers, abortTransaction", AdminCalls::transactions);
         check.feature("electLeaders", AdminCalls::electLeaders);
         check.feature("listPartitionReassignments, alterPartitionReassignments", AdminCalls::reassignments);
         check.feature("describeMetadataQuorum", AdminCalls::metadataQuorum);
@@ -185,6 +197,74 @@ public final class AdminCalls {
         var producers = ADMIN.describeProducers(List.of(partition)).partitionResult(partition).get().activeProducers();
         Check.equal(1, producers.size(), "producers");
         Check.equal(2, producers.get(0).lastSequence(), "last sequence");
+    }
+
+    private static void transactions(String name) throws Exception {
+        JavaClient.createTopic(name, 2);
+        var first = new TopicPartition(name, 0);
+        long before = System.currentTimeMillis();
+        JavaClient.produce(name, 2, List.of("before"), Map.of());
+        try (var producer = JavaClient.producer(Map.of("transactional.id", name, "transaction.timeout.ms", 60_000))) {
+            producer.initTransactions();
+            Check.equal(TransactionState.EMPTY, listed(name, new ListTransactionsOptions()).orElseThrow().state(), "state");
+            producer.beginTransaction();
+            producer.send(new ProducerRecord<>(name, 0, null, "a"));
+            producer.flush();
+
+            var listing = listed(name, new ListTransactionsOptions()).orElseThrow();
+            Check.equal(TransactionState.ONGOING, listing.state(), "state");
+            var ongoing = new ListTransactionsOptions().filterStates(Set.of(TransactionState.ONGOING))
+                    .filterProducerIds(Set.of(listing.producerId()));
+            Check.that(listed(name, ongoing).isPresent(), "not listed by its state and producer");
+            Check.that(listed(name, new ListTransactionsOptions().filterStates(Set.of(TransactionState.EMPTY))).isEmpty(),
+                    "listed as one that is empty");
+            Check.that(listed(name, new ListTransactionsOptions().filterOnDuration(3_600_000)).isEmpty(),
+                    "listed as one that is open for an hour");
+            Check.that(listed(name, new ListTransactionsOptions().filterOnTransactionalIdPattern(".*-none")).isEmpty(),
+                    "listed by a pattern that it does not match");
+
+            var description = ADMIN.describeTransactions(List.of(name)).description(name).get();
+            Check.equal(listing.producerId(), description.producerId(), "producer ID");
+            Check.equal(TransactionState.ONGOING, description.state(), "state");
+            Check.equal(60_000L, description.transactionTimeoutMs(), "timeout");
+            Check.equal(Set.of(first), description.topicPartitions(), "partitions");
+            long startedAt = description.transactionStartTimeMs().orElseThrow();
+            Check.that(startedAt >= before - 60_000 && startedAt <= System.currentTimeMillis() + 60_000, "began at " + startedAt);
+            refused(TransactionalIdNotFoundException.class,
+                    () -> ADMIN.describeTransactions(List.of(name + "-none")).description(name + "-none").get());
+
+            var active = ADMIN.describeProducers(List.of(first)).partitionResult(first).get().activeProducers().stream()
+                    .filter(p -> p.producerId() == listing.producerId()).findAny().orElseThrow();
+            Check.equal(OptionalLong.of(1), active.currentTransactionStartOffset(), "start of the transaction");
+            Check.equal(description.producerEpoch(), active.producerEpoch(), "epoch");
+
+            var abort = new AbortTransactionSpec(first, listing.producerId(), (short) active.producerEpoch(), 0);
+            if (Check.WADI) {
+                refused(UnsupportedVersionException.class, () -> ADMIN.abortTransaction(abort).all().get());
+                Check.differs("abortTransaction is refused: a transaction ends in one change, so none can be left hanging");
+            }
+            ADMIN.fenceProducers(List.of(name)).all().get();
+            Check.eventually("it was aborted", () -> {
+                var state = listed(name, new ListTransactionsOptions()).orElseThrow().state();
+                return state == TransactionState.EMPTY || state == TransactionState.COMPLETE_ABORT;
+            });
+            refusedToProducer(producer::commitTransaction);
+        }
+        var left = ADMIN.describeProducers(List.of(first)).partitionResult(first).get().activeProducers();
+        Check.that(left.stream().allMatch(p -> p.currentTransactionStartOffset().isEmpty()), "still open: " + left);
+    }
+
+    private static Optional<TransactionListing> listed(String id, ListTransactionsOptions options) throws Exception {
+        return ADMIN.listTransactions(options).all().get().stream().filter(t -> t.transactionalId().equals(id)).findAny();
+    }
+
+    private static void refusedToProducer(Runnable call) {
+        try {
+            call.run();
+        } catch (ProducerFencedException | InvalidProducerEpochException e) {
+            return;
+        }
+        throw new AssertionError("a fenced producer committed");
     }
 
     private static void describeLogDirs(String name) throws Exception {
@@ -392,8 +472,14 @@ public final class AdminCalls {
     private static void features(String name) throws Exception {
         var metadata = ADMIN.describeFeatures().featureMetadata().get();
         Check.equal((short) 1, metadata.finalizedFeatures().get("group.version").maxVersionLevel(), "group.version");
+        Check.equal((short) 2, metadata.supportedFeatures().get("transaction.version").maxVersion(), "transaction.version");
+        var trial = new UpdateFeaturesOptions().validateOnly(true);
+        var down = Map.of("transaction.version", new FeatureUpdate((short) 0, FeatureUpdate.UpgradeType.SAFE_DOWNGRADE));
+        ADMIN.updateFeatures(down, trial).all().get();
+        var beyond = Map.of("transaction.version", new FeatureUpdate((short) 9, FeatureUpdate.UpgradeType.UPGRADE));
+        refused(InvalidUpdateVersionException.class, () -> ADMIN.updateFeatures(beyond, trial).all().get());
         var update = Map.of("no.such.feature", new FeatureUpdate((short) 1, FeatureUpdate.UpgradeType.UPGRADE));
-        refused(Exception.class, () -> ADMIN.updateFeatures(update, new UpdateFeaturesOptions()).all().get());
+        refused(InvalidUpdateVersionException.class, () -> ADMIN.updateFeatures(update, new UpdateFeaturesOptions()).all().get());
     }
 
     private static void electLeaders(String name) throws Exception {
