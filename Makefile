@@ -8,6 +8,8 @@ FUZZTIME ?= 20s
 BENCH ?= .
 # Which setups and clients make compat runs: all, unless said otherwise.
 COMPAT ?=
+# How long make txncheck lets the load run.
+TXNCHECK_FOR ?= 10m
 # For go test, as in: make test TESTFLAGS='-run Flush ./agent/produce'
 TESTFLAGS ?= ./...
 TIMEOUT ?= 30m
@@ -73,6 +75,13 @@ streams: setup ## Run a Kafka Streams application, exactly once, while agents an
 .PHONY: fuzz-list
 fuzz-list: ## List the fuzz tests
 	@test/setup/fuzz-targets.sh
+
+# Twice as long, since there are two set-ups. WADI_TXNCHECK_SEED in the environment repeats a run,
+# WADI_TXNCHECK_BOOTSTRAP=host:port checks another cluster of one broker instead.
+.PHONY: txncheck
+txncheck: setup ## Check transactions for TXNCHECK_FOR (10m) while agents and Postgres are killed
+	WADI_TXNCHECK_FOR=$(TXNCHECK_FOR) WADI_TEST_REQUIRE=1 \
+		go test ./test/e2e -count=1 -v -timeout 2h -run TestTransactionsWhileServersDie
 
 # Shrinking inputs that only add coverage gets 50 runs, not its default of 60s,
 # which would use up FUZZTIME.

@@ -7,6 +7,9 @@
 // their own, and the load is sent from prepared frames, so that the client's
 // work does not pass for the agent's.
 //
+// Ends of transactions stand against an update of one row on the same Postgres, one after
+// each end, and fail if the object store is asked for anything meanwhile.
+//
 // The benchmarks of consumer groups tell what a fleet costs instead: CPU time of
 // agents and Postgres, transactions and rows a second, beside what clients see.
 // They take 10,000 connections, hence a limit of 10,200 open files or more for

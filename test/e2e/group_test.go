@@ -77,8 +77,14 @@ type agentFleet struct {
 func newFleet(t *testing.T, agents int) *agentFleet {
 	t.Helper()
 	options := setups[1].options(t)
+	options.Flags = append(options.Flags, groupFlags...)
+	return startFleet(t, options, agents)
+}
+
+func startFleet(t *testing.T, options harness.AgentOptions, agents int) *agentFleet {
+	t.Helper()
 	f := &agentFleet{balancer: harness.NewBalancer(t)}
-	options.Flags = append([]string{"--advertise=" + f.balancer.Address()}, groupFlags...)
+	options.Flags = append(options.Flags, "--advertise="+f.balancer.Address())
 	for range agents {
 		f.agents = append(f.agents, harness.Agent(t, options))
 	}

@@ -42,6 +42,15 @@ type line struct {
 	severed  bool
 	conns    map[net.Conn]bool
 	requests map[int16]uint64
+	last     *lastRequest
+}
+
+// lastRequest is one that the client dies of.
+type lastRequest struct {
+	key kmsg.Key
+	// delivered: the server gets it.
+	delivered bool
+	died      func()
 }
 
 // lossCounts counts what all lines of a run lost.
@@ -76,6 +85,23 @@ func (l *line) sever() {
 	for conn := range l.conns {
 		_ = conn.Close()
 	}
+}
+
+// dieAt severs the line when the client sends a request of the API, and then calls died.
+func (l *line) dieAt(key kmsg.Key, delivered bool, died func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = &lastRequest{key, delivered, died}
+}
+
+// isLast tells whether the client dies of a request of the API.
+func (l *line) isLast(key int16) (lastRequest, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == nil || l.last.key != kmsg.Key(key) {
+		return lastRequest{}, false
+	}
+	return *l.last, true
 }
 
 func (l *line) forget(conn net.Conn) {
@@ -139,6 +165,14 @@ const (
 func (c *lossy) Write(p []byte) (int, error) {
 	if len(p) >= requestHead {
 		key, correlation := int16(binary.BigEndian.Uint16(p[4:])), int32(binary.BigEndian.Uint32(p[8:]))
+		if last, ok := c.line.isLast(key); ok {
+			if last.delivered {
+				_, _ = c.Conn.Write(p)
+			}
+			c.line.sever()
+			last.died()
+			return 0, errCut
+		}
 		switch c.line.judge(key) {
 		case losesRequest:
 			c.line.lost.Requests.Add(1)

@@ -140,6 +140,37 @@ func requestFrame(key kmsg.Key, correlation int32) []byte {
 	return b.Bytes()
 }
 
+// TestClientDiesOfARequest: the server gets that or not; it is the last.
+func TestClientDiesOfARequest(t *testing.T) {
+	for _, delivered := range []bool{false, true} {
+		served := make(chan int, 1)
+		listener := listen(t, served)
+		l := newLine(1, "", nil, new(lossCounts))
+		conn, err := l.dial(t.Context(), "tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		deaths := 0
+		l.dieAt(kmsg.EndTxn, delivered, func() { deaths++ })
+		if _, err := conn.Write(requestFrame(kmsg.Fetch, 0)); err != nil {
+			t.Errorf("another request: %v", err)
+		}
+		if _, err := conn.Write(requestFrame(kmsg.EndTxn, 1)); err == nil {
+			t.Error("the last request came back as sent")
+		}
+		if _, err := l.dial(t.Context(), "tcp", listener.Addr().String()); err == nil {
+			t.Error("there is a new connection")
+		}
+		want := 1
+		if delivered {
+			want = 2
+		}
+		if n := <-served; n != want || deaths != 1 {
+			t.Errorf("delivered %v: %d requests served, want %d; %d deaths", delivered, n, want, deaths)
+		}
+	}
+}
+
 // TestSeveredLineIsDead: open connections end, and there are no new ones.
 func TestSeveredLineIsDead(t *testing.T) {
 	served := make(chan int, 1)

@@ -74,7 +74,7 @@ func (r *Report) add(t *Txn, outcome Fate) {
 			r.UnknownCommitted++
 		}
 	}
-	if t.Fenced < Never && t.Ending > t.Fenced && t.Ending < Never {
+	if t.Ending > t.Fenced && t.Ending < Never || len(t.Records) > 0 && t.Records[len(t.Records)-1].At > t.Fenced {
 		r.Fenced++
 	}
 	if t.Overslept && outcome == Aborted {

@@ -14,10 +14,15 @@ const (
 	aborts
 	// crashes: in the middle, with a request under way, and is replaced.
 	crashes
-	// haunts: another producer takes the transactional ID over, and this one goes on.
+	// dies: of sending its commit, which may have come through, and is replaced.
+	dies
+	// haunts: another producer takes the transactional ID over while this one goes on.
 	haunts
+	// rises: it goes on after another one took over.
+	rises
 	// oversleeps: until the transaction has timed out; then it commits.
 	oversleeps
+	endings // how many there are
 )
 
 // script is one transaction of a writer, fixed by the seed and its number.
@@ -46,17 +51,21 @@ func random(seed uint64, kind string, number int) *rand.Rand {
 func newScript(r *rand.Rand, partitions []int32) script {
 	s := script{pause: time.Duration(r.IntN(30)) * time.Millisecond}
 	switch drawn := r.IntN(100); {
-	case drawn < 63:
+	case drawn < 60:
 		s.ending = commits
-	case drawn < 81:
+	case drawn < 77:
 		s.ending = aborts
-	case drawn < 88:
+	case drawn < 84:
 		s.ending = crashes
 		if r.IntN(4) == 0 { // nobody comes for a while: the transaction may time out
 			s.pause = time.Duration(r.IntN(5000)) * time.Millisecond
 		}
-	case drawn < 94:
+	case drawn < 88:
+		s.ending = dies
+	case drawn < 91:
 		s.ending = haunts
+	case drawn < 94:
+		s.ending = rises
 	default:
 		s.ending = oversleeps
 	}

@@ -81,13 +81,10 @@ func (t *tail) take(partition int32, p kgo.FetchPartition) {
 func (r *Run) readerFailed(reader string, err error) {
 	_, network := errors.AsType[net.Error](err)
 	ke, kafka := errors.AsType[*kerr.Error](err)
-	switch {
-	case errors.Is(err, context.Canceled):
-	case network, errors.Is(err, io.EOF), kafka && ke.Retriable:
-		r.config.Logf("%s: %v", reader, err)
-	default:
-		r.journal.problem(Skipped, "%s: %v", reader, err)
+	if network || kafka && ke.Retriable || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
+		return
 	}
+	r.journal.problem(Skipped, "%s: %v", reader, err)
 }
 
 // position is the offset behind the last record of a partition that the reader got.

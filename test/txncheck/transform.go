@@ -127,17 +127,25 @@ func (t *transformer) transform(s *session, records []*kgo.Record) bool {
 
 	drawn := r.IntN(100)
 	if t.run.calm.Load() {
-		drawn = 99 // the rest is only to be transformed
+		drawn = 50 // the rest is only to be transformed
 	}
-	if drawn < 4 {
+	if drawn < 3 {
 		return false // crashes
 	}
-	commit := drawn >= 14
+	commit := drawn >= 10
 	if !s.flush() {
 		return false
 	}
 	commit = commit && !s.failed.Load()
 	j.ending(s.txn, commit)
+	if commit && drawn >= 96 {
+		// Its offsets are in the transaction; the commit may have come through or not.
+		s.die(drawn == 96, func(ctx context.Context) error {
+			_, err := s.End(ctx, kgo.TryCommit)
+			return err
+		})
+		return false
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	committed, err := s.End(ctx, kgo.TransactionEndTry(commit))

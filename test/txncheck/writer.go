@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 )
 
@@ -58,6 +59,9 @@ func (w *writer) live(ctx context.Context) {
 			}
 		}
 		s := newScript(random(w.run.config.Seed, w.id, w.scripts), append([]int32(nil), w.run.written...))
+		if w.scripts >= 1 && w.scripts <= 3 {
+			s.ending = w.early() // so that a short run has all of them
+		}
 		w.scripts++
 		p = w.play(ctx, p, s)
 		pause(ctx, s.pause)
@@ -71,6 +75,15 @@ func (w *writer) live(ctx context.Context) {
 	if p != nil {
 		p.client.Close()
 	}
+}
+
+// early is how some of the writer's first transactions end: with another writer's each
+// way, and the rarer ways twice where there are as many writers.
+func (w *writer) early() ending {
+	if e := ending(w.number); e < endings {
+		return e
+	}
+	return endings - 1 - ending(w.number)%endings
 }
 
 // replace makes a producer that fences those before it.
@@ -98,7 +111,7 @@ func (w *writer) replace(ctx context.Context) *producer {
 
 func (w *writer) newProducer() (*producer, error) {
 	p := &producer{txn: -1, before: -1, timeout: longTimeout}
-	if random(w.run.config.Seed, w.id+" life", w.lives).IntN(2) == 0 {
+	if random(w.run.config.Seed, w.id+" life", w.lives).IntN(2) == 0 || w.lives == 0 && w.early() == oversleeps {
 		p.timeout = shortTimeout
 	}
 	name := fmt.Sprintf("%s.%d", w.id, w.lives)
@@ -126,6 +139,15 @@ func (p *producer) crash() {
 	p.client.Close()
 }
 
+// die crashes the client when it sends EndTxn, which end has it do.
+func (p *producer) die(delivered bool, end func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	p.line.dieAt(kmsg.EndTxn, delivered, cancel)
+	_ = end(ctx) // nobody is left to be told
+	p.crash()
+}
+
 // play returns the producer to go on with, nil when another one must be made.
 func (w *writer) play(ctx context.Context, p *producer, s script) *producer {
 	if !w.begin(p) {
@@ -149,7 +171,11 @@ func (w *writer) play(ctx context.Context, p *producer, s script) *producer {
 	switch s.ending {
 	case aborts:
 		return w.abort(p)
-	case haunts:
+	case dies:
+		w.run.journal.ending(p.txn, true)
+		p.die(len(s.flushes)%2 == 0, func(ctx context.Context) error { return p.client.EndTransaction(ctx, kgo.TryCommit) })
+		return nil
+	case haunts, rises:
 		return w.haunt(ctx, p, s)
 	case oversleeps:
 		if p.timeout == shortTimeout && pause(ctx, p.timeout+s.pause*50) {
@@ -254,8 +280,7 @@ func (w *writer) haunt(ctx context.Context, p *producer, s script) *producer {
 	// The writer itself goes on meanwhile.
 	ghost := &writer{run: w.run, id: w.id, number: w.number}
 	var next *producer
-	after := r.IntN(2) == 0
-	if after {
+	if s.ending == rises {
 		if next = w.replace(ctx); next == nil {
 			p.crash()
 			return nil
@@ -270,7 +295,7 @@ func (w *writer) haunt(ctx context.Context, p *producer, s script) *producer {
 		if !p.flush() || p.failed.Load() {
 			return
 		}
-		if ghost.commit(p) == nil || !after || !ghost.begin(p) {
+		if ghost.commit(p) == nil || s.ending == haunts || !ghost.begin(p) {
 			return
 		}
 		// It didn't notice, and begins anew.
