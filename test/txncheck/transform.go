@@ -58,6 +58,10 @@ func (t *transformer) join() (*session, error) {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(500 * time.Millisecond), kgo.RebalanceTimeout(10 * time.Second),
 	})
+	if t.number%3 != 2 {
+		// A static member: the next client takes its place without a rebalance (KIP-345).
+		options = append(options, kgo.InstanceID(t.id))
+	}
 	if v := versions[t.number%len(versions)]; v != nil {
 		options = append(options, kgo.MaxVersions(v))
 	}
@@ -126,8 +130,11 @@ func (t *transformer) transform(s *session, records []*kgo.Record) bool {
 	j.consumed(s.txn, inputs)
 
 	drawn := r.IntN(100)
-	if t.run.calm.Load() {
+	switch {
+	case t.run.calm.Load():
 		drawn = 50 // the rest is only to be transformed
+	case t.scripts == 3:
+		drawn = 98 // so that a short run has that too
 	}
 	if drawn < 3 {
 		return false // crashes
@@ -138,9 +145,9 @@ func (t *transformer) transform(s *session, records []*kgo.Record) bool {
 	}
 	commit = commit && !s.failed.Load()
 	j.ending(s.txn, commit)
-	if commit && drawn >= 96 {
+	if commit && drawn >= 93 {
 		// Its offsets are in the transaction; the commit may have come through or not.
-		s.die(drawn == 96, func(ctx context.Context) error {
+		s.die(drawn < 96, func(ctx context.Context) error {
 			_, err := s.End(ctx, kgo.TryCommit)
 			return err
 		})
