@@ -23,6 +23,9 @@ var features = []feature{
 	{"produce-consume", "Produce and consume: keys, headers, timestamps, null values"},
 	{"codecs", "No compression, gzip, snappy, lz4, zstd"},
 	{"idempotence", "Idempotent producer"},
+	{"transactions", "Transactions: commit and abort, read_committed and read_uncommitted"},
+	{"transactions-offsets", "Transactions: offsets of a group"},
+	{"transactions-fencing", "Transactions: a second producer with the ID fences the first"},
 	{"pause-seek", "Seek, position, pause, resume"},
 	{"topics", "Admin: create, describe, extend, delete topics"},
 	{"configs", "Admin: describe and alter configs"},
@@ -67,7 +70,11 @@ var suites = []suite{
 	{"kcat", kcatVersion, "", func(*testing.T, string, string) []string { return []string{"kcat/kcat.sh"} }},
 	{"franz-go", pinned("../../go.mod", `github.com/twmb/franz-go v(\S+)`), "", franzGo},
 	{"Admin", pinned("java/pom.xml", `<kafka.version>(.+)</`), "Java's Admin client", java("AdminCalls")},
+	{alone, pinned("java/pom.xml", `<kafka.version>(.+)</`), "Java's transactions, by transaction.version", java("Transactions")},
 }
+
+// alone is the suite that changes what all clients see, so that it runs before the others.
+const alone = "transactions"
 
 // java compiles our programs and runs one of them.
 func java(class string) func(*testing.T, string, string) []string {

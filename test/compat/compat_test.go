@@ -24,7 +24,9 @@ func TestClients(t *testing.T) {
 			bootstrap := setup.start(t)
 			for _, suite := range suites {
 				t.Run(suite.name, func(t *testing.T) {
-					t.Parallel()
+					if suite.name != alone {
+						t.Parallel() // which waits until the one that runs alone has ended
+					}
 					runSuite(t, r, setup, suite, bootstrap, folder)
 				})
 			}

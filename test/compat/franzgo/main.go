@@ -29,6 +29,9 @@ var features = []feature{
 	{"produce-consume", produceConsume},
 	{"codecs", codecs},
 	{"idempotence", idempotence},
+	{"transactions", transactions},
+	{"transactions-offsets", transactionsOffsets},
+	{"transactions-fencing", transactionsFencing},
 	{"pause-seek", pauseSeek},
 	{"topics", topics},
 	{"configs", configs},
@@ -83,9 +86,17 @@ func main() {
 }
 
 // newClient connects to the cluster.
-func newClient(options ...kgo.Opt) (*kgo.Client, error) {
+func newClient(more ...kgo.Opt) (*kgo.Client, error) { return kgo.NewClient(options(more...)...) }
+
+// options are those of all our clients, and more.
+func options(more ...kgo.Opt) []kgo.Opt {
 	seeds := strings.Split(os.Getenv("COMPAT_BOOTSTRAP"), ",")
-	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.MetadataMaxAge(time.Second), kgo.MetadataMinAge(100 * time.Millisecond)}, options...)...)
+	return append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.MetadataMaxAge(time.Second), kgo.MetadataMinAge(100 * time.Millisecond)}, more...)
+}
+
+// poller is a client, or what is built on one.
+type poller interface {
+	PollFetches(ctx context.Context) kgo.Fetches
 }
 
 // asAdmin runs f with an admin client.
@@ -120,7 +131,7 @@ func produce(ctx context.Context, topic string, partitions int, values []string,
 }
 
 // read reads count records of the client's topics.
-func read(ctx context.Context, client *kgo.Client, count int) ([]*kgo.Record, error) {
+func read(ctx context.Context, client poller, count int) ([]*kgo.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var records []*kgo.Record

@@ -27,6 +27,26 @@ idempotence() {
 	expect 2000 lines kc -C -t "$name" -o beginning -e -f '%s\n'
 }
 
+# kcat produces its whole input as one transaction.
+transactions() {
+	seq 100 | kc -P -t "$name" -p 0 -X transactional.id="$name"
+	expect 100 lines kc -C -t "$name" -o beginning -e -X isolation.level=read_committed
+	mkfifo "$folder/input"
+	kcat -q -b "$COMPAT_BOOTSTRAP" -P -t "$name" -p 0 -X transactional.id="$name" <"$folder/input" &
+	pids+=($!)
+	exec 4>"$folder/input"
+	seq 1000 >&4
+	eventually 'more is written' uncommitted
+	kill -KILL "${pids[0]}"
+	exec 4>&-
+	expect 100 lines kc -C -t "$name" -o beginning -e -X isolation.level=read_committed
+	# A second one with the ID aborts what the first left open.
+	echo last | kc -P -t "$name" -p 0 -X transactional.id="$name"
+	expect 101 lines kc -C -t "$name" -o beginning -e -X isolation.level=read_committed
+}
+
+uncommitted() { [ "$(kc -C -t "$name" -o beginning -e -X isolation.level=read_uncommitted | wc -l)" -gt 100 ]; }
+
 records() {
 	seq 10 | kc -P -t "$name" -p 0
 	expect "$name [0] offset 10" kc -Q -t "$name:0:-1"
@@ -161,7 +181,7 @@ fail() {
 	exit 1
 }
 
-features='produce-consume codecs idempotence topics records group-rebalance group-crash group-commit group-static group-cooperative group-regex'
+features='produce-consume codecs idempotence transactions topics records group-rebalance group-crash group-commit group-static group-cooperative group-regex'
 
 # A feature runs in a process of its own, where the first failure ends it; its reason comes by descriptor 3.
 if [ "${1:-}" = --run ]; then

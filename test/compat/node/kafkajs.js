@@ -47,9 +47,9 @@ async function produce(topic, values, options = {}) {
 
 // Member is a member of a group that collects what it reads, and commits it.
 class Member {
-  constructor(groupId, topics, { commit = true } = {}) {
+  constructor(groupId, topics, { commit = true, readUncommitted = false } = {}) {
     this.consumer = kafka.consumer({
-      groupId, sessionTimeout: 6000, heartbeatInterval: 500, metadataMaxAge: 1000, retry: { retries: 20 },
+      groupId, readUncommitted, sessionTimeout: 6000, heartbeatInterval: 500, metadataMaxAge: 1000, retry: { retries: 20 },
     });
     this.assignment = {};
     this.messages = [];
@@ -134,6 +134,72 @@ feature('idempotence', async (name) => {
   const values = [...Array(600).keys()].map(String);
   await produce(name, values, { idempotent: true });
   assert.deepEqual(await read(name, values.length), values.sort());
+});
+
+async function transactional(transactionalId) {
+  const producer = kafka.producer({ transactionalId, maxInFlightRequests: 1, idempotent: true });
+  await producer.connect();
+  return producer;
+}
+
+// toEach is the value for each partition.
+const toEach = (value) => Array.from({ length: partitions }, (_, partition) => ({ value, partition }));
+
+// readIsolated returns the values of a partition, of which there must be count in each.
+async function readIsolated(topic, readUncommitted, count) {
+  const member = new Member(`${topic}-${count}`, [topic], { readUncommitted });
+  await eventually(`${count} records in each partition`, () => member.messages.length >= count * partitions);
+  await sleep(500);
+  await member.close();
+  const values = [...Array(partitions).keys()].map((p) =>
+    member.messages.filter((m) => m.partition === p).map((m) => String(m.value)));
+  assert.deepEqual(values, Array(partitions).fill(values[0]));
+  return values[0];
+}
+
+feature('transactions', async (name) => {
+  await createTopic(name);
+  const producer = await transactional(name);
+  for (let n = 0; n < 6; n++) {
+    const transaction = await producer.transaction();
+    await transaction.send({ topic: name, messages: toEach(`transaction ${n}`) });
+    await (n % 2 === 0 ? transaction.commit() : transaction.abort());
+  }
+  const open = await producer.transaction();
+  await open.send({ topic: name, messages: toEach('transaction 6') });
+  const committed = [0, 2, 4, 6].map((n) => `transaction ${n}`);
+  assert.deepEqual(await readIsolated(name, false, 3), committed.slice(0, 3));
+  assert.equal(new Set(await readIsolated(name, true, 7)).size, 7);
+  await open.commit();
+  assert.deepEqual(await readIsolated(name, false, 4), committed);
+  await producer.disconnect();
+});
+
+feature('transactions-offsets', async (name) => {
+  await createTopic(name);
+  const producer = await transactional(name);
+  for (const [offset, end, want] of [['4', 'commit', '4'], ['6', 'abort', '4'], ['8', 'commit', '8']]) {
+    const transaction = await producer.transaction();
+    const topics = [{ topic: name, partitions: [{ partition: 0, offset }] }];
+    await transaction.sendOffsets({ consumerGroupId: name, topics });
+    await transaction[end]();
+    await eventually(`offset ${want}`, async () => {
+      const [topic] = await admin.fetchOffsets({ groupId: name, topics: [name] });
+      return topic.partitions.find((p) => p.partition === 0).offset === want;
+    });
+  }
+  await producer.disconnect();
+});
+
+feature('transactions-fencing', async (name) => {
+  await createTopic(name);
+  const first = await (await transactional(name)).transaction();
+  await first.send({ topic: name, messages: toEach('by the first') });
+  const second = await (await transactional(name)).transaction();
+  await assert.rejects(first.commit(), { type: 'INVALID_PRODUCER_EPOCH' });
+  await second.send({ topic: name, messages: toEach('by the second') });
+  await second.commit();
+  assert.deepEqual(await readIsolated(name, false, 1), ['by the second']);
 });
 
 feature('topics', async (name) => {

@@ -5,7 +5,7 @@ import threading
 import time
 
 from confluent_kafka import (OFFSET_BEGINNING, TIMESTAMP_CREATE_TIME, Consumer, ConsumerGroupState,
-                             ConsumerGroupTopicPartitions, KafkaException, Producer, TopicCollection, TopicPartition)
+                             ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition)
 from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions,
                                    NewTopic, OffsetSpec, ResourceType)
 
@@ -266,6 +266,93 @@ def pause_seek(name):
     equal([r.value() for r in read(consumer, 1)], [b"while paused"])
     equal(consumer.get_watermark_offsets(partition), (0, 21))
     consumer.close()
+
+
+def transactional(name, **config):
+    producer = Producer(SERVERS | {"transactional.id": name} | config)
+    producer.init_transactions(30)
+    return producer
+
+
+def send(producer, topic, value):
+    """Sends the value to each partition, and waits until all are written."""
+    for partition in range(PARTITIONS):
+        producer.produce(topic, value, partition=partition)
+    equal(producer.flush(30), 0, "records not delivered in time")
+
+
+def read_isolated(topic, isolation, count):
+    """Returns the values of a partition, of which there must be count in each."""
+    consumer = consumer_of(topic, isolation_level=isolation)
+    consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(PARTITIONS)])
+    records = read(consumer, PARTITIONS * count)
+    equal(consumer.poll(0.5), None, "a record more")
+    consumer.close()
+    values = [[r.value() for r in sorted(records, key=lambda r: r.offset()) if r.partition() == p]
+              for p in range(PARTITIONS)]
+    equal(values, [values[0]] * PARTITIONS, "values by partition")
+    return values[0]
+
+
+@feature("transactions")
+def transactions(name):
+    create_topic(name)
+    producer = transactional(name)
+    for n in range(6):
+        producer.begin_transaction()
+        send(producer, name, b"transaction %d" % n)
+        if n % 2 == 0:
+            producer.commit_transaction(30)
+        else:
+            producer.abort_transaction(30)
+    producer.begin_transaction()
+    send(producer, name, b"transaction 6")
+    committed = [b"transaction %d" % n for n in (0, 2, 4, 6)]
+    equal(read_isolated(name, "read_committed", 3), committed[:3], "committed with a transaction open")
+    equal(len(set(read_isolated(name, "read_uncommitted", 7))), 7, "different values, uncommitted ones too")
+    producer.commit_transaction(30)
+    equal(read_isolated(name, "read_committed", 4), committed, "committed")
+
+
+@feature("transactions-offsets")
+def transactions_offsets(name):
+    create_topic(name)
+    produce(name, [b"x"] * 10 * PARTITIONS)
+    consumer = consumer_of(name)
+    consumer.subscribe([name])
+    read(consumer, 10 * PARTITIONS)
+    partition = TopicPartition(name, 0)
+
+    def committed():
+        return consumer.committed([partition], timeout=30)[0].offset
+
+    producer = transactional(name)
+    for offset, end, want in [(4, producer.commit_transaction, 4), (6, producer.abort_transaction, 4),
+                              (8, producer.commit_transaction, 8)]:
+        producer.begin_transaction()
+        producer.send_offsets_to_transaction(
+            [TopicPartition(name, 0, offset)], consumer.consumer_group_metadata(), 30)
+        end(30)
+        equal(committed(), want, "committed")
+    consumer.close()
+
+
+@feature("transactions-fencing")
+def transactions_fencing(name):
+    create_topic(name)
+    first = transactional(name)
+    first.begin_transaction()
+    send(first, name, b"by the first")
+    second = transactional(name)
+    try:
+        first.commit_transaction(30)
+        raise AssertionError("the first producer committed")
+    except KafkaException as e:
+        equal((e.args[0].code(), e.args[0].fatal()), (KafkaError._FENCED, True), "error of the first producer")
+    second.begin_transaction()
+    send(second, name, b"by the second")
+    second.commit_transaction(30)
+    equal(read_isolated(name, "read_committed", 1), [b"by the second"])
 
 
 @feature("group-rebalance")

@@ -8,7 +8,7 @@ from kafka import (ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, K
                    OffsetSpec, TopicPartition)
 from kafka.admin import AlterConfigOp, ConfigResource
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import NoError
+from kafka.errors import NoError, ProducerFencedError
 
 import check
 from check import equal, eventually, feature, shared_out
@@ -272,6 +272,91 @@ def pause_seek(name):
     equal((consumer.beginning_offsets([partition]), consumer.end_offsets([partition])), ({partition: 0}, {partition: 21}))
     consumer.close()
     producer.close()
+
+
+def transactional(name):
+    producer = KafkaProducer(**SERVERS, transactional_id=name)
+    producer.init_transactions()
+    return producer
+
+
+def send(producer, topic, value):
+    """Sends the value to each partition, and waits until all are written."""
+    for future in [producer.send(topic, value, partition=p) for p in range(PARTITIONS)]:
+        future.get(30)
+
+
+def read_isolated(topic, isolation, count):
+    """Returns the values of a partition, of which there must be count in each."""
+    consumer = consumer_of(None, isolation_level=isolation)
+    consumer.assign([TopicPartition(topic, p) for p in range(PARTITIONS)])
+    records = read(consumer, PARTITIONS * count)
+    equal(consumer.poll(500), {}, "more records")
+    consumer.close()
+    values = [[r.value for r in sorted(records, key=lambda r: r.offset) if r.partition == p]
+              for p in range(PARTITIONS)]
+    equal(values, [values[0]] * PARTITIONS, "values by partition")
+    return values[0]
+
+
+@feature("transactions")
+def transactions(name):
+    create_topic(name)
+    producer = transactional(name)
+    for n in range(6):
+        producer.begin_transaction()
+        send(producer, name, b"transaction %d" % n)
+        if n % 2 == 0:
+            producer.commit_transaction()
+        else:
+            producer.abort_transaction()
+    producer.begin_transaction()
+    send(producer, name, b"transaction 6")
+    committed = [b"transaction %d" % n for n in (0, 2, 4, 6)]
+    equal(read_isolated(name, "read_committed", 3), committed[:3], "committed with a transaction open")
+    equal(len(set(read_isolated(name, "read_uncommitted", 7))), 7, "different values, uncommitted ones too")
+    producer.commit_transaction()
+    equal(read_isolated(name, "read_committed", 4), committed, "committed")
+    producer.close()
+
+
+@feature("transactions-offsets")
+def transactions_offsets(name):
+    create_topic(name)
+    produce(name, [b"x"] * 10 * PARTITIONS)
+    consumer = consumer_of(name)
+    consumer.subscribe([name])
+    read(consumer, 10 * PARTITIONS)
+    partition = TopicPartition(name, 0)
+    producer = transactional(name)
+    for offset, end, want in [(4, producer.commit_transaction, 4), (6, producer.abort_transaction, 4),
+                              (8, producer.commit_transaction, 8)]:
+        producer.begin_transaction()
+        producer.send_offsets_to_transaction({partition: OffsetAndMetadata(offset, "", -1)}, consumer.group_metadata())
+        end()
+        # It is told as soon as the transaction has ended everywhere.
+        eventually(f"offset {want}", lambda: admin.list_group_offsets(name)[name][partition].offset == want)
+    producer.close()
+    consumer.close()
+
+
+@feature("transactions-fencing")
+def transactions_fencing(name):
+    create_topic(name)
+    first = transactional(name)
+    first.begin_transaction()
+    send(first, name, b"by the first")
+    second = transactional(name)
+    try:
+        first.commit_transaction()
+        raise AssertionError("the first producer committed")
+    except ProducerFencedError:
+        pass
+    second.begin_transaction()
+    send(second, name, b"by the second")
+    second.commit_transaction()
+    second.close()
+    equal(read_isolated(name, "read_committed", 1), [b"by the second"])
 
 
 @feature("group-rebalance")

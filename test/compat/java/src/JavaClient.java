@@ -48,6 +48,9 @@ public final class JavaClient {
         check.feature("codecs", JavaClient::codecs);
         check.feature("idempotence", JavaClient::idempotence);
         check.feature("pause-seek", JavaClient::pauseSeek);
+        check.feature("transactions", Transactions::commitAndAbort);
+        check.feature("transactions-offsets", name -> Transactions.offsets(name, "classic"));
+        check.feature("transactions-fencing", Transactions::fencing);
         check.feature("group-rebalance", name -> rebalance(name, CLASSIC));
         check.feature("group-crash", name -> crash(name, CLASSIC));
         check.feature("group-commit", name -> commit(name, CLASSIC));
