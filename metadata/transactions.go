@@ -135,7 +135,8 @@ type TransactionOffsets struct {
 	// Version TransactionV2 adds the group to the transaction; with TransactionV1 it must be in it.
 	Version TransactionVersion
 	// Offsets are of the group. CommittedAt is set by the store: of two offsets the
-	// one that was put aside, or committed, last counts. ExpireAt is not kept.
+	// one that was put aside, or committed, last counts, also if the clock went
+	// back after one was committed. ExpireAt is not kept.
 	Offsets []Offset
 }
 

@@ -486,3 +486,14 @@ func (l *lockers) changeGroups(round int) error {
 	_, expireErr := l.s.ExpireProducers(l.ctx, 0, 10)
 	return errors.Join(trimErr, expireErr)
 }
+
+// TestOffsetsCountThoughTheClockWentBack, as it may when a standby takes over: a
+// transaction's offsets come after those that were committed before they were put aside.
+func TestOffsetsCountThoughTheClockWentBack(t *testing.T) {
+	f := newTransactionFixture(t, harness.Postgres(t))
+	f.producer = f.change(f.ending(true)).Producer
+	exec(f, f.url, `UPDATE group_offsets SET committed_at = committed_at + interval '1 hour'`)
+	f.change(f.putAside(6, f.partition))
+	f.change(f.ending(true))
+	f.wantLook(`CompleteCommit epoch 2 in 0 [], 2 records, stable 2, aborted 0, offset 6 false`)
+}

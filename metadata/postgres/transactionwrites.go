@@ -172,7 +172,9 @@ func queueTransactionGroups(b *pgx.Batch, added []sequence.TransactionGroup) {
 	b.Queue(`INSERT INTO transaction_groups (producer_id, group_key, name) SELECT unnest($1::int8[]), unnest($2::uuid[]), unnest($3::bytea[])`, producer, key, name)
 }
 
-// queueTransactionOffsets puts offsets aside. None is in the list twice.
+// queueTransactionOffsets puts offsets aside. None is in the list twice. None is older
+// than what is committed there, which it comes after: the clock of a standby that took
+// over may be behind.
 func queueTransactionOffsets(b *pgx.Batch, offsets []sequence.TransactionOffset) {
 	n := len(offsets)
 	if n == 0 {
@@ -185,7 +187,10 @@ func queueTransactionOffsets(b *pgx.Batch, offsets []sequence.TransactionOffset)
 		epoch[i], putAt[i], text[i] = o.LeaderEpoch, o.CommittedAt, []byte(o.Metadata)
 	}
 	b.Queue(`INSERT INTO transaction_offsets (producer_id, group_key, partition_id, pending_offset, leader_epoch, put_at, metadata)
-		SELECT unnest($1::int8[]), unnest($2::uuid[]), unnest($3::int4[]), unnest($4::int8[]), unnest($5::int4[]), unnest($6::timestamptz[]), unnest($7::bytea[])
+		SELECT v.producer_id, v.group_key, v.partition_id, v.pending_offset, v.leader_epoch, GREATEST(v.put_at,
+			(SELECT committed_at FROM group_offsets o WHERE o.group_key = v.group_key AND o.partition_id = v.partition_id)), v.metadata
+		FROM (SELECT unnest($1::int8[]) AS producer_id, unnest($2::uuid[]) AS group_key, unnest($3::int4[]) AS partition_id, unnest($4::int8[]) AS pending_offset,
+			unnest($5::int4[]) AS leader_epoch, unnest($6::timestamptz[]) AS put_at, unnest($7::bytea[]) AS metadata) v
 		ON CONFLICT (producer_id, group_key, partition_id) DO UPDATE SET pending_offset = excluded.pending_offset, leader_epoch = excluded.leader_epoch,
 			put_at = excluded.put_at, metadata = excluded.metadata`,
 		producer, key, partition, offset, epoch, putAt, text)

@@ -110,7 +110,7 @@ func (q *sequencer) endTransaction(e sequence.EndedTransaction) error {
 			SELECT group_key, partition_id, committed_offset, leader_epoch, put_at, metadata FROM transaction_offsets WHERE producer_id = ?
 			ON CONFLICT (group_key, partition_id) DO UPDATE SET committed_offset = excluded.committed_offset, leader_epoch = excluded.leader_epoch,
 				committed_at = excluded.committed_at, expire_at = NULL, metadata = excluded.metadata
-			WHERE group_offsets.committed_at < excluded.committed_at`, e.ProducerID); err != nil {
+			WHERE group_offsets.committed_at <= excluded.committed_at`, e.ProducerID); err != nil {
 			return err
 		}
 	}
@@ -134,10 +134,12 @@ func (q *sequencer) putTransactionPartition(p sequence.TransactionPartition) err
 	return err
 }
 
+// putAside keeps an offset until its transaction ends. It is not older than what is
+// committed there, which it comes after: the clock may have been set back.
 func (q *sequencer) putAside(o sequence.TransactionOffset) error {
 	key := metadata.GroupKey(o.GroupID)
 	return q.exec(`INSERT INTO transaction_offsets (group_key, partition_id, producer_id, committed_offset, leader_epoch, put_at, metadata)
-		VALUES (?, ?, ?, ?, ?, ?, ?)
+		VALUES (?1, ?2, ?3, ?4, ?5, max(?6, COALESCE((SELECT committed_at FROM group_offsets WHERE group_key = ?1 AND partition_id = ?2), 0)), ?7)
 		ON CONFLICT (group_key, partition_id, producer_id) DO UPDATE SET committed_offset = excluded.committed_offset, leader_epoch = excluded.leader_epoch,
 			put_at = excluded.put_at, metadata = excluded.metadata`,
 		key[:], o.Partition, o.ProducerID, o.Offset.Offset, o.LeaderEpoch, micros(o.CommittedAt), []byte(o.Metadata))

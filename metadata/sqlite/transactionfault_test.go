@@ -228,3 +228,32 @@ func TestKilledInATransaction(t *testing.T) {
 		}
 	}
 }
+
+// TestOffsetsCountThoughTheClockWentBack: a transaction's offsets come after those that
+// were committed before they were put aside.
+func TestOffsetsCountThoughTheClockWentBack(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "metadata.db"))
+	prepareTransactions(t, s)
+	commit := func(offset int64) {
+		t.Helper()
+		end, err := begin(t.Context(), s, "id", offset, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.ChangeTransactions(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit(5)
+	if _, err := s.writer.ExecContext(t.Context(), `UPDATE group_offsets SET committed_at = committed_at + 3600000000`); err != nil {
+		t.Fatal(err)
+	}
+	commit(6)
+	offsets, err := s.FetchOffsets(t.Context(), []metadata.OffsetQuery{{GroupID: "g"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := offsets[0]; len(got) != 1 || got[0].Offset != 6 || got[0].Unstable {
+		t.Errorf("committed is %+v, want offset 6", got)
+	}
+}
