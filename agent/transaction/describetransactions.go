@@ -16,20 +16,24 @@ import (
 
 // DescribeTransactions is API key 65, served in version 0 (KIP-664).
 //
+// A transactional ID that is named more than once is answered once: the answer may be
+// much larger than its name.
+//
 // The groups of an open transaction are shown as Kafka shows them: as partitions of
 // __consumer_offsets, where Kafka would keep their offsets.
 func (c *Coordinator) DescribeTransactions(ctx context.Context, client protocol.Client, req *kmsg.DescribeTransactionsRequest) *kmsg.DescribeTransactionsResponse {
 	resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
-	resp.TransactionStates = make([]kmsg.DescribeTransactionsResponseTransactionState, len(req.TransactionalIDs))
+	named := eachOnce(req.TransactionalIDs)
+	resp.TransactionStates = make([]kmsg.DescribeTransactionsResponseTransactionState, len(named))
 	var ids []string
-	for _, id := range req.TransactionalIDs {
+	for _, id := range named {
 		if id != "" {
 			ids = append(ids, id)
 		}
 	}
 	transactions, places, err := c.describe(ctx, ids)
 	code := c.code(client, req, "", err)
-	for i, id := range req.TransactionalIDs {
+	for i, id := range named {
 		out := &resp.TransactionStates[i]
 		*out = kmsg.NewDescribeTransactionsResponseTransactionState()
 		out.TransactionalID = id
@@ -55,6 +59,18 @@ func (c *Coordinator) DescribeTransactions(ctx context.Context, client protocol.
 		out.Topics = places.topics(t)
 	}
 	return resp
+}
+
+// eachOnce returns the IDs in the order of first mention.
+func eachOnce(ids []string) (once []string) {
+	seen := make(map[string]struct{}, len(ids))
+	for _, id := range ids {
+		if _, again := seen[id]; !again {
+			seen[id] = struct{}{}
+			once = append(once, id)
+		}
+	}
+	return once
 }
 
 // describe returns the transactions in the order asked, and where their partitions are.
