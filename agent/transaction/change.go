@@ -6,17 +6,15 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"github.com/wadi-log/wadi/metadata"
 )
 
 const (
-	// callTimeout bounds a call with all its tries: clients give up a request
-	// after 30 s, and should hear before that it may be repeated.
-	callTimeout = 20 * time.Second
-	// attemptTimeout bounds one try; after it the outcome is unknown.
-	attemptTimeout = 10 * time.Second
+	// callTimeout bounds a call; after it the outcome is unknown.
+	callTimeout = 10 * time.Second
+	// patience is how long a request may wait for its call. Whoever sent it may by
+	// then have asked another agent, and gone on.
+	patience = 5 * time.Second
 	// callRequests and callRows bound a call, which holds the sequencer: the
 	// rows are those that its requests are about to write.
 	callRequests = 1000
@@ -30,12 +28,11 @@ const (
 // done is closed.
 type change struct {
 	metadata.TransactionRequest
+	came time.Time
 	done chan struct{}
 	// ---
 	result metadata.TransactionResult
-	// lost: the answer of an earlier try was lost, which may have done it already.
-	lost bool
-	err  error
+	err    error
 }
 
 // Change makes one change of a transactional ID. Requests of one ID are carried out
@@ -61,12 +58,12 @@ func (c *Coordinator) changeWithID(ctx context.Context, id string, op func(newID
 	err = k.wait(ctx)
 	switch {
 	case err != nil:
-		// After other errors the change may be made yet, or may have been made.
+		// After other errors the change may have been made.
 		if errors.Is(err, metadata.ErrUnavailable) && !errors.Is(err, metadata.ErrOutcomeUnknown) {
 			c.ids.giveBack(newID)
 		}
 		return metadata.TransactionResult{}, err
-	case !k.lost && (k.result.Err != nil || k.result.Producer.ID != newID):
+	case k.result.Err != nil || k.result.Producer.ID != newID:
 		c.ids.giveBack(newID)
 	}
 	return k.result, nil
@@ -74,7 +71,7 @@ func (c *Coordinator) changeWithID(ctx context.Context, id string, op func(newID
 
 // begin queues a change.
 func (c *Coordinator) begin(id string, op metadata.TransactionOp) *change {
-	k := &change{TransactionRequest: metadata.TransactionRequest{ID: id, Op: op}, done: make(chan struct{})}
+	k := &change{TransactionRequest: metadata.TransactionRequest{ID: id, Op: op}, came: time.Now(), done: make(chan struct{})}
 	if !c.changes.Add(k) {
 		k.err = fmt.Errorf("%w: the agent is stopping", metadata.ErrUnavailable)
 		close(k.done)
@@ -125,25 +122,43 @@ func next(waiting []*change) (batch, rest []*change) {
 
 // call makes one call of the store and answers its requests. When the store can't deal with
 // one of them, the others are served on their own.
+//
+// It is never made twice, and not late. Where the outcome is unknown the client is told to
+// ask again, and only the client knows what it wants by then: it may have asked
+// another agent long since. A second end by us could end the producer's next transaction
+// (with TransactionV1, whose epoch stays), offsets land over newer ones, an init
+// fence a newer producer.
 func (c *Coordinator) call(batch []*change) {
+	batch = inTime(batch)
+	if len(batch) == 0 {
+		return
+	}
 	requests := make([]metadata.TransactionRequest, len(batch))
 	for i, k := range batch {
 		requests[i] = k.TransactionRequest
 	}
 	began := time.Now()
-	changed, lost, err := c.untilKnown(requests)
-	if err != nil && len(batch) > 1 && !passes(err) {
+	ctx, cancel := context.WithTimeout(c.life, callTimeout)
+	changed, err := c.store.ChangeTransactions(ctx, requests)
+	cancel()
+	switch {
+	case err == nil:
+		c.metrics.called(requests, changed.Results, time.Since(began))
+		c.committed(changed.Commits, false)
+	case unknown(err):
+		if !errors.Is(err, metadata.ErrOutcomeUnknown) {
+			err = fmt.Errorf("%w: %w", metadata.ErrOutcomeUnknown, err)
+		}
+		c.metrics.lost.Inc()
+		c.committed(nil, true)
+	case len(batch) > 1 && !errors.Is(err, metadata.ErrUnavailable):
 		for i := range batch {
 			c.call(batch[i : i+1])
 		}
 		return
 	}
-	if err == nil {
-		c.metrics.called(requests, changed.Results, time.Since(began))
-		c.committed(changed.Commits, lost)
-	}
 	for i, k := range batch {
-		k.lost, k.err = lost, err
+		k.err = err
 		if err == nil {
 			k.result = changed.Results[i]
 		}
@@ -151,40 +166,21 @@ func (c *Coordinator) call(batch []*change) {
 	}
 }
 
-// passes tells whether an error is one of the store's that are over by themselves.
-func passes(err error) bool {
-	return errors.Is(err, metadata.ErrUnavailable) || errors.Is(err, metadata.ErrOutcomeUnknown)
+// inTime refuses the changes that have waited for too long and returns the others.
+func inTime(batch []*change) (others []*change) {
+	for _, k := range batch {
+		if waited := time.Since(k.came); waited > patience {
+			k.err = fmt.Errorf("%w: the request has waited for %v", metadata.ErrUnavailable, waited.Round(time.Millisecond))
+			close(k.done)
+			continue
+		}
+		others = append(others, k)
+	}
+	return others
 }
 
 // unknown tells whether an error leaves open if the change was made.
 func unknown(err error) bool {
 	return errors.Is(err, metadata.ErrOutcomeUnknown) ||
 		errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, metadata.ErrUnavailable)
-}
-
-// untilKnown repeats a call until it is known what became of it, or its time is over.
-// lost tells that there were tries whose answer was lost.
-func (c *Coordinator) untilKnown(requests []metadata.TransactionRequest) (changed metadata.TransactionsChanged, lost bool, err error) {
-	ctx, cancel := context.WithTimeout(c.life, callTimeout)
-	defer cancel()
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = 20*time.Millisecond, 2*time.Second
-	for {
-		attempt, end := context.WithTimeout(ctx, attemptTimeout)
-		changed, err = c.store.ChangeTransactions(attempt, requests)
-		end()
-		// If a later try fails cleanly, nobody knows what became of the earlier.
-		lost = lost || unknown(err)
-		if err == nil || !lost {
-			return changed, lost, err
-		}
-		c.metrics.repeated.Inc()
-		timer := time.NewTimer(pause.NextBackOff())
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return changed, lost, fmt.Errorf("%w: change %d transactions: %w", metadata.ErrOutcomeUnknown, len(requests), err)
-		}
-	}
 }

@@ -161,56 +161,43 @@ func TestCallsAreBounded(t *testing.T) {
 	}
 }
 
-// TestUnknownOutcomeIsAskedForAgain: with the same requests, until it is known; what was
-// refused before anything happened is not.
-func TestUnknownOutcomeIsAskedForAgain(t *testing.T) {
+// TestNoCallIsMadeTwice: by the time of a second the client may have asked elsewhere and
+// gone on. It is told to ask again where nobody knows what became of its request.
+func TestNoCallIsMadeTwice(t *testing.T) {
 	surprise := errors.New("surprise")
 	hangs := errors.New("hangs until its time is over")
 	for name, test := range map[string]struct {
-		answers []error // the last is for ever
-		calls   int
-		want    error
-		lost    int
-		took    time.Duration // at most
+		answer, want error
+		lost         int
+		took         time.Duration
 	}{
-		"at once":               {[]error{nil}, 1, nil, 0, 0},
-		"away":                  {[]error{metadata.ErrUnavailable}, 1, metadata.ErrUnavailable, 0, 0},
-		"lost once":             {[]error{metadata.ErrOutcomeUnknown, nil}, 2, nil, 1, time.Second},
-		"lost, then away":       {[]error{metadata.ErrOutcomeUnknown, metadata.ErrUnavailable, metadata.ErrUnavailable, nil}, 4, nil, 1, time.Second},
-		"lost, then a surprise": {[]error{metadata.ErrOutcomeUnknown, surprise, nil}, 3, nil, 1, time.Second},
-		"lost for ever":         {[]error{metadata.ErrOutcomeUnknown}, -1, metadata.ErrOutcomeUnknown, 0, callTimeout},
-		"hangs once":            {[]error{hangs, nil}, 2, nil, 1, attemptTimeout + time.Second},
-		"hangs":                 {[]error{hangs}, 2, metadata.ErrOutcomeUnknown, 0, callTimeout},
-		"surprise":              {[]error{surprise}, 1, surprise, 0, 0},
+		"done":     {nil, nil, 0, 0},
+		"away":     {metadata.ErrUnavailable, metadata.ErrUnavailable, 0, 0},
+		"lost":     {metadata.ErrOutcomeUnknown, metadata.ErrOutcomeUnknown, 1, 0},
+		"hangs":    {hangs, metadata.ErrOutcomeUnknown, 1, callTimeout},
+		"surprise": {surprise, surprise, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				answers := test.answers
 				c, store, heard := newScripted(t, func(ctx context.Context, requests []metadata.TransactionRequest) (metadata.TransactionsChanged, error) {
-					err := answers[0]
-					if len(answers) > 1 {
-						answers = answers[1:]
-					}
-					if errors.Is(err, hangs) {
+					switch {
+					case errors.Is(test.answer, hangs):
 						<-ctx.Done()
-						err = ctx.Err()
-					}
-					if err != nil {
-						return metadata.TransactionsChanged{}, err
+						return metadata.TransactionsChanged{}, ctx.Err()
+					case test.answer != nil:
+						return metadata.TransactionsChanged{}, test.answer
 					}
 					return yes(requests)
 				})
 				began := time.Now()
-				_, err := c.Change(t.Context(), "id", metadata.EndTransaction{})
-				if !errors.Is(err, test.want) {
+				if _, err := c.Change(t.Context(), "id", metadata.EndTransaction{}); !errors.Is(err, test.want) {
 					t.Errorf("%v, want %v", err, test.want)
 				}
-				if took := time.Since(began); took > test.took {
-					t.Errorf("it took %v, want %v at most", took, test.took)
+				if took := time.Since(began); took != test.took {
+					t.Errorf("it took %v, want %v", took, test.took)
 				}
-				calls := store.made()
-				if test.calls >= 0 && len(calls) != test.calls || slices.ContainsFunc(calls, func(s string) bool { return s != "id" }) {
-					t.Errorf("calls of %q, want %d", calls, test.calls)
+				if calls := store.made(); !slices.Equal(calls, []string{"id"}) {
+					t.Errorf("calls of %q", calls)
 				}
 				if heard.lost != test.lost {
 					t.Errorf("the tail is told of %d lost answers, want %d", heard.lost, test.lost)
@@ -218,6 +205,35 @@ func TestUnknownOutcomeIsAskedForAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRequestsThatWaitedForLongAreRefused: their clients may have gone on elsewhere.
+func TestRequestsThatWaitedForLongAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		goOn := make(chan struct{})
+		c, store, _ := newScripted(t, func(_ context.Context, requests []metadata.TransactionRequest) (metadata.TransactionsChanged, error) {
+			<-goOn
+			return yes(requests)
+		})
+		first := c.begin("first", metadata.EndTransaction{})
+		synctest.Wait()
+		late := c.begin("late", metadata.EndTransaction{})
+		time.Sleep(patience)
+		inTime := c.begin("in time", metadata.EndTransaction{})
+		time.Sleep(time.Millisecond)
+		close(goOn)
+		for _, k := range []*change{first, inTime} {
+			if err := k.wait(t.Context()); err != nil {
+				t.Errorf("%s: %v", k.ID, err)
+			}
+		}
+		if err := late.wait(t.Context()); !errors.Is(err, metadata.ErrUnavailable) || errors.Is(err, metadata.ErrOutcomeUnknown) {
+			t.Errorf("late: %v", err)
+		}
+		if want := []string{"first", "in time"}; !slices.Equal(store.made(), want) {
+			t.Errorf("calls of %q, want %q", store.made(), want)
+		}
+	})
 }
 
 // TestRequestThatTheStoreCannotDealWithFailsAlone: those that share its call are served.

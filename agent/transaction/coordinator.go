@@ -28,8 +28,8 @@ type Topics interface {
 }
 
 // Committed is told of the feed entries that a call made, before its requests are
-// answered: who reads after a commit finds it. With lost, the answer of an earlier
-// try was lost, and what that may have made only the feed tells.
+// answered: who reads after a commit finds it. With lost, the answer of a call was
+// lost, and what that may have made only the feed tells.
 type Committed func(commits []metadata.Commit, lost bool)
 
 // Coordinator answers the transaction APIs on one agent. Make it with New, keep Run

@@ -16,9 +16,9 @@
 //	         finds it
 //	answer                                                               answered
 //
-// A call whose outcome is unknown is made again with the same requests: all of them
-// may be repeated. Only InitProducerId without a producer does something each time, and that
-// is to fence once more.
+// A call whose outcome is unknown is not made again by the agent: the client does it, who
+// may want something else by then (change.go). All requests may be repeated; only
+// InitProducerId without a producer does something each time, and that is to fence once more.
 //
 // What nobody asks for any agent does: transactions that are open for longer than
 // their timeout are aborted, and transactional IDs that nobody uses are forgotten (expire.go).

@@ -12,7 +12,7 @@ import (
 type Metrics struct {
 	seconds   prometheus.Histogram
 	requests  prometheus.Histogram
-	repeated  prometheus.Counter
+	lost      prometheus.Counter
 	ended     *prometheus.CounterVec
 	forgotten prometheus.Counter
 }
@@ -21,13 +21,13 @@ type Metrics struct {
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "wadi_transaction_change_seconds", Help: "Time of a call of the metadata store that changes transactions, repetitions included.",
+			Name: "wadi_transaction_change_seconds", Help: "Time of a call of the metadata store that changes transactions.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16)}),
 		requests: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "wadi_transaction_change_requests", Help: "Requests in one call of the metadata store that changes transactions.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 11)}),
-		repeated: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "wadi_transaction_repeated_calls_total", Help: "Calls that change transactions made again, because the answer of the metadata store was lost."}),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "wadi_transaction_lost_calls_total", Help: "Calls that change transactions of which nobody knows what became, as the answer of the metadata store was lost."}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wadi_transaction_ended_total", Help: "Transactions ended by their producers (commit, abort; repetitions count too), or because their timeout had passed (expire)."},
 			[]string{"how"}),
@@ -37,7 +37,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, how := range []string{"commit", "abort", "expire"} {
 		m.ended.WithLabelValues(how) // shown as 0 before the first
 	}
-	reg.MustRegister(m.seconds, m.requests, m.repeated, m.ended, m.forgotten)
+	reg.MustRegister(m.seconds, m.requests, m.lost, m.ended, m.forgotten)
 	return m
 }
 
