@@ -150,8 +150,11 @@ func transactionsFencing(ctx context.Context, name string) error {
 		return err
 	}
 	err = first.EndTransaction(ctx, kgo.TryCommit)
+	if err == nil {
+		return errors.New("the first producer committed")
+	}
 	if !errors.Is(err, kerr.ProducerFenced) && !errors.Is(err, kerr.InvalidProducerEpoch) {
-		return fmt.Errorf("the first producer's commit: %v", err)
+		return fmt.Errorf("the first producer's commit: %w", err)
 	}
 	return isolated(ctx, name, kgo.ReadCommitted(), "by the second")
 }
