@@ -16,7 +16,7 @@ import (
 
 const (
 	// endings are measured for each number of partitions, commits by Postgres as many.
-	endings = 300
+	endings = 1000
 	// transactFor is how long small transactions are counted.
 	transactFor = 6 * time.Second
 )

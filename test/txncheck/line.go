@@ -43,6 +43,7 @@ type line struct {
 	conns    map[net.Conn]bool
 	requests map[int16]uint64
 	last     *lastRequest
+	strays   map[kmsg.Key]int
 }
 
 // lastRequest is one that the client dies of.
@@ -57,7 +58,7 @@ type lastRequest struct {
 type lossCounts struct{ Answers, Requests atomic.Int64 }
 
 func newLine(seed uint64, name string, losses Losses, lost *lossCounts) *line {
-	return &line{seed: seed, name: name, losses: losses, lost: lost, conns: map[net.Conn]bool{}, requests: map[int16]uint64{}}
+	return &line{seed: seed, name: name, losses: losses, lost: lost, conns: map[net.Conn]bool{}, requests: map[int16]uint64{}, strays: map[kmsg.Key]int{}}
 }
 
 // dial is for kgo.Dialer.
@@ -73,7 +74,7 @@ func (l *line) dial(ctx context.Context, network, address string) (net.Conn, err
 		return nil, errCut
 	}
 	l.conns[conn] = true
-	return &lossy{Conn: conn, line: l}, nil
+	return &lossy{Conn: conn, line: l, waiting: map[int32]kmsg.Key{}, doomed: map[int32]bool{}}, nil
 }
 
 // sever cuts all connections for good: the client is as good as dead, and can
@@ -104,10 +105,22 @@ func (l *line) isLast(key int16) (lastRequest, bool) {
 	return *l.last, true
 }
 
-func (l *line) forget(conn net.Conn) {
+// forget notes that a connection is closed, on which answers to requests of these APIs were missing.
+func (l *line) forget(conn net.Conn, missing map[int32]kmsg.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.conns, conn)
+	for _, key := range missing {
+		l.strays[key]++
+	}
+}
+
+// strayed tells whether a request of the API was sent and not answered: it may be
+// carried out at any time, after later ones that came another way.
+func (l *line) strayed(key kmsg.Key) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.strays[key] > 0
 }
 
 // verdict is what happens to a request.
@@ -149,8 +162,10 @@ type lossy struct {
 	net.Conn
 	line *line
 
-	mu     sync.Mutex
-	doomed map[int32]bool // correlation IDs of requests whose answers get lost
+	mu sync.Mutex
+	// By correlation ID: requests that were not answered yet, and those whose answers get lost.
+	waiting map[int32]kmsg.Key
+	doomed  map[int32]bool
 	// rest of a frame that was read and not yet given to the client. Only Read uses it.
 	rest []byte
 }
@@ -180,12 +195,12 @@ func (c *lossy) Write(p []byte) (int, error) {
 			return 0, errCut
 		case losesAnswer:
 			c.mu.Lock()
-			if c.doomed == nil {
-				c.doomed = map[int32]bool{}
-			}
 			c.doomed[correlation] = true
 			c.mu.Unlock()
 		}
+		c.mu.Lock()
+		c.waiting[correlation] = kmsg.Key(key)
+		c.mu.Unlock()
 	}
 	return c.Conn.Write(p)
 }
@@ -219,8 +234,10 @@ func (c *lossy) readFrame() ([]byte, error) {
 	if _, err := io.ReadFull(c.Conn, frame[sizeBytes:]); err != nil {
 		return nil, err
 	}
+	correlation := int32(binary.BigEndian.Uint32(frame[sizeBytes:]))
 	c.mu.Lock()
-	doomed := c.doomed[int32(binary.BigEndian.Uint32(frame[sizeBytes:]))]
+	doomed := c.doomed[correlation]
+	delete(c.waiting, correlation)
 	c.mu.Unlock()
 	if doomed {
 		c.line.lost.Answers.Add(1)
@@ -231,6 +248,10 @@ func (c *lossy) readFrame() ([]byte, error) {
 }
 
 func (c *lossy) Close() error {
-	c.line.forget(c.Conn)
+	c.mu.Lock()
+	missing := c.waiting
+	c.waiting = map[int32]kmsg.Key{}
+	c.mu.Unlock()
+	c.line.forget(c.Conn, missing)
 	return c.Conn.Close()
 }

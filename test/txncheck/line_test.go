@@ -80,6 +80,9 @@ func TestLostAnswerWasAnswered(t *testing.T) {
 		if n := <-served; n != test.served || got != test.answers {
 			t.Errorf("verdict %d: %d served, %d answers", test.verdict, n, got)
 		}
+		if l.strayed(kmsg.EndTxn) {
+			t.Errorf("verdict %d: an answered request, or one that was never sent, counts as astray", test.verdict)
+		}
 		if n := counts.Answers.Load() + counts.Requests.Load(); n != int64(2-got) {
 			t.Errorf("verdict %d: %d counted as lost", test.verdict, n)
 		}
@@ -168,6 +171,30 @@ func TestClientDiesOfARequest(t *testing.T) {
 		if n := <-served; n != want || deaths != 1 {
 			t.Errorf("delivered %v: %d requests served, want %d; %d deaths", delivered, n, want, deaths)
 		}
+	}
+}
+
+// TestUnansweredRequestIsAstray: the connection ends before the answer came.
+func TestUnansweredRequestIsAstray(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	l := newLine(1, "", nil, new(lossCounts))
+	conn, err := l.dial(t.Context(), "tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(requestFrame(kmsg.EndTxn, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if l.strayed(kmsg.EndTxn) {
+		t.Error("a request counts as astray while its answer may come")
+	}
+	_ = conn.Close()
+	if !l.strayed(kmsg.EndTxn) || l.strayed(kmsg.InitProducerID) {
+		t.Error("not the unanswered request, or another one, counts as astray")
 	}
 }
 

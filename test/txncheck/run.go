@@ -31,6 +31,9 @@ type Config struct {
 	OutputPartitions int32
 	// Group is the transformers'.
 	Group string
+	// ShortTimeout and LongTimeout are of transactions. Each producer has one of them, and only
+	// those with the short one sleep longer.
+	ShortTimeout, LongTimeout time.Duration
 	// Settle bounds how long Finish waits until everything is decided and read.
 	Settle time.Duration
 	// Logf is told of what may interest when something is wrong.
@@ -52,6 +55,7 @@ func DefaultConfig() Config {
 		Writers: 10, Producers: 2, Transformers: 3,
 		Topics: []Topic{{"orders", 6, false}, {"payments", 5, false}, {"input", 5, true}},
 		Output: "output", OutputPartitions: 4, Group: "transformers",
+		ShortTimeout: 3 * time.Second, LongTimeout: 15 * time.Second,
 		Settle: 2 * time.Minute,
 		Logf:   func(string, ...any) {},
 	}
@@ -75,10 +79,11 @@ type Run struct {
 
 // Times that clients wait. A server that hangs is given up early, so that the others get something to do.
 const (
-	requestOverhead = 4 * time.Second
+	requestOverhead = 5 * time.Second
 	callTimeout     = 20 * time.Second
-	shortTimeout    = 3 * time.Second // of transactions
-	longTimeout     = 15 * time.Second
+	// strayFor is for how long a request that was never answered may still be carried
+	// out, by a server that hung or waited for its store.
+	strayFor = 20 * time.Second
 )
 
 // Start makes the topics and lets the load and the readers loose. They run until

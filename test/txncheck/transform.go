@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // transformer is a member of the group: it makes one output record of each input record, in
@@ -16,7 +17,9 @@ type transformer struct {
 	number         int
 	id             string
 	scripts, lives int
-	open           []int32 // as a writer's
+	// As a writer's.
+	open   []int32
+	strays Moment
 }
 
 // session is one client of a transformer.
@@ -53,7 +56,7 @@ func (t *transformer) join() (*session, error) {
 		}
 	}
 	options := slices.Concat(t.run.options(name, l), t.run.producing(t.number), []kgo.Opt{
-		kgo.TransactionalID(t.id), kgo.TransactionTimeout(longTimeout),
+		kgo.TransactionalID(t.id), kgo.TransactionTimeout(t.run.config.LongTimeout),
 		kgo.ConsumerGroup(t.run.config.Group), kgo.ConsumeTopics(inputs...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(500 * time.Millisecond), kgo.RebalanceTimeout(10 * time.Second),
@@ -79,6 +82,9 @@ func (t *transformer) work(ctx context.Context, s *session) {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	_, _, err := s.client.ProducerID(call)
 	cancel()
+	if err != nil || s.line.strayed(kmsg.InitProducerID) {
+		t.strays = j.now() + strayFor
+	}
 	if err != nil {
 		s.crash()
 		return
@@ -116,12 +122,15 @@ func (t *transformer) transform(s *session, records []*kgo.Record) bool {
 	s.began.Store(false)
 	s.failed.Store(false)
 	t.open = append(t.open, s.txn)
+	if j.now() < t.strays {
+		j.fencing([]int32{s.txn})
+	}
 
 	next := map[int32]int64{}
 	for _, record := range records {
 		source := Source{j.index[record.Topic][record.Partition], record.Offset}
 		next[source.Partition] = record.Offset + 1
-		t.run.send(&s.producer, send{t.run.output[r.IntN(len(t.run.output))], r.IntN(50)}, source, longTimeout)
+		t.run.send(&s.producer, send{t.run.output[r.IntN(len(t.run.output))], r.IntN(50)}, source, t.run.config.LongTimeout)
 	}
 	inputs := make([]Input, 0, len(next))
 	for p, n := range next {
@@ -165,5 +174,5 @@ func (t *transformer) transform(s *session, records []*kgo.Record) bool {
 		j.ended(s.txn, Aborted)
 	}
 	// Not committed without an error: a rebalance came between, or the answer got lost.
-	return true
+	return !s.line.strayed(kmsg.EndTxn)
 }

@@ -151,7 +151,7 @@ func (r *Run) allTransformed(ctx context.Context, w *watcher) error {
 		return err
 	}
 	for p, partition := range r.journal.h.Partitions {
-		if end := r.journal.ends(p, true); partition.Input && o.Offsets[p] < end {
+		if end := r.journal.ends(p, true); partition.Input && max(0, o.Offsets[p]) < end {
 			return fmt.Errorf("%s: committed offset %d, last record before %d", partition, o.Offsets[p], end)
 		}
 	}

@@ -28,6 +28,9 @@ type writer struct {
 	// open are the transactions of its present producer and of former ones
 	// that nobody has fenced yet.
 	open []int32
+	// strays is until when an InitProducerId that was never answered may fence the
+	// present producer.
+	strays Moment
 	// scripts and lives count transactions and producers.
 	scripts, lives int
 	haunting       sync.WaitGroup
@@ -98,6 +101,9 @@ func (w *writer) replace(ctx context.Context) *producer {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		_, _, err = p.client.ProducerID(call)
 		cancel()
+		if err != nil || p.line.strayed(kmsg.InitProducerID) {
+			w.strays = w.run.journal.now() + strayFor
+		}
 		if err == nil {
 			w.run.journal.fenced(w.open)
 			w.open = nil
@@ -110,9 +116,9 @@ func (w *writer) replace(ctx context.Context) *producer {
 }
 
 func (w *writer) newProducer() (*producer, error) {
-	p := &producer{txn: -1, before: -1, timeout: longTimeout}
+	p := &producer{txn: -1, before: -1, timeout: w.run.config.LongTimeout}
 	if random(w.run.config.Seed, w.id+" life", w.lives).IntN(2) == 0 || w.lives == 0 && w.early() == oversleeps {
-		p.timeout = shortTimeout
+		p.timeout = w.run.config.ShortTimeout
 	}
 	name := fmt.Sprintf("%s.%d", w.id, w.lives)
 	w.lives++
@@ -178,7 +184,7 @@ func (w *writer) play(ctx context.Context, p *producer, s script) *producer {
 	case haunts, rises:
 		return w.haunt(ctx, p, s)
 	case oversleeps:
-		if p.timeout == shortTimeout && pause(ctx, p.timeout+s.pause*50) {
+		if p.timeout < w.run.config.LongTimeout && pause(ctx, p.timeout+s.pause*50) {
 			w.run.journal.overslept(p.txn)
 		}
 	}
@@ -198,6 +204,9 @@ func (w *writer) begin(p *producer) bool {
 	p.began.Store(false)
 	p.failed.Store(false)
 	w.open = append(w.open, p.txn)
+	if w.run.journal.now() < w.strays {
+		w.run.journal.fencing([]int32{p.txn})
+	}
 	return true
 }
 
@@ -238,7 +247,7 @@ func (w *writer) commit(p *producer) *producer {
 	switch {
 	case err == nil:
 		w.run.journal.ended(p.txn, Committed)
-		return p
+		return p.unlessStrayed()
 	case errors.Is(err, kerr.OperationNotAttempted):
 		w.run.journal.notCommitted(p.txn)
 		return w.abort(p)
@@ -248,7 +257,7 @@ func (w *writer) commit(p *producer) *producer {
 		p.crash()
 		return nil
 	}
-	return p
+	return p.unlessStrayed()
 }
 
 func (w *writer) abort(p *producer) *producer {
@@ -263,7 +272,17 @@ func (w *writer) abort(p *producer) *producer {
 	if !p.failed.Load() {
 		w.run.journal.ended(p.txn, Aborted)
 	}
-	return p
+	return p.unlessStrayed()
+}
+
+// unlessStrayed returns the producer, or nil when an EndTxn of its has gone astray:
+// carried out late it would, before transaction version 2, end the next transaction.
+func (p *producer) unlessStrayed() *producer {
+	if !p.line.strayed(kmsg.EndTxn) {
+		return p
+	}
+	p.crash()
+	return nil
 }
 
 func (p *producer) end(how kgo.TransactionEndTry) error {
