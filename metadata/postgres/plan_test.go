@@ -3,9 +3,11 @@ package postgres
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/test/harness"
 )
 
@@ -188,6 +190,50 @@ func TestTransactionQueriesFindTheirRows(t *testing.T) {
 		if _, err := conn.Exec(t.Context(), `ANALYZE`); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestEndedTransactionsAreNotSearchedThrough: what 500 transactions over the same
+// partitions have left is not gone through for the next one, also before it is vacuumed.
+func TestEndedTransactionsAreNotSearchedThrough(t *testing.T) {
+	url := harness.Postgres(t)
+	store := open(t, url)
+	for _, query := range []string{
+		`ALTER TABLE transaction_partitions SET (autovacuum_enabled = off)`,
+		`INSERT INTO partitions (id, log_start_offset, next_offset, max_timestamp) SELECT p, 0, 100, 0 FROM generate_series(1, 40) p`,
+	} {
+		exec(t, url, query)
+	}
+	change := func(op metadata.TransactionOp) metadata.ProducerEpoch {
+		changed, err := store.ChangeTransactions(t.Context(), []metadata.TransactionRequest{{ID: "busy", Op: op}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := changed.Results[0].Err; err != nil {
+			t.Fatal(err)
+		}
+		return changed.Results[0].Producer
+	}
+	producer := change(metadata.InitProducer{Timeout: time.Hour, Expected: metadata.NoProducer, NewProducerID: 7})
+	add := metadata.AddToTransaction{Producer: producer}
+	for p := range 40 {
+		add.Partitions = append(add.Partitions, metadata.PartitionID(p+1))
+	}
+	for range 500 {
+		change(add)
+		change(metadata.EndTransaction{Producer: producer, Version: metadata.TransactionV1, NewProducerID: -1})
+	}
+	change(add)
+
+	conn := dial(t, url)
+	for _, query := range []string{`SET plan_cache_mode = force_generic_plan`, `PREPARE open_with (uuid[]) AS ` + openWithTransactions, `BEGIN`, byKeys} {
+		if _, err := conn.Exec(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	query := `EXECUTE open_with(ARRAY['` + metadata.TransactionKey("busy").String() + `'::uuid])`
+	if blocks, plan := blocksOf(t, conn, query); blocks > 120 {
+		t.Errorf("%d blocks, want at most 120\n%s", blocks, plan)
 	}
 }
 

@@ -65,6 +65,7 @@ func (r *transactionsReader) queue(b *pgx.Batch, requests []metadata.Transaction
 		},
 		groupIDs: map[uuid.UUID]string{},
 	}
+	b.Queue(byKeys)
 	refs := sequence.TransactionKeys(requests)
 	ending := transactionKeys(endingIDs(requests))
 	for _, id := range refs.Groups {
@@ -93,6 +94,12 @@ func endingIDs(requests []metadata.TransactionRequest) (ids []string) {
 	}
 	return ids
 }
+
+// byKeys has the rest of the transaction find its rows by plain index scans. What belongs to
+// open transactions comes and goes under the same keys thousands of times between two
+// runs of autovacuum. An index scan marks what it finds dead, and the index drops it soon; a bitmap scan doesn't, and
+// goes through all of it each time: 22 ms instead of 0.4 for 100 partitions after 1,600 transactions.
+const byKeys = `SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
 
 // headsOfTransactions and openWithTransactions read the partitions of transactions, and
 // which transactions have written to them. The arrays make sure that rows are found by
