@@ -7,6 +7,8 @@
 // Nobody who waits is turned away, so who adds must be bounded: the connections
 // of an agent are, which each wait for an answer.
 //
+// [Workers] are the goroutines that make the calls, and end with their owner.
+//
 // It is a leaf: any package of the agent may import it, and it knows none of them.
 package gather
 

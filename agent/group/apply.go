@@ -73,7 +73,7 @@ func (c *Coordinator) heartbeats(l *local, calls []*call) []*call {
 	if !ok || !c.clock.known() {
 		return calls
 	}
-	ctx, cancel := context.WithTimeout(c.life, applyTimeout)
+	ctx, cancel := context.WithTimeout(c.workers.Life(), applyTimeout)
 	defer cancel()
 	env, err := c.env(ctx, l.id, c.clock.now())
 	if err != nil {
@@ -97,7 +97,7 @@ func (c *Coordinator) heartbeats(l *local, calls []*call) []*call {
 // result before anybody sees it. Should we die before it is stored, nothing
 // happened; after that, clients find the new state when they ask again.
 func (c *Coordinator) apply(l *local, calls []*call, claimed bool) {
-	ctx, cancel := context.WithTimeout(c.life, applyTimeout)
+	ctx, cancel := context.WithTimeout(c.workers.Life(), applyTimeout)
 	defer cancel()
 	for range applyAttempts {
 		done, err := c.applyOnce(ctx, l, calls, claimed)
@@ -294,7 +294,7 @@ func (c *Coordinator) wakeAt(l *local, due, now time.Time) {
 
 // refuse answers the calls with what went wrong.
 func (c *Coordinator) refuse(l *local, calls []*call, err error) {
-	if c.life.Err() == nil {
+	if c.workers.Life().Err() == nil {
 		if errcode.Known(err) {
 			c.log.Warn("a consumer group can't be served at the moment; its members are told to try again", "group", l.id, "error", err)
 		} else {

@@ -54,7 +54,7 @@ type commit struct {
 
 func newCommitter(c *Coordinator) *committer {
 	m := &committer{c: c, decoded: map[string]decodedGroup{}}
-	m.queue = gather.New(1, c.spawn, gather.Until(commitOffsets, func(k *commit) int { return k.offsets }), m.answer)
+	m.queue = gather.New(1, c.workers.Spawn, gather.Until(commitOffsets, func(k *commit) int { return k.offsets }), m.answer)
 	return m
 }
 
@@ -84,7 +84,7 @@ func (m *committer) answer(batch []*commit) {
 // transact writes a batch. An outcome that is unknown is not tried again here: the
 // client does it, who may have more to commit by then.
 func (m *committer) transact(batch []*commit) error {
-	ctx, cancel := context.WithTimeout(m.c.life, commitTimeout)
+	ctx, cancel := context.WithTimeout(m.c.workers.Life(), commitTimeout)
 	defer cancel()
 	topics, err := m.c.topics.now(ctx)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/wadi-log/wadi/agent/gather"
 	"github.com/wadi-log/wadi/agent/group/machine"
 	"github.com/wadi-log/wadi/metadata"
 )
@@ -55,12 +56,8 @@ type Coordinator struct {
 	loads   *loader
 	commits *committer
 
-	// life ends with Close, which waits for the workers.
-	life    context.Context
-	stop    context.CancelFunc
-	closing sync.Mutex
-	closed  bool
-	workers sync.WaitGroup
+	// workers end with Close.
+	workers *gather.Workers
 	// parkedNow wakes the watcher when somebody begins to wait.
 	parkedNow chan struct{}
 
@@ -73,9 +70,8 @@ type Coordinator struct {
 func New(store metadata.Groups, transactions Transactions, topics Topics, settings Settings, agent uuid.UUID, metrics *Metrics, log *slog.Logger) *Coordinator {
 	c := &Coordinator{
 		store: store, transactions: transactions, topics: &catalogView{catalog: topics}, settings: settings, metrics: metrics, log: log, agent: agent,
-		parkedNow: make(chan struct{}, 1), groups: map[string]*local{},
+		workers: gather.NewWorkers(), parkedNow: make(chan struct{}, 1), groups: map[string]*local{},
 	}
-	c.life, c.stop = context.WithCancel(context.Background())
 	c.loads = newLoader(c)
 	c.commits = newCommitter(c)
 	metrics.watch(c)
@@ -110,24 +106,7 @@ func (c *Coordinator) Drain() {
 }
 
 // Close ends the workers and waits for them. Requests under way are refused.
-func (c *Coordinator) Close() {
-	c.closing.Lock()
-	c.closed = true
-	c.closing.Unlock()
-	c.stop()
-	c.workers.Wait()
-}
-
-// spawn starts a worker that Close waits for; false after Close.
-func (c *Coordinator) spawn(f func()) bool {
-	c.closing.Lock()
-	defer c.closing.Unlock()
-	if c.closed {
-		return false
-	}
-	c.workers.Go(f)
-	return true
-}
+func (c *Coordinator) Close() { c.workers.Close() }
 
 func (c *Coordinator) isDraining() bool {
 	c.mu.Lock()

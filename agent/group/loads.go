@@ -30,7 +30,7 @@ type loader struct {
 
 func newLoader(c *Coordinator) *loader {
 	m := &loader{c: c}
-	m.queue = gather.New(loadQueries, c.spawn, gather.Until(loadSize, func(*load) int { return 1 }), m.answer)
+	m.queue = gather.New(loadQueries, c.workers.Spawn, gather.Until(loadSize, func(*load) int { return 1 }), m.answer)
 	return m
 }
 
@@ -68,7 +68,7 @@ func (m *loader) answer(batch []*load) {
 
 // query reads the groups of the batch; alone, if something is wrong with one of them.
 func (m *loader) query(batch []*load) {
-	ctx, cancel := context.WithTimeout(m.c.life, loadTimeout)
+	ctx, cancel := context.WithTimeout(m.c.workers.Life(), loadTimeout)
 	defer cancel()
 	refs := make([]metadata.GroupRef, len(batch))
 	for i, k := range batch {

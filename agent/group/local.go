@@ -114,7 +114,7 @@ func (c *Coordinator) peek(id string) stateCopy {
 // startLocked starts the group's worker unless it works; false after Close.
 func (c *Coordinator) startLocked(l *local) bool {
 	if !l.working {
-		l.working = c.spawn(func() { c.work(l) })
+		l.working = c.workers.Spawn(func() { c.work(l) })
 	}
 	return l.working
 }

@@ -138,7 +138,7 @@ func (c *Coordinator) call(batch []*change) {
 		requests[i] = k.TransactionRequest
 	}
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(c.life, callTimeout)
+	ctx, cancel := context.WithTimeout(c.workers.Life(), callTimeout)
 	changed, err := c.store.ChangeTransactions(ctx, requests)
 	cancel()
 	switch {

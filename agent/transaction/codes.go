@@ -37,7 +37,7 @@ func (c *Coordinator) code(client protocol.Client, req kmsg.Request, id string, 
 	case err == nil:
 	case !errcode.Known(err):
 		c.log.Error("can't serve a transaction", "api", kmsg.NameForKey(req.Key()), "transactional_id", id, "client", client.ID, "error", err)
-	case code == kerr.CoordinatorLoadInProgress.Code && c.life.Err() == nil:
+	case code == kerr.CoordinatorLoadInProgress.Code && c.workers.Life().Err() == nil:
 		c.log.Debug("can't serve a transaction; the client is told to try again", "api", kmsg.NameForKey(req.Key()), "transactional_id", id, "client", client.ID, "error", err)
 	}
 	return code

@@ -44,22 +44,17 @@ type Coordinator struct {
 	metrics   *Metrics
 	log       *slog.Logger
 
-	// life ends with Close, which waits for the workers.
-	life    context.Context
-	stop    context.CancelFunc
-	closing sync.Mutex
-	closed  bool
-	workers sync.WaitGroup
+	// workers end with Close.
+	workers *gather.Workers
 }
 
 // New makes a coordinator over the store. settings returns the broker configs as they are now.
 func New(store Store, topics Topics, settings func() *configs.Broker, committed Committed, metrics *Metrics, log *slog.Logger) *Coordinator {
 	c := &Coordinator{
 		store: store, topics: topics, settings: settings, ids: &producerIDs{store: store},
-		committed: committed, metrics: metrics, log: log,
+		committed: committed, metrics: metrics, log: log, workers: gather.NewWorkers(),
 	}
-	c.life, c.stop = context.WithCancel(context.Background())
-	c.changes = gather.New(1, c.spawn, next, c.call)
+	c.changes = gather.New(1, c.workers.Spawn, next, c.call)
 	return c
 }
 
@@ -77,23 +72,6 @@ func (c *Coordinator) Run(ctx context.Context) {
 }
 
 // Close ends the worker and waits for it. Requests under way are refused.
-func (c *Coordinator) Close() {
-	c.closing.Lock()
-	c.closed = true
-	c.closing.Unlock()
-	c.stop()
-	c.workers.Wait()
-}
-
-// spawn starts a worker that Close waits for; false after Close.
-func (c *Coordinator) spawn(f func()) bool {
-	c.closing.Lock()
-	defer c.closing.Unlock()
-	if c.closed {
-		return false
-	}
-	c.workers.Go(f)
-	return true
-}
+func (c *Coordinator) Close() { c.workers.Close() }
 
 func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
