@@ -11,11 +11,10 @@ import (
 
 // The fewest bytes that the elements of the lists take.
 const (
-	minRun      = 7
-	minResource = 2
-	minLogStart = 2
-	minStable   = 2
-	minAborted  = 5
+	minRun             = 7
+	minResource        = 2
+	minPartitionOffset = 2
+	minAborted         = 5
 )
 
 // EncodeCommit encodes a feed entry (the sequence number is the row's key):
@@ -94,22 +93,14 @@ func appendTail(b []byte, c metadata.Commit) []byte {
 		b = append(b, r.Name...)
 		end = len(b)
 	}
-	b = binary.AppendUvarint(b, uint64(len(c.LogStarts)))
-	previous := metadata.PartitionID(0)
-	for _, l := range c.LogStarts {
-		b = binary.AppendVarint(b, int64(l.Partition)-int64(previous))
-		b = binary.AppendUvarint(b, uint64(l.Offset))
-		previous, end = l.Partition, len(b)
+	if b = appendPartitionOffsets(b, c.LogStarts); len(c.LogStarts) > 0 {
+		end = len(b)
 	}
-	b = binary.AppendUvarint(b, uint64(len(c.Stable)))
-	previous = 0
-	for _, s := range c.Stable {
-		b = binary.AppendVarint(b, int64(s.Partition)-int64(previous))
-		b = binary.AppendUvarint(b, uint64(s.Offset))
-		previous, end = s.Partition, len(b)
+	if b = appendPartitionOffsets(b, c.Stable); len(c.Stable) > 0 {
+		end = len(b)
 	}
 	b = binary.AppendUvarint(b, uint64(len(c.Aborted)))
-	previous = 0
+	previous := metadata.PartitionID(0)
 	for _, a := range c.Aborted {
 		b = binary.AppendVarint(b, int64(a.Partition)-int64(previous))
 		b = binary.AppendUvarint(b, uint64(a.ProducerID))
@@ -119,6 +110,19 @@ func appendTail(b []byte, c metadata.Commit) []byte {
 		previous, end = a.Partition, len(b)
 	}
 	return b[:end]
+}
+
+// appendPartitionOffsets appends a list of an offset for each of some partitions.
+func appendPartitionOffsets[T metadata.LogStart | metadata.StableOffset](b []byte, offsets []T) []byte {
+	b = binary.AppendUvarint(b, uint64(len(offsets)))
+	previous := metadata.PartitionID(0)
+	for _, o := range offsets {
+		at := metadata.StableOffset(o)
+		b = binary.AppendVarint(b, int64(at.Partition)-int64(previous))
+		b = binary.AppendUvarint(b, uint64(at.Offset))
+		previous = at.Partition
+	}
+	return b
 }
 
 // DecodeCommit is the reverse of EncodeCommit; Seq is left 0.
@@ -183,8 +187,8 @@ func (r *reader) run(files []uuid.UUID, previous metadata.Run) metadata.Run {
 func (r *reader) tail(c *metadata.Commit) {
 	for _, read := range []func() (elements int){
 		func() int { c.Configs = r.resources(); return len(c.Configs) },
-		func() int { c.LogStarts = r.logStarts(); return len(c.LogStarts) },
-		func() int { c.Stable = r.stable(); return len(c.Stable) },
+		func() int { c.LogStarts = partitionOffsets[metadata.LogStart](r); return len(c.LogStarts) },
+		func() int { c.Stable = partitionOffsets[metadata.StableOffset](r); return len(c.Stable) },
 		func() int { c.Aborted = r.aborted(); return len(c.Aborted) },
 	} {
 		if len(r.rest) == 0 {
@@ -204,20 +208,12 @@ func (r *reader) resources() (resources []metadata.ConfigResource) {
 	return resources
 }
 
-func (r *reader) logStarts() (starts []metadata.LogStart) {
+// partitionOffsets is the reverse of appendPartitionOffsets.
+func partitionOffsets[T metadata.LogStart | metadata.StableOffset](r *reader) (offsets []T) {
 	partition := metadata.PartitionID(0)
-	for range r.count(minLogStart) {
+	for range r.count(minPartitionOffset) {
 		partition = r.partition(partition)
-		starts = append(starts, metadata.LogStart{Partition: partition, Offset: r.int63()})
-	}
-	return starts
-}
-
-func (r *reader) stable() (offsets []metadata.StableOffset) {
-	partition := metadata.PartitionID(0)
-	for range r.count(minStable) {
-		partition = r.partition(partition)
-		offsets = append(offsets, metadata.StableOffset{Partition: partition, Offset: r.int63()})
+		offsets = append(offsets, T{Partition: partition, Offset: r.int63()})
 	}
 	return offsets
 }
