@@ -187,6 +187,13 @@ type Run struct {
 	// MaxTimestamp is the largest of the partition up to and including this
 	// run (ms): monotone, so a timestamp is found by search.
 	MaxTimestamp int64
+	// Merged: the run was written by a merge or by compaction. Its batches carry their
+	// own offsets, which ascend and, after compaction, may leave some out, also the
+	// first ones; but the last batch ends with the run (an empty one, if need be), so
+	// whoever asks for an offset of the run finds a batch at it or behind it. The ends of
+	// transactions lie among the batches, as control batches. Behind its bytes in the
+	// file lies an index of them (package datafile).
+	Merged bool
 }
 
 // NextOffset is the offset after the run's last record.

@@ -1,0 +1,102 @@
+package maintenance
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+)
+
+// Progress is how a round tells what it does, and waits for its turn to do it.
+// All methods are safe for concurrent use.
+type Progress struct {
+	job     string
+	rate    *rate.Limiter
+	metrics *Metrics
+}
+
+// NewProgress returns the progress of a job. The limiter bounds the bytes a second that
+// jobs read and write; its burst is the most that one call of Read or Write waits for at a time.
+func NewProgress(job string, limiter *rate.Limiter, metrics *Metrics) *Progress {
+	return &Progress{job: job, rate: limiter, metrics: metrics}
+}
+
+// Read waits until the job may read n more bytes from the object store, and counts them.
+func (p *Progress) Read(ctx context.Context, n int64) error {
+	p.metrics.read.WithLabelValues(p.job).Add(float64(n))
+	return p.wait(ctx, n)
+}
+
+// Write waits until the job may write n more bytes to the object store, and counts them.
+func (p *Progress) Write(ctx context.Context, n int64) error {
+	p.metrics.written.WithLabelValues(p.job).Add(float64(n))
+	return p.wait(ctx, n)
+}
+
+func (p *Progress) wait(ctx context.Context, n int64) error {
+	for n > 0 {
+		part := min(n, int64(p.rate.Burst()))
+		if err := p.rate.WaitN(ctx, int(part)); err != nil {
+			return err
+		}
+		n -= part
+	}
+	return nil
+}
+
+// Files counts data files that were dealt with: merged, deleted, written.
+func (p *Progress) Files(n int) { p.metrics.files.WithLabelValues(p.job).Add(float64(n)) }
+
+// Runs counts runs that were replaced, removed or written.
+func (p *Progress) Runs(n int) { p.metrics.runs.WithLabelValues(p.job).Add(float64(n)) }
+
+// Damaged counts data that the job met and can't read, and so left alone: a person must look.
+func (p *Progress) Damaged(n int) { p.metrics.damaged.WithLabelValues(p.job).Add(float64(n)) }
+
+// Backlog shows how much work is due, in the job's own items, and how long the oldest has been.
+func (p *Progress) Backlog(items int64, oldest time.Duration) {
+	p.metrics.backlog.WithLabelValues(p.job).Set(float64(items))
+	p.metrics.oldest.WithLabelValues(p.job).Set(max(0, oldest).Seconds())
+}
+
+// Metrics are those of all jobs of an agent.
+type Metrics struct {
+	rounds, failures        *prometheus.CounterVec
+	seconds                 *prometheus.HistogramVec
+	read, written           *prometheus.CounterVec
+	files, runs, damaged    *prometheus.CounterVec
+	backlog, oldest, paused *prometheus.GaugeVec
+}
+
+// NewMetrics registers the metrics.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	counter := func(name, help string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wadi_job_" + name, Help: help}, []string{"job"})
+		reg.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wadi_job_" + name, Help: help}, []string{"job"})
+		reg.MustRegister(g)
+		return g
+	}
+	m := &Metrics{
+		rounds:   counter("rounds_total", "Rounds of background work that ended, well or not."),
+		failures: counter("errors_total", "Rounds of background work that failed."),
+		read:     counter("read_bytes_total", "Bytes that jobs read from the object store."),
+		written:  counter("written_bytes_total", "Bytes that jobs wrote to the object store."),
+		files:    counter("files_total", "Data files that jobs dealt with: merged, deleted, written."),
+		runs:     counter("runs_total", "Rows of the index that jobs replaced, removed or wrote."),
+		damaged:  counter("damaged_total", "Damaged or missing data that jobs met and left alone."),
+		backlog:  gauge("backlog", "Work that is due, in the job's own items, as this agent saw it last."),
+		oldest:   gauge("oldest_due_seconds", "How long the oldest work that is due has been so."),
+		paused:   gauge("paused", "1 while the job is paused by wadi.jobs.paused."),
+	}
+	m.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "wadi_job_round_seconds", Help: "How long rounds of background work took.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 4, 10),
+	}, []string{"job"})
+	reg.MustRegister(m.seconds)
+	return m
+}
