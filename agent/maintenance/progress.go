@@ -51,6 +51,12 @@ func (p *Progress) Files(n int) { p.metrics.files.WithLabelValues(p.job).Add(flo
 // Runs counts runs that were replaced, removed or written.
 func (p *Progress) Runs(n int) { p.metrics.runs.WithLabelValues(p.job).Add(float64(n)) }
 
+// Records counts records that were removed from the logs of partitions.
+func (p *Progress) Records(n int64) { p.metrics.records.WithLabelValues(p.job).Add(float64(n)) }
+
+// Deleted counts the bytes of objects that were deleted.
+func (p *Progress) Deleted(bytes int64) { p.metrics.deleted.WithLabelValues(p.job).Add(float64(bytes)) }
+
 // Damaged counts data that the job met and can't read, and so left alone: a person must look.
 func (p *Progress) Damaged(n int) { p.metrics.damaged.WithLabelValues(p.job).Add(float64(n)) }
 
@@ -60,13 +66,20 @@ func (p *Progress) Backlog(items int64, oldest time.Duration) {
 	p.metrics.oldest.WithLabelValues(p.job).Set(max(0, oldest).Seconds())
 }
 
+// BacklogBytes shows how many bytes are due.
+func (p *Progress) BacklogBytes(n int64) {
+	p.metrics.backlogBytes.WithLabelValues(p.job).Set(float64(n))
+}
+
 // Metrics are those of all jobs of an agent.
 type Metrics struct {
-	rounds, failures        *prometheus.CounterVec
-	seconds                 *prometheus.HistogramVec
-	read, written           *prometheus.CounterVec
-	files, runs, damaged    *prometheus.CounterVec
-	backlog, oldest, paused *prometheus.GaugeVec
+	rounds, failures      *prometheus.CounterVec
+	seconds               *prometheus.HistogramVec
+	read, written         *prometheus.CounterVec
+	files, runs, damaged  *prometheus.CounterVec
+	records, deleted      *prometheus.CounterVec
+	backlog, backlogBytes *prometheus.GaugeVec
+	oldest, paused        *prometheus.GaugeVec
 }
 
 // NewMetrics registers the metrics.
@@ -82,16 +95,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return g
 	}
 	m := &Metrics{
-		rounds:   counter("rounds_total", "Rounds of background work that ended, well or not."),
-		failures: counter("errors_total", "Rounds of background work that failed."),
-		read:     counter("read_bytes_total", "Bytes that jobs read from the object store."),
-		written:  counter("written_bytes_total", "Bytes that jobs wrote to the object store."),
-		files:    counter("files_total", "Data files that jobs dealt with: merged, deleted, written."),
-		runs:     counter("runs_total", "Rows of the index that jobs replaced, removed or wrote."),
-		damaged:  counter("damaged_total", "Damaged or missing data that jobs met and left alone."),
-		backlog:  gauge("backlog", "Work that is due, in the job's own items, as this agent saw it last."),
-		oldest:   gauge("oldest_due_seconds", "How long the oldest work that is due has been so."),
-		paused:   gauge("paused", "1 while the job is paused by wadi.jobs.paused."),
+		rounds:       counter("rounds_total", "Rounds of background work that ended, well or not."),
+		failures:     counter("errors_total", "Rounds of background work that failed."),
+		read:         counter("read_bytes_total", "Bytes that jobs read from the object store."),
+		written:      counter("written_bytes_total", "Bytes that jobs wrote to the object store."),
+		files:        counter("files_total", "Data files that jobs dealt with: merged, deleted, written."),
+		runs:         counter("runs_total", "Rows of the index that jobs replaced, removed or wrote."),
+		records:      counter("records_total", "Records that jobs removed from the logs of partitions."),
+		deleted:      counter("deleted_bytes_total", "Bytes of objects that jobs deleted from the object store."),
+		damaged:      counter("damaged_total", "Damaged or missing data that jobs met and left alone."),
+		backlog:      gauge("backlog", "Work that is due, in the job's own items, as this agent saw it last."),
+		backlogBytes: gauge("backlog_bytes", "Bytes of the work that is due, as this agent saw it last."),
+		oldest:       gauge("oldest_due_seconds", "How long the oldest work that is due has been so."),
+		paused:       gauge("paused", "1 while the job is paused by wadi.jobs.paused."),
 	}
 	m.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "wadi_job_round_seconds", Help: "How long rounds of background work took.",
