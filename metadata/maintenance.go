@@ -22,11 +22,13 @@ type Maintenance interface {
 	ClaimFiles(ctx context.Context, claim FileClaim) ([]ClaimedFile, error)
 	// RenewFiles extends the holder's claims, and reports false when it has lost any of
 	// them: another may work on those files now, which costs work but harms nothing.
+	// Files that are gone, for their last run is, are no loss.
 	RenewFiles(ctx context.Context, holder uuid.UUID, files []uuid.UUID, period time.Duration) (bool, error)
 	// ReleaseFiles gives the holder's claims up. With settle, the files are not to be
-	// merged again: they are damaged or missing.
+	// merged again: they are damaged or missing (LevelDamaged).
 	ReleaseFiles(ctx context.Context, holder uuid.UUID, files []uuid.UUID, settle bool) error
-	// MergeBacklog tells of each level how many files wait there, and since when.
+	// MergeBacklog tells of each level, from 0 to MaxFileLevel - 1, how many files wait
+	// there, claimed or not, and since when.
 	MergeBacklog(ctx context.Context) ([]LevelBacklog, error)
 
 	// ReplaceRuns puts the runs of a new file in place of older ones, in one
@@ -47,8 +49,9 @@ type Maintenance interface {
 	Compactions(ctx context.Context, partitions []PartitionID) ([]Compaction, error)
 	// FinishCompaction notes that the partition holds no record before the offset that
 	// a later record before the offset replaces, and no record of an aborted transaction. Aborted
-	// transactions that end before what the previous pass cleaned are forgotten, if that
+	// transactions that end before what an earlier pass cleaned are forgotten, if that
 	// was more than MaxFileAge ago (whoever reads by an older plan still needs them).
+	// Of a partition that doesn't exist it notes nothing.
 	FinishCompaction(ctx context.Context, partition PartitionID, cleanUntil int64) error
 
 	// DeadFiles returns up to limit files without a live run that lost the last one
@@ -63,21 +66,24 @@ type Maintenance interface {
 
 // MaxFileLevel is how often a record is rewritten by merges at most. A file's level
 // is 0 when it comes from producers, and one more than that of the files it was merged
-// from.
+// from; at MaxFileLevel it is settled.
 const MaxFileLevel = 3
 
-// LevelSettled is the level of files that no merge takes: their runs are large
-// enough, or they have the highest level, or are damaged.
+// LevelSettled is the level of files that no merge takes, unless they are sparse: their
+// runs are large enough, or have been merged as often as any is.
 const LevelSettled = -1
+
+// LevelDamaged is the level of files that nobody could read, and no merge takes at all.
+const LevelDamaged = -2
 
 // SettledRunBytes is the mean size of a file's runs from which on it is settled: to
 // join runs of this size saves nobody anything.
 const SettledRunBytes = 8 << 20
 
 // FileLevel is the level at which a file is kept that would have the level: LevelSettled where that
-// is beyond MaxFileLevel or its runs are large.
+// has reached MaxFileLevel or its runs are large.
 func FileLevel(level int16, size int64, runs int) int16 {
-	if level > MaxFileLevel || runs > 0 && size/int64(runs) >= SettledRunBytes {
+	if level >= MaxFileLevel || runs > 0 && size/int64(runs) >= SettledRunBytes {
 		return LevelSettled
 	}
 	return level
@@ -89,16 +95,17 @@ type FileClaim struct {
 	// For is how long the claim lasts.
 	For time.Duration
 	// Level is that of the files, or Sparse is set: then the files are those from level 1 on,
-	// settled ones too, of which less than half is live, whatever Min... and Due say.
+	// settled ones too, of which less than half is live, and one is enough.
 	Level  int16
 	Sparse bool
-	// MaxFiles and MaxBytes bound the claim; it takes files in the order of their
-	// commits until it has as many. MaxRuns bounds their live runs, beyond the first file.
+	// MaxFiles, MaxBytes and MaxRuns (of live runs) bound the claim, but the first file comes
+	// whatever its size; it takes files in the order of their commits.
 	MaxFiles int
 	MaxBytes int64
 	MaxRuns  int
-	// A merge is due when the claim is full: when it has MaxFiles or MaxBytes or MaxRuns; and, if Due is
-	// not 0, when its oldest file was committed that long ago and it has at least two files.
+	// A merge is due when the claim is full: when it has as much as it may have, or the next file
+	// would be too much; and, if Due is not 0, when its oldest file was committed that
+	// long ago and it has at least two files.
 	Due time.Duration
 }
 
@@ -112,7 +119,8 @@ type ClaimedFile struct {
 	Level int16
 	// Runs are the live runs that lie in the file, ascending by partition and offset,
 	// and with the first file of a claim come, in the same order, the markers that
-	// stand between the claim's runs and directly before or behind them.
+	// stand between the claim's runs and directly before or behind them. Both without
+	// partitions that were deleted, and what ends before the log start.
 	Runs    []Run
 	Markers []Run
 }
@@ -165,12 +173,14 @@ type RetentionQuery struct {
 	MaxBytes int64
 }
 
-// Compaction is how far a partition is compacted.
+// Compaction is how far a partition is compacted. Of one that doesn't exist CleanUntil and
+// DirtySince are -1, as its Bounds are.
 type Compaction struct {
 	Bounds
 	// CleanUntil is the first offset that no pass has cleaned, at least the log start.
 	CleanUntil int64
-	// CleanBytes and DirtyBytes are the sizes of the runs before and from CleanUntil on.
+	// CleanBytes and DirtyBytes are the sizes of the runs before and from CleanUntil on; a
+	// run that it lies in is dirty.
 	CleanBytes int64
 	DirtyBytes int64
 	// DirtySince is the smallest running timestamp (ms) of the runs from CleanUntil on,

@@ -1,7 +1,7 @@
 // Package sequence decides what a commit does: which offset each record batch
 // of each data file gets, which batches are duplicates or refused, and which
-// runs enter the index; and what becomes of transactions, and of partitions when
-// they end.
+// runs enter the index; what becomes of transactions, and of partitions when
+// they end; and when the runs of a merged file may take the place of older ones.
 //
 // [Decide] and [DecideTransactions] are pure functions of what the store read under
 // its lock and of what wants to commit. They do no I/O, so that both metadata
