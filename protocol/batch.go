@@ -22,7 +22,7 @@ const BatchHeaderSize = 61
 //	17 CRC-32C          uint32   of all that follows
 //	21 attributes       int16    bits 0-2 codec, 3 log append time, 4 transactional, 5 control, 6 delete horizon
 //	23 last offset delta int32
-//	27 base timestamp   int64    ms
+//	27 base timestamp   int64    ms; with a delete horizon that
 //	35 max timestamp    int64    ms
 //	43 producer ID      int64
 //	51 producer epoch   int16
@@ -49,6 +49,7 @@ const (
 	attributeLogAppendTime = 0x08
 	attributeTransactional = 0x10
 	attributeControl       = 0x20
+	attributeDeleteHorizon = 0x40
 )
 
 // batchPrefixSize is what the length field does not count.
@@ -100,7 +101,7 @@ func (b Batch) Attributes() int16 { return int16(binary.BigEndian.Uint16(b[atAtt
 func (b Batch) LastOffsetDelta() int32 { return int32(binary.BigEndian.Uint32(b[atLastOffsetDelta:])) }
 
 // BaseTimestamp is what the records' timestamps count from, in ms since the
-// epoch: the first record's, or -1 for none.
+// epoch: the first record's, or -1 for none; or the delete horizon (see [Batch.DeleteHorizon]).
 func (b Batch) BaseTimestamp() int64 { return int64(binary.BigEndian.Uint64(b[atBaseTimestamp:])) }
 
 // MaxTimestamp is the largest record timestamp in ms since the epoch; -1 for
@@ -142,6 +143,12 @@ func (b Batch) IsTransactional() bool { return b.Attributes()&attributeTransacti
 
 // LogAppendTime: the broker set the timestamps, not the producer.
 func (b Batch) LogAppendTime() bool { return b.Attributes()&attributeLogAppendTime != 0 }
+
+// DeleteHorizon is when compaction may drop the batch's tombstones, or the marker that it is, in ms
+// since the epoch; false before compaction has met them for the first time (KIP-534).
+func (b Batch) DeleteHorizon() (ms int64, ok bool) {
+	return b.BaseTimestamp(), b.Attributes()&attributeDeleteHorizon != 0
+}
 
 // CheckCRC reports whether the stored checksum is the content's.
 func (b Batch) CheckCRC() bool { return b.CRC() == b.checksum() }

@@ -62,11 +62,14 @@ func (b Batch) Records(limit int) iter.Seq2[Record, error] {
 
 // rawRecord is a record as it lies in the payload, structure checked.
 type rawRecord struct {
+	attributes     byte
 	timestampDelta int64
-	offsetDelta    int32
-	key, value     []byte
-	headerCount    int
-	headers        []byte
+	// tail is all that follows the timestamp delta.
+	tail        []byte
+	offsetDelta int32
+	key, value  []byte
+	headerCount int
+	headers     []byte
 }
 
 func (r rawRecord) decodeHeaders() []Header {
@@ -82,8 +85,10 @@ func (r rawRecord) decodeHeaders() []Header {
 }
 
 // walkRecords checks that the payload is exactly the records that the header
-// announces, with offset deltas 0, 1, ..., and hands each to visit (which may be nil)
-// until it returns false. Layout of a record (KIP-98), all but the attributes varints:
+// announces, with ascending offset deltas up to the header's last, and hands each to visit
+// (which may be nil) until it returns false. In a batch that was never compacted the deltas are
+// 0, 1, ...: that the header has as many records as offsets, which Validate asks of producers,
+// leaves no room for gaps. Layout of a record (KIP-98), all but the attributes varints:
 //
 //	length, attributes int8, timestamp delta, offset delta, key length, key,
 //	value length, value, header count, {key length, key, value length, value}
@@ -92,7 +97,8 @@ func (r rawRecord) decodeHeaders() []Header {
 func (b Batch) walkRecords(payload []byte, visit func(rawRecord) bool) error {
 	base := b.BaseTimestamp()
 	p := payloadReader{src: payload}
-	count := b.NumRecords()
+	count, last := b.NumRecords(), b.LastOffsetDelta()
+	before := int32(-1)
 	var raw rawRecord
 	for i := range count {
 		length := p.varint()
@@ -102,11 +108,13 @@ func (b Batch) walkRecords(payload []byte, visit func(rawRecord) bool) error {
 		switch problem := raw.parse(p.src[:length:length]); {
 		case problem != "":
 			return fmt.Errorf("%w: record %d of %d: %s", ErrInvalidRecord, i, count, problem)
-		case raw.offsetDelta != i:
-			return fmt.Errorf("%w: record %d of %d has offset delta %d", ErrInvalidRecord, i, count, raw.offsetDelta)
+		case raw.offsetDelta <= before || raw.offsetDelta > last:
+			return fmt.Errorf("%w: record %d of %d has offset delta %d, the one before %d and the batch's last %d",
+				ErrInvalidRecord, i, count, raw.offsetDelta, before, last)
 		case !saneTimestamp(base, raw.timestampDelta):
 			return fmt.Errorf("%w: record %d of %d has timestamp delta %d to %d", ErrInvalidRecord, i, count, raw.timestampDelta, base)
 		}
+		before = raw.offsetDelta
 		p.src = p.src[length:]
 		if visit != nil && !visit(raw) {
 			return nil
@@ -132,7 +140,9 @@ func (r *rawRecord) parse(src []byte) (problem string) {
 		return "no bytes"
 	}
 	p := payloadReader{src: src[1:]} // no attribute of a record means anything yet
+	r.attributes = src[0]
 	r.timestampDelta = p.varint()
+	r.tail = p.src
 	offsetDelta := p.varint()
 	r.key = p.varintBytes()
 	r.value = p.varintBytes()

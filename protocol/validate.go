@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"encoding/binary"
 	"fmt"
 )
 
@@ -121,8 +120,7 @@ func Recompress(b Batch, codec Codec, level int, limit int) (Batch, error) {
 		return nil, err
 	}
 	nb := Batch(out)
-	binary.BigEndian.PutUint32(nb[atLength:], uint32(len(nb)-batchPrefixSize))
-	binary.BigEndian.PutUint16(nb[atAttributes:], uint16(b.Attributes()&^attributeCodec|int16(codec)))
-	binary.BigEndian.PutUint32(nb[atCRC:], nb.checksum())
+	nb.setAttributes(b.Attributes()&^attributeCodec | int16(codec))
+	nb.seal()
 	return nb, nil
 }
