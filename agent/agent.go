@@ -96,6 +96,9 @@ func New(ctx context.Context, config Config, log *slog.Logger, level *slog.Level
 		return nil, err
 	}
 	a.bucket = bucket
+	if err := a.claimBucket(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.listen(ctx); err != nil {
 		return nil, err
 	}

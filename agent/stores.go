@@ -86,6 +86,18 @@ func openBucket(ctx context.Context, c Config, reg prometheus.Registerer) (objst
 	return objstore.Retry(bucket, objstore.DefaultRetryPolicy()), nil
 }
 
+// claimBucket makes sure that the object store goes with the metadata store: what
+// the latter doesn't know, background work deletes.
+func (a *Agent) claimBucket(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	clusterID, err := a.store.ClusterID(ctx)
+	if err != nil {
+		return err
+	}
+	return objstore.Claim(ctx, a.bucket, clusterID)
+}
+
 func openStore(ctx context.Context, c Config) (objstore.Bucket, error) {
 	url := c.ObjectsURL()
 	switch scheme(url) {

@@ -38,6 +38,8 @@ func TestAgentThatCannotStartSaysWhatToDo(t *testing.T) {
 	wrongPassword.User = url.UserPassword("wadi", "hunter2secret")
 	noDatabase := *wrongPassword
 	noDatabase.User, noDatabase.Path = mustParse(t, pg).User, "/no_such_database"
+	claimed := "file:" + t.TempDir()
+	harness.Agent(t, harness.AgentOptions{Objects: claimed}).Stop()
 	keys := []string{"WADI_OBJECTS_ACCESS_KEY=" + m.AccessKey, "WADI_OBJECTS_SECRET_KEY=" + m.SecretKey}
 
 	cases := []struct {
@@ -57,6 +59,7 @@ func TestAgentThatCannotStartSaysWhatToDo(t *testing.T) {
 		{"missing database", nil, []string{"WADI_METADATA=" + noDatabase.String()}, []string{"--metadata", "no_such_database"}},
 		{"object store unreachable", []string{"--objects=minio://127.0.0.1:1/bucket"}, keys, []string{"127.0.0.1:1"}},
 		{"missing bucket", []string{"--objects=minio://" + m.Endpoint + "/no-such-bucket"}, keys, []string{"--objects", "no-such-bucket"}},
+		{"another cluster's bucket", []string{"--objects=" + claimed}, nil, []string{"--objects", "another one", "wadi recover"}},
 		{"missing bucket by s3", []string{"--objects=s3://no-such-bucket?region=us-east-1&endpoint=http://" + m.Endpoint}, keys, []string{"--objects", "no-such-bucket"}},
 		{"wrong keys", []string{"--objects=" + m.MinioURL()}, []string{"WADI_OBJECTS_ACCESS_KEY=" + m.AccessKey, "WADI_OBJECTS_SECRET_KEY=hunter2secret"}, []string{"WADI_OBJECTS_SECRET_KEY"}},
 		{"wrong keys by s3", []string{"--objects=" + m.S3URL()}, []string{"WADI_OBJECTS_ACCESS_KEY=nobody", "WADI_OBJECTS_SECRET_KEY=hunter2secret"}, []string{"WADI_OBJECTS_ACCESS_KEY"}},
