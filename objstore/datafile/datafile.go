@@ -19,8 +19,11 @@ const (
 	footerFixedSize = 20
 	entryFixedSize  = 58
 	runSize         = 22
+	mergedEntrySize = entryFixedSize + 20
+	sourceSize      = 24
 
 	kindAppended = 0
+	kindMerged   = 1
 )
 
 var (
@@ -55,12 +58,12 @@ func (e Encoding) String() string {
 	return fmt.Sprintf("encoding(%d)", int16(e))
 }
 
-// Compression chooses how [Encode] compresses batches that their producers
+// Compression chooses how [Encode] and [MergeWriter] compress batches that their producers
 // left uncompressed. It is the value of the setting --file-compression.
 type Compression string
 
 const (
-	// Auto is S2: the first write is on the path of an acknowledgement.
+	// Auto is S2: the first write is on the path of an acknowledgement. At a merge it is Zstd.
 	Auto Compression = "auto"
 	Zstd Compression = "zstd"
 	S2   Compression = "s2"
@@ -107,7 +110,8 @@ type Input struct {
 // File is an encoded data file.
 type File struct {
 	ID uuid.UUID
-	// Bytes is the whole object, in a buffer of its own that fits it.
+	// Bytes is the whole object: from Encode in a buffer of its own that fits it, from
+	// [MergeWriter.Finish] in the writer's.
 	Bytes []byte
 	// Sections is what the footer says, in the order of the file.
 	Sections []Section
@@ -128,11 +132,31 @@ type Section struct {
 	// Size is the length of the batches; equals StoredSize for Raw.
 	Size    int32
 	Batches int32
+	// Records is the number of offsets that the batches take, each last offset delta + 1.
 	Records int32
 	// MaxTimestamp is the largest of the batches' (ms since the epoch).
 	MaxTimestamp int64
-	// Producers are the runs of idempotent batches, in arrival order.
+	// Producers are the runs of idempotent batches, in arrival order. A merged section has none.
 	Producers []ProducerRun
+
+	// Merged: the batches carry their own offsets, ascending from BaseOffset or behind
+	// it; the last one ends before NextOffset. In other sections both are 0: their
+	// offsets were decided later.
+	Merged     bool
+	BaseOffset int64
+	NextOffset int64
+	// IndexSize is the length of the [Index] behind a merged section, from
+	// Position+StoredSize on.
+	IndexSize int32
+}
+
+// Source is a file that a merged file was made from.
+type Source struct {
+	FileID uuid.UUID
+	// Seq orders files among all: the commit that brought the file, or the first one of
+	// those that it was merged from; 0 where that is not known. Who has lost the metadata store
+	// learns from it in which order files were committed.
+	Seq int64
 }
 
 // ProducerRun stands for neighbouring batches of one producer and epoch with

@@ -1,6 +1,7 @@
 // Package datafile is the format of Wadi's objects: one immutable file that
-// holds record batches of many partitions, written by [Encode] and put into
-// the object store as one object.
+// holds record batches of many partitions, put into the object store as one
+// object. [Encode] writes what producers sent, [MergeWriter] what was joined from
+// such files.
 //
 // All numbers are big-endian, as in the batches themselves. A file is
 //
@@ -10,7 +11,7 @@
 //	0         8                                                  size-16   size
 //
 // without gaps. Sections are sorted by (topic ID, partition) and each pair
-// occurs once; nothing in a section says what it is, the footer does.
+// occurs once, but for merged files; nothing in a section says what it is, the footer does.
 //
 // # Header and trailer
 //
@@ -55,7 +56,7 @@
 //
 //	 0  [16]    topic ID
 //	16  int32   partition
-//	20  uint8   kind: 0
+//	20  uint8   kind: 0 appended, 1 merged
 //	21  uint8   encoding: 0 raw, 1 framed
 //	22  int64   position in the file
 //	30  int32   stored length
@@ -78,14 +79,54 @@
 //
 // Runs are in arrival order. Batches without a producer ID have none.
 //
-// # Room to grow
+// # Merged files
 //
-// Kind 0 is a section whose batches carry no offsets yet: the metadata store
-// assigned them after the file was written. A merged file's sections will be of
-// another kind, whose entry goes on after the runs with base offsets and a
-// sparse offset and timestamp index. A reader refuses kinds, encodings, flags
-// and versions that it doesn't know with [ErrVersion], so it never misreads a
-// newer file as an older one.
+// In a section of kind 0 the batches carry no offsets yet: the metadata store assigned them
+// after the file was written. In a section of kind 1 they carry their offsets and their
+// leader epoch, which ascend. Some may be left out, but the last batch ends with the section. All
+// sections of a file are of one kind. Merged ones are sorted by (topic ID, partition,
+// base offset), and those of one partition don't overlap. Such a section has no producer runs, and its entry goes on
+//
+//	54  uint32  number of producer runs: 0
+//	58  int64   base offset
+//	66  int64   next offset, exclusive
+//	74  uint32  length of the section's index
+//	78
+//
+// and behind the last entry the footer of a merged file lists what it was made from:
+//
+//	 0  uint32  number of sources
+//	 4  source | source | ...
+//
+//	 0  [16]    file ID
+//	16  int64   commit number, 0 where unknown
+//	24
+//
+// The index lies behind the section's bytes, before the next section, so that a
+// reader who knows where the section is finds it without the footer:
+//
+//	 0  magic "WIDX"
+//	 4  uint32  CRC-32C of all that follows
+//	 8  int32   batches
+//	12  int32   records
+//	16  uint32  number of entries, 1 to 32768
+//	20  entry | entry | ...
+//
+// and an entry is a batch, in a framed section the first of a frame:
+//
+//	 0  int64   base offset of the batch
+//	 8  int32   its position in the decoded section
+//	12  int32   the same in the stored section, where its frame begins
+//	16  int64   largest timestamp of the section up to the next entry, ms since the epoch
+//	24
+//
+// The first entry is the section's first batch. Between two there are at least 64
+// KiB, decoded, and hardly more where the batches are small and the section is raw.
+//
+// # Versions
+//
+// A reader refuses kinds, encodings, flags and versions that it doesn't know with [ErrVersion], so
+// it never misreads a newer file as an older one.
 //
 // # Guarantees
 //

@@ -3,10 +3,8 @@ package datafile
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"slices"
 	"sync"
@@ -102,7 +100,7 @@ func (e *encoder) encode(id uuid.UUID, codec Codec, inputs []Input) (File, error
 		}
 	}
 
-	footer := footerSize(f.Sections)
+	footer := footerSize(f.Sections, nil)
 	if footer > math.MaxUint32 {
 		return File{}, fmt.Errorf("footer of %d bytes", footer)
 	}
@@ -179,9 +177,7 @@ func (e *encoder) addToRun(b *Batch, neighbour bool) {
 
 // write appends the file to dst and completes f.Sections on the way.
 func (e *encoder) write(dst []byte, f *File, inputs []Input) []byte {
-	dst = append(dst, headerMagic...)
-	dst = binary.BigEndian.AppendUint16(dst, version)
-	dst = binary.BigEndian.AppendUint16(dst, 0)
+	dst = appendHeader(dst)
 	for i := range inputs {
 		s := &f.Sections[i]
 		start := len(dst)
@@ -199,14 +195,7 @@ func (e *encoder) write(dst []byte, f *File, inputs []Input) []byte {
 		s.Position, s.StoredSize = int64(start), int32(len(dst)-start)
 		f.StoredBytes += int64(s.StoredSize)
 	}
-	start := len(dst)
-	dst = appendFooter(dst, f.ID, f.Sections)
-	crc := crc32.Checksum(dst[start:], castagnoli)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(dst)-start))
-	dst = binary.BigEndian.AppendUint32(dst, crc)
-	dst = binary.BigEndian.AppendUint16(dst, version)
-	dst = binary.BigEndian.AppendUint16(dst, 0)
-	return append(dst, trailerMagic...)
+	return appendEnd(dst, f.ID, f.Sections, nil)
 }
 
 // appendFramed appends the batches, size bytes, as frames. When that doesn't

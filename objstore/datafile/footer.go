@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"slices"
 
 	"github.com/google/uuid"
@@ -17,8 +18,11 @@ type Footer struct {
 	// Size is the length of the whole file.
 	Size int64
 	// Sections are sorted by (topic ID, partition) and lie in this order,
-	// without gaps, from the header to the footer.
+	// without gaps, from the header to the footer. Those of a merged file are
+	// all merged; a partition may have several there, by base offset.
 	Sections []Section
+	// Sources are the files that a merged file was made from.
+	Sources []Source
 }
 
 // RangeReader reads a part of one object. Fewer bytes than length mean that
@@ -136,8 +140,13 @@ func (t trailer) parseFooter(tail []byte, size int64) (Footer, error) {
 		return Footer{}, fmt.Errorf("%w: footer states %d sections in %d bytes", ErrCorrupt, count, len(b))
 	}
 	f.Sections = make([]Section, count)
-	// What is left for runs bounds their number, so one allocation holds all.
-	runs := make([]ProducerRun, 0, (int64(len(b))-count*entryFixedSize)/runSize)
+	// All sections of a file are of one kind, and merged ones have no runs. What is left
+	// for runs bounds their number, so one allocation holds all.
+	var runs []ProducerRun
+	merged := b[20] == kindMerged
+	if !merged {
+		runs = make([]ProducerRun, 0, (int64(len(b))-count*entryFixedSize)/runSize)
+	}
 	position := int64(headerSize)
 	for i := range f.Sections {
 		s := &f.Sections[i]
@@ -145,13 +154,19 @@ func (t trailer) parseFooter(tail []byte, size int64) (Footer, error) {
 		if b, runs, err = parseEntry(b, s, runs); err == nil {
 			err = s.check(position)
 		}
-		if err == nil && i > 0 && comparePartitions(f.Sections[i-1].TopicID, f.Sections[i-1].Partition, s.TopicID, s.Partition) >= 0 {
+		if err == nil && (s.Merged != merged || i > 0 && !s.follows(&f.Sections[i-1])) {
 			err = fmt.Errorf("%w: out of order", ErrCorrupt)
 		}
 		if err != nil {
 			return Footer{}, fmt.Errorf("section %d of %d (partition %d of topic %v): %w", i, count, s.Partition, s.TopicID, err)
 		}
-		position += int64(s.StoredSize)
+		position += int64(s.StoredSize) + int64(s.IndexSize)
+	}
+	if merged {
+		var err error
+		if f.Sources, b, err = parseSources(b); err != nil {
+			return Footer{}, err
+		}
 	}
 	if len(b) > 0 {
 		return Footer{}, fmt.Errorf("%w: %d bytes behind the footer's last section", ErrCorrupt, len(b))
@@ -170,9 +185,10 @@ func parseEntry(b []byte, s *Section, runs []ProducerRun) (rest []byte, all []Pr
 	be := binary.BigEndian
 	s.TopicID = uuid.UUID(b[:16])
 	s.Partition = int32(be.Uint32(b[16:]))
-	if b[20] != kindAppended {
+	if b[20] != kindAppended && b[20] != kindMerged {
 		return nil, nil, fmt.Errorf("%w: section kind %d", ErrVersion, b[20])
 	}
+	s.Merged = b[20] == kindMerged
 	s.Encoding = Encoding(b[21])
 	if s.Encoding != Raw && s.Encoding != Framed {
 		return nil, nil, fmt.Errorf("%w: section encoding %d", ErrVersion, b[21])
@@ -203,10 +219,47 @@ func parseEntry(b []byte, s *Section, runs []ProducerRun) (rest []byte, all []Pr
 	if count > 0 {
 		s.Producers = slices.Clip(runs[first:])
 	}
-	return b, runs, nil
+	if !s.Merged {
+		return b, runs, nil
+	}
+	if len(b) < mergedEntrySize-entryFixedSize {
+		return nil, nil, fmt.Errorf("%w: footer ends in its entry", ErrCorrupt)
+	}
+	s.BaseOffset = int64(be.Uint64(b))
+	s.NextOffset = int64(be.Uint64(b[8:]))
+	s.IndexSize = int32(be.Uint32(b[16:]))
+	return b[mergedEntrySize-entryFixedSize:], runs, nil
 }
 
-// check refuses what Encode would not have written; the section must begin at position.
+func parseSources(b []byte) (sources []Source, rest []byte, err error) {
+	if len(b) < 4 {
+		return nil, nil, fmt.Errorf("%w: footer ends before its sources", ErrCorrupt)
+	}
+	count := int64(binary.BigEndian.Uint32(b))
+	b = b[4:]
+	if count*sourceSize > int64(len(b)) {
+		return nil, nil, fmt.Errorf("%w: footer states %d sources in %d bytes", ErrCorrupt, count, len(b))
+	}
+	if count > 0 {
+		sources = make([]Source, count)
+	}
+	for i := range sources {
+		sources[i] = Source{FileID: uuid.UUID(b[:16]), Seq: int64(binary.BigEndian.Uint64(b[16:]))}
+		if !isV7(sources[i].FileID) || sources[i].Seq < 0 {
+			return nil, nil, fmt.Errorf("%w: source %d is file %v of commit %d", ErrCorrupt, i, sources[i].FileID, sources[i].Seq)
+		}
+		b = b[sourceSize:]
+	}
+	return sources, b, nil
+}
+
+// follows reports whether the section may come behind the other one.
+func (s *Section) follows(before *Section) bool {
+	c := comparePartitions(before.TopicID, before.Partition, s.TopicID, s.Partition)
+	return c < 0 || c == 0 && s.Merged && before.NextOffset <= s.BaseOffset
+}
+
+// check refuses what no writer would have written; the section must begin at position.
 func (s *Section) check(position int64) error {
 	switch {
 	case s.Partition < 0:
@@ -217,6 +270,9 @@ func (s *Section) check(position int64) error {
 		return fmt.Errorf("%w: %d bytes stored for %d, %v", ErrCorrupt, s.StoredSize, s.Size, s.Encoding)
 	case s.Batches < 1 || s.Batches > s.Size || s.Records < s.Batches:
 		return fmt.Errorf("%w: %d batches with %d records in %d bytes", ErrCorrupt, s.Batches, s.Records, s.Size)
+	}
+	if s.Merged {
+		return s.checkMerged()
 	}
 	batches := int64(0)
 	for i, r := range s.Producers {
@@ -231,15 +287,54 @@ func (s *Section) check(position int64) error {
 	return nil
 }
 
-func footerSize(sections []Section) int64 {
+func (s *Section) checkMerged() error {
+	size := int64(s.IndexSize) - indexFixedSize
+	switch {
+	case s.BaseOffset < 0 || s.NextOffset <= s.BaseOffset || s.NextOffset-s.BaseOffset > math.MaxInt32 || int64(s.Records) > s.NextOffset-s.BaseOffset:
+		return fmt.Errorf("%w: %d records in offsets %d to %d", ErrCorrupt, s.Records, s.BaseOffset, s.NextOffset-1)
+	case size < indexEntrySize || size%indexEntrySize != 0 || s.IndexSize > MaxIndexSize:
+		return fmt.Errorf("%w: index of %d bytes", ErrCorrupt, s.IndexSize)
+	case len(s.Producers) > 0:
+		return fmt.Errorf("%w: merged section with producer runs", ErrCorrupt)
+	}
+	return nil
+}
+
+func footerSize(sections []Section, sources []Source) int64 {
 	size := footerFixedSize + int64(len(sections))*entryFixedSize
 	for i := range sections {
 		size += int64(len(sections[i].Producers)) * runSize
+		if sections[i].Merged {
+			size += mergedEntrySize - entryFixedSize
+		}
+	}
+	if len(sections) > 0 && sections[0].Merged {
+		size += sourcesSize(sources)
 	}
 	return size
 }
 
-func appendFooter(dst []byte, id uuid.UUID, sections []Section) []byte {
+func sourcesSize(sources []Source) int64 { return 4 + int64(len(sources))*sourceSize }
+
+func appendHeader(dst []byte) []byte {
+	dst = append(dst, headerMagic...)
+	dst = binary.BigEndian.AppendUint16(dst, version)
+	return binary.BigEndian.AppendUint16(dst, 0)
+}
+
+// appendEnd appends footer and trailer.
+func appendEnd(dst []byte, id uuid.UUID, sections []Section, sources []Source) []byte {
+	start := len(dst)
+	dst = appendFooter(dst, id, sections, sources)
+	crc := crc32.Checksum(dst[start:], castagnoli)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(dst)-start))
+	dst = binary.BigEndian.AppendUint32(dst, crc)
+	dst = binary.BigEndian.AppendUint16(dst, version)
+	dst = binary.BigEndian.AppendUint16(dst, 0)
+	return append(dst, trailerMagic...)
+}
+
+func appendFooter(dst []byte, id uuid.UUID, sections []Section, sources []Source) []byte {
 	be := binary.BigEndian
 	dst = append(dst, id[:]...)
 	dst = be.AppendUint32(dst, uint32(len(sections)))
@@ -247,7 +342,11 @@ func appendFooter(dst []byte, id uuid.UUID, sections []Section) []byte {
 		s := &sections[i]
 		dst = append(dst, s.TopicID[:]...)
 		dst = be.AppendUint32(dst, uint32(s.Partition))
-		dst = append(dst, kindAppended, byte(s.Encoding))
+		kind := byte(kindAppended)
+		if s.Merged {
+			kind = kindMerged
+		}
+		dst = append(dst, kind, byte(s.Encoding))
 		dst = be.AppendUint64(dst, uint64(s.Position))
 		dst = be.AppendUint32(dst, uint32(s.StoredSize))
 		dst = be.AppendUint32(dst, uint32(s.Size))
@@ -262,6 +361,19 @@ func appendFooter(dst []byte, id uuid.UUID, sections []Section) []byte {
 			dst = be.AppendUint32(dst, uint32(r.LastSequence))
 			dst = be.AppendUint32(dst, uint32(r.Batches))
 		}
+		if s.Merged {
+			dst = be.AppendUint64(dst, uint64(s.BaseOffset))
+			dst = be.AppendUint64(dst, uint64(s.NextOffset))
+			dst = be.AppendUint32(dst, uint32(s.IndexSize))
+		}
+	}
+	if !sections[0].Merged {
+		return dst
+	}
+	dst = be.AppendUint32(dst, uint32(len(sources)))
+	for _, source := range sources {
+		dst = append(dst, source.FileID[:]...)
+		dst = be.AppendUint64(dst, uint64(source.Seq))
 	}
 	return dst
 }

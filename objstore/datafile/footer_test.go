@@ -100,7 +100,7 @@ func TestReadFooterSaysWhatIsWrong(t *testing.T) {
 		{"topic order", func(b []byte) { b[first] = 0xff }, datafile.ErrCorrupt, "section 1 of 2 (partition 1"},
 		{"same partition", func(b []byte) { b[second+19] = 0 }, datafile.ErrCorrupt, "out of order"},
 		{"negative partition", func(b []byte) { b[first+16] = 0x80 }, datafile.ErrCorrupt, "negative partition"},
-		{"kind", func(b []byte) { b[second+20] = 1 }, datafile.ErrVersion, "section 1 of 2"},
+		{"kind", func(b []byte) { b[second+20] = 2 }, datafile.ErrVersion, "section 1 of 2"},
 		{"encoding", func(b []byte) { b[second+21] = 2 }, datafile.ErrVersion, "section encoding 2"},
 		{"overlap", func(b []byte) { be.PutUint64(b[second+22:], 18) }, datafile.ErrCorrupt, "starts at byte 18, the one before ends at 19"},
 		{"gap", func(b []byte) { be.PutUint64(b[second+22:], 20) }, datafile.ErrCorrupt, "starts at byte 20"},
@@ -134,6 +134,66 @@ func TestReadFooterSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestReadFooterOfMergedFilesSaysWhatIsWrong(t *testing.T) {
+	valid := mustMerge(t, datafile.None,
+		mergedSection{topicA, 0, 10, []datafile.MergedBatch{merged("first", 11, 12), merged("second", 15, 19)}},
+		mergedSection{topicA, 0, 20, []datafile.MergedBatch{merged("third", 20, 20)}},
+	).Bytes
+	be := binary.BigEndian
+	footer := len(valid) - trailerSize - int(be.Uint32(valid[len(valid)-trailerSize:]))
+	first := footer + 20
+	second := first + entrySize + 20
+	list := second + entrySize + 20
+	tests := []struct {
+		name   string
+		change func(b []byte)
+		is     error
+		want   string
+	}{
+		{"mixed kinds", func(b []byte) { b[second+20] = 0 }, datafile.ErrCorrupt, "section 1 of 2"},
+		{"kind", func(b []byte) { b[second+20] = 2 }, datafile.ErrVersion, "section kind 2"},
+		{"overlap", func(b []byte) { be.PutUint64(b[second+58:], 19) }, datafile.ErrCorrupt, "out of order"},
+		{"negative offset", func(b []byte) { b[first+58] = 0x80 }, datafile.ErrCorrupt, "records in offsets"},
+		{"no offsets", func(b []byte) { be.PutUint64(b[second+66:], 20) }, datafile.ErrCorrupt, "offsets 20 to 19"},
+		{"too many offsets", func(b []byte) { be.PutUint64(b[second+66:], 20+1<<31) }, datafile.ErrCorrupt, "1 records in offsets"},
+		{"more records than offsets", func(b []byte) { be.PutUint32(b[first+42:], 11) }, datafile.ErrCorrupt, "11 records in offsets 10 to 19"},
+		{"producer runs", func(b []byte) { be.PutUint32(b[second+54:], 1) }, datafile.ErrCorrupt, "1 producer runs"},
+		{"no index", func(b []byte) { be.PutUint32(b[first+74:], 0) }, datafile.ErrCorrupt, "index of 0 bytes"},
+		{"index of half an entry", func(b []byte) { be.PutUint32(b[first+74:], 45) }, datafile.ErrCorrupt, "index of 45 bytes"},
+		{"longer index", func(b []byte) { be.PutUint32(b[first+74:], 44+24) }, datafile.ErrCorrupt, "starts at byte"},
+		{"huge index", func(b []byte) { be.PutUint32(b[first+74:], 1<<31-1) }, datafile.ErrCorrupt, "index of 2147483647 bytes"},
+		{"negative index", func(b []byte) { b[first+74] = 0x80 }, datafile.ErrCorrupt, "index of -"},
+		{"more sources", func(b []byte) { be.PutUint32(b[list:], 3) }, datafile.ErrCorrupt, "3 sources in 48 bytes"},
+		{"too many sources", func(b []byte) { be.PutUint32(b[list:], 1<<32-1) }, datafile.ErrCorrupt, "4294967295 sources"},
+		{"fewer sources", func(b []byte) { be.PutUint32(b[list:], 1) }, datafile.ErrCorrupt, "24 bytes behind"},
+		{"source of another version of UUID", func(b []byte) { b[list+4+6] = 0x40 }, datafile.ErrCorrupt, "source 0"},
+		{"negative commit", func(b []byte) { b[list+4+24+16] = 0x80 }, datafile.ErrCorrupt, "source 1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := bytes.Clone(valid)
+			tt.change(b)
+			if _, err := datafile.ReadFooter(seal(b)); !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v\nwant %v with %q", err, tt.is, tt.want)
+			}
+		})
+	}
+}
+
+// TestCutFooterOfAMergedFileIsRefused: cut anywhere, with its CRC right, it is refused.
+func TestCutFooterOfAMergedFileIsRefused(t *testing.T) {
+	valid := mustMerge(t, datafile.None, mergedSection{topicA, 0, 0, []datafile.MergedBatch{merged("x", 0, 0)}}).Bytes
+	end := len(valid) - trailerSize
+	size := int(binary.BigEndian.Uint32(valid[end:]))
+	for cut := 1; cut <= size-20; cut++ {
+		b := append(bytes.Clone(valid[:end-cut]), valid[end:]...)
+		binary.BigEndian.PutUint32(b[len(b)-trailerSize:], uint32(size-cut))
+		if _, err := datafile.ReadFooter(seal(b)); !errors.Is(err, datafile.ErrCorrupt) {
+			t.Errorf("cut by %d: %v, want ErrCorrupt", cut, err)
+		}
+	}
+}
+
 // TestDamageIsNoticed flips every bit of a small file, and cuts it at every
 // length. Bytes of raw sections are excepted: their batches have CRCs.
 func TestDamageIsNoticed(t *testing.T) {
@@ -146,6 +206,15 @@ func TestDamageIsNoticed(t *testing.T) {
 	if framed.Encoding != datafile.Framed || raw.Encoding != datafile.Raw {
 		t.Fatalf("sections are %v and %v", framed.Encoding, raw.Encoding)
 	}
+	damageIsNoticed(t, valid.Bytes, raw)
+	file := mustMerge(t, datafile.Auto,
+		mergedSection{topicA, 0, 0, []datafile.MergedBatch{merged(string(repeated), 0, 9)}},
+		mergedSection{topicA, 1, 0, []datafile.MergedBatch{merged("raw", 0, 9)}},
+	)
+	damageIsNoticed(t, file.Bytes, file.Sections[1])
+}
+
+func damageIsNoticed(t *testing.T, file []byte, raw datafile.Section) {
 	read := func(b []byte) error {
 		footer, err := datafile.ReadFooter(b)
 		if err != nil {
@@ -158,23 +227,23 @@ func TestDamageIsNoticed(t *testing.T) {
 		}
 		return nil
 	}
-	if err := read(valid.Bytes); err != nil {
+	if err := read(file); err != nil {
 		t.Fatal(err)
 	}
-	for i := range valid.Bytes {
+	for i := range file {
 		if int64(i) >= raw.Position && int64(i) < raw.Position+int64(raw.StoredSize) {
 			continue
 		}
 		for bit := range 8 {
-			b := bytes.Clone(valid.Bytes)
+			b := bytes.Clone(file)
 			b[i] ^= 1 << bit
 			if err := read(b); !errors.Is(err, datafile.ErrCorrupt) && !errors.Is(err, datafile.ErrVersion) {
 				t.Errorf("bit %d of byte %d flipped: %v", bit, i, err)
 			}
 		}
 	}
-	for n := range valid.Bytes {
-		if err := read(valid.Bytes[:n]); !errors.Is(err, datafile.ErrCorrupt) {
+	for n := range file {
+		if err := read(file[:n]); !errors.Is(err, datafile.ErrCorrupt) {
 			t.Errorf("cut at %d: %v, want ErrCorrupt", n, err)
 		}
 	}

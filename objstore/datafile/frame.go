@@ -75,11 +75,19 @@ func CutFrame(stored []byte) (f Frame, rest []byte, err error) {
 	return f, rest[storedSize:], nil
 }
 
+// check verifies the CRC.
+func (f Frame) check() error {
+	if got := crc32.Checksum(f.Stored, castagnoli); got != f.CRC {
+		return fmt.Errorf("%w: frame has CRC %08x, states %08x", ErrCorrupt, got, f.CRC)
+	}
+	return nil
+}
+
 // AppendDecoded checks the frame's CRC and appends its decoded bytes, exactly
 // f.Size of them, to dst. On an error it returns dst as it was. Errors: ErrCorrupt.
 func (f Frame) AppendDecoded(dst []byte) ([]byte, error) {
-	if got := crc32.Checksum(f.Stored, castagnoli); got != f.CRC {
-		return dst, fmt.Errorf("%w: frame has CRC %08x, states %08x", ErrCorrupt, got, f.CRC)
+	if err := f.check(); err != nil {
+		return dst, err
 	}
 	if f.Codec == CodecStored {
 		return append(dst, f.Stored...), nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/s2"
@@ -18,6 +19,11 @@ func FuzzReadFooter(f *testing.F) {
 		file := mustEncode(f, g.compression, g.inputs()...)
 		f.Add(file.Bytes)
 		f.Add(file.Bytes[:len(file.Bytes)-1])
+	}
+	for _, c := range []datafile.Compression{datafile.None, datafile.Auto} {
+		file := mustMerge(f, c, mergedSection{topicA, 0, 3, []datafile.MergedBatch{merged(strings.Repeat("wadi ", 100), 5, 9)}},
+			mergedSection{topicA, 0, 10, []datafile.MergedBatch{merged("raw", 10, 10)}})
+		f.Add(file.Bytes)
 	}
 	f.Add([]byte("WADI\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00IDAW"))
 	f.Fuzz(func(t *testing.T, file []byte) {
@@ -54,7 +60,7 @@ func readAny(t *testing.T, file []byte) {
 		if c.Position != position {
 			t.Fatalf("section at %d, want %d", c.Position, position)
 		}
-		position += int64(c.StoredSize)
+		position += int64(c.StoredSize) + int64(c.IndexSize)
 		switch {
 		case err == nil && len(c.Bytes) != int(c.Size):
 			t.Fatalf("section of %d bytes decodes to %d", c.Size, len(c.Bytes))
@@ -62,6 +68,79 @@ func readAny(t *testing.T, file []byte) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// FuzzReadIndex reads an index as it comes, and with its CRC put right.
+func FuzzReadIndex(f *testing.F) {
+	_, valid := indexed(f)
+	f.Add(valid)
+	f.Add(valid[:len(valid)-1])
+	f.Add([]byte("WIDX\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		indexAny(t, b)
+		if size, err := datafile.IndexSize(b); err == nil && size <= len(b) {
+			b = bytes.Clone(b)
+			binary.BigEndian.PutUint32(b[4:], crc32c(b[8:size]))
+			indexAny(t, b)
+		}
+	})
+}
+
+// indexAny checks that an index that is taken for right leads to one of its entries, whatever is asked.
+func indexAny(t *testing.T, b []byte) {
+	x, err := datafile.ReadIndex(b)
+	if err != nil {
+		if !errors.Is(err, datafile.ErrCorrupt) {
+			t.Fatal(err)
+		}
+		return
+	}
+	size, err := datafile.IndexSize(b)
+	if err != nil || size > len(b) || size > datafile.MaxIndexSize || size != 20+24*len(x.Entries) {
+		t.Fatalf("index of %d entries in %d bytes, %v", len(x.Entries), size, err)
+	}
+	for i, e := range x.Entries {
+		if got := x.SeekOffset(e.Offset); got != e {
+			t.Fatalf("offset %d leads to %+v, not to entry %d", e.Offset, got, i)
+		}
+		if got, ok := x.SeekTimestamp(e.MaxTimestamp); !ok || got.MaxTimestamp != e.MaxTimestamp || got.Offset > e.Offset {
+			t.Fatalf("timestamp %d leads to %+v, %v", e.MaxTimestamp, got, ok)
+		}
+	}
+}
+
+// FuzzAppendStored gives a writer damaged sections: it takes what it can read again, or nothing.
+func FuzzAppendStored(f *testing.F) {
+	source := mustMerge(f, datafile.Auto, mergedSection{topicA, 0, 0, []datafile.MergedBatch{
+		merged(strings.Repeat("wadi ", 1<<18), 0, 9), merged(strings.Repeat("river ", 1<<17), 10, 19),
+	}})
+	s := source.Sections[0]
+	stored := source.Bytes[s.Position:][:s.StoredSize]
+	index := source.Bytes[s.Position+int64(s.StoredSize):][:s.IndexSize]
+	f.Add(stored, index, s.Size)
+	f.Add(stored[:len(stored)-1], index, s.Size)
+	f.Add(stored, index, s.Size+1)
+	f.Fuzz(func(t *testing.T, stored, index []byte, size int32) {
+		x, err := datafile.ReadIndex(index)
+		if err != nil {
+			return
+		}
+		w := newMerge(t, datafile.Auto)
+		must(t, w.Begin(topicA, 0, 0))
+		section := s
+		section.StoredSize, section.Size, section.NextOffset = int32(len(stored)), size, x.Entries[len(x.Entries)-1].Offset+100
+		if taken, err := w.AppendStored(section, x, stored); !taken || err != nil {
+			return
+		}
+		if _, err := w.End(section.NextOffset); err != nil {
+			return
+		}
+		file, err := w.Finish(fileID)
+		must(t, err)
+		if _, err := datafile.ReadFooter(file.Bytes); err != nil {
+			t.Fatalf("what was written can't be read: %v", err)
+		}
+	})
 }
 
 // FuzzDecodeFrames decodes bytes as they come, and as the content of a frame

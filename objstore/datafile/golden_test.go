@@ -84,6 +84,39 @@ func TestGoldenFiles(t *testing.T) {
 	}
 }
 
+// TestGoldenMergedFiles is the same for merged files: raw, and with a framed section.
+func TestGoldenMergedFiles(t *testing.T) {
+	for name, c := range map[string]datafile.Compression{"merged-raw": datafile.None, "merged-zstd": datafile.Auto} {
+		t.Run(name, func(t *testing.T) {
+			binPath, textPath := filepath.Join("testdata", name+".wadi"), filepath.Join("testdata", name+".txt")
+			sections := []mergedSection{
+				{topicA, 0, 100, []datafile.MergedBatch{
+					merged(strings.Repeat("the river bed stays, ", 8), 100, 104), merged("the water goes", 107, 107),
+				}},
+				{topicA, 0, 110, []datafile.MergedBatch{merged("behind a hole", 110, 110)}},
+				{topicB, 3, 0, []datafile.MergedBatch{merged("b3, the first is gone", 2, 2)}},
+			}
+			encoded := mustMerge(t, c, sections...)
+			if *update {
+				writeFile(t, binPath, encoded.Bytes)
+				writeFile(t, textPath, render(encoded.Bytes))
+			}
+			golden := readFile(t, binPath)
+			if c == datafile.None && !bytes.Equal(encoded.Bytes, golden) {
+				t.Errorf("MergeWriter writes\n%s\nwant\n%s", render(encoded.Bytes), render(golden))
+			}
+			if got, want := render(golden), readFile(t, textPath); !bytes.Equal(got, want) {
+				t.Errorf("%s means\n%s\nwant\n%s", binPath, got, want)
+			}
+			footer, err := datafile.ReadFooter(golden)
+			if err != nil || footer.ID != fileID || len(footer.Sections) != len(sections) {
+				t.Fatalf("footer %+v, %v", footer, err)
+			}
+			checkMerged(t, footer, golden, sections)
+		})
+	}
+}
+
 // checkGolden reads the golden file, and compares it with the inputs and what
 // Encode says of them today.
 func checkGolden(t *testing.T, golden []byte, encoded datafile.File, inputs []datafile.Input) {
@@ -197,14 +230,26 @@ func render(file []byte) []byte {
 		} else {
 			r.frames(r.at + size)
 		}
+		merged := file[entry+20] == 1
 		entry += 58 + 22*int(binary.BigEndian.Uint32(file[entry+54:]))
+		if merged {
+			r.index(int(binary.BigEndian.Uint32(file[entry+16:])))
+			entry += 20
+		}
 	}
 
 	r.title("footer")
 	r.take(16, "file ID %v", uuid.UUID(file[footer:][:16]))
 	r.uint(4, "%d sections")
+	merged := false
 	for i := range count {
-		r.entry(i)
+		merged = r.entry(i)
+	}
+	if merged {
+		for range r.uint(4, "%d sources") {
+			r.take(16, "file ID %v", uuid.UUID(r.b[r.at:][:16]))
+			r.uint(8, "commit %d")
+		}
 	}
 	r.title("trailer")
 	r.uint(4, "footer length %d")
@@ -225,18 +270,41 @@ func (r *renderer) frames(end int) {
 	}
 }
 
-func (r *renderer) entry(i int) {
+func (r *renderer) index(size int) {
+	end := r.at + size
+	r.take(4, "index: magic")
+	r.take(4, "CRC-32C, right: %v", binary.BigEndian.Uint32(r.b[r.at:]) == crc32c(r.b[r.at+4:end]))
+	r.uint(4, "%d batches")
+	r.uint(4, "%d records")
+	for range r.uint(4, "%d entries") {
+		r.uint(8, "batch of offset %d")
+		r.uint(4, "at %#x of the decoded section")
+		r.uint(4, "at %#x of the stored section")
+		r.timestamp()
+	}
+	if r.at != end {
+		fmt.Fprintf(&r.out, "ends at %#x, the footer says %#x\n", r.at, end)
+		r.at = end
+	}
+}
+
+func (r *renderer) timestamp() {
+	ms := int64(binary.BigEndian.Uint64(r.b[r.at:]))
+	r.take(8, "max timestamp %d = %s", ms, time.UnixMilli(ms).UTC().Format(time.RFC3339Nano))
+}
+
+// entry reports whether the section is merged.
+func (r *renderer) entry(i int) bool {
 	r.take(16, "section %d: topic ID %v", i, uuid.UUID(r.b[r.at:][:16]))
 	r.uint(4, "partition %d")
-	r.uint(1, "kind %d")
+	merged := r.uint(1, "kind %d") == 1
 	r.uint(1, "encoding %d")
 	r.uint(8, "position %#x")
 	r.uint(4, "stored length %d")
 	r.uint(4, "decoded length %d")
 	r.uint(4, "%d batches")
 	r.uint(4, "%d records")
-	ms := int64(binary.BigEndian.Uint64(r.b[r.at:]))
-	r.take(8, "max timestamp %d = %s", ms, time.UnixMilli(ms).UTC().Format(time.RFC3339Nano))
+	r.timestamp()
 	for range r.uint(4, "%d producer runs") {
 		r.uint(8, "producer ID %d")
 		r.uint(2, "producer epoch %d")
@@ -244,4 +312,10 @@ func (r *renderer) entry(i int) {
 		r.uint(4, "last sequence %d")
 		r.uint(4, "%d batches")
 	}
+	if merged {
+		r.uint(8, "base offset %d")
+		r.uint(8, "next offset %d")
+		r.uint(4, "index length %d")
+	}
+	return merged
 }
