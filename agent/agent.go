@@ -23,6 +23,7 @@ import (
 	"github.com/wadi-log/wadi/agent/dynamic"
 	"github.com/wadi-log/wadi/agent/fetch"
 	"github.com/wadi-log/wadi/agent/group"
+	"github.com/wadi-log/wadi/agent/maintenance"
 	"github.com/wadi-log/wadi/agent/produce"
 	"github.com/wadi-log/wadi/agent/server"
 	"github.com/wadi-log/wadi/agent/telemetry"
@@ -58,6 +59,8 @@ type Agent struct {
 	transactions *transaction.Coordinator
 	server       *server.Server
 	http         *http.Server
+	// runner does background work; nil without the role jobs.
+	runner *maintenance.Runner
 
 	kafkaListener net.Listener
 	httpListener  net.Listener
@@ -228,6 +231,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		admin.New(a.catalog, records{a.store, tail, a.follower}, adminAgents{a.membership}, a.settings, a.store, a.brokerFacts(), a.log),
 		telemetry.New(a.settings.ClientMetrics, a.broker.TelemetryMaxBytes, reg),
 	), budget, server.NewMetrics(reg, budget), a.log)
+	a.runner = a.newRunner(maintenance.NewMetrics(reg))
 	a.http = newHTTP(a.ready, reg)
 	return nil
 }
@@ -275,7 +279,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	work.Go(func() { a.follower.Run(background) })
 	work.Go(func() { a.groups.Run(background) })
 	work.Go(func() { a.transactions.Run(background) })
-	work.Go(func() { keepHouse(background, a.store, a.settings.Broker, a.log) })
+	if a.runner != nil {
+		work.Go(func() { a.runner.Run(background) })
+	}
 	work.Go(func() { a.settings.Run(background) })
 	work.Go(func() { a.membership.Run(registered) })
 	failed := make(chan error, 2)

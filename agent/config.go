@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wadi-log/wadi/protocol/configs"
 )
 
 // Config is everything that an operator can set on an agent. Each field is a
@@ -58,6 +61,24 @@ type Config struct {
 	// MaxConnections bounds open client connections.
 	MaxConnections int
 
+	// Roles are what the agent does, separated by commas: produce, consume, jobs. Without jobs it
+	// leaves background work to other agents; the other two can't be left out.
+	Roles string
+	// MergeAfter is how long a small data file waits at most to be merged with others.
+	MergeAfter time.Duration
+	// MergeBytes is about the size of the files that merges and compaction write.
+	MergeBytes int64
+	// JobMemoryBytes bounds the memory of background work.
+	JobMemoryBytes int64
+	// JobBandwidth bounds the bytes a second that background work reads and writes; 0 is no bound.
+	JobBandwidth int64
+	// DeleteGrace is how long the object of a data file is kept after nothing refers to it
+	// any more, for readers that planned before.
+	DeleteGrace time.Duration
+	// SnapshotInterval is how often the metadata store is backed up into the object
+	// store; 0 is never.
+	SnapshotInterval time.Duration
+
 	// KafkaConfigs are broker configs by Kafka's names, e.g. num.partitions or
 	// auto.create.topics.enable; unknown names are refused.
 	KafkaConfigs map[string]string
@@ -79,10 +100,19 @@ func DefaultConfig() Config {
 		MemoryBytes:     256 << 20,
 		CacheBytes:      256 << 20,
 		MaxConnections:  10_000,
-		KafkaConfigs:    map[string]string{},
-		LogLevel:        "info",
-		LogFormat:       "text",
-		DrainTimeout:    30 * time.Second,
+
+		Roles:            "produce,consume,jobs",
+		MergeAfter:       30 * time.Second,
+		MergeBytes:       64 << 20,
+		JobMemoryBytes:   256 << 20,
+		JobBandwidth:     64 << 20,
+		DeleteGrace:      10 * time.Minute,
+		SnapshotInterval: 10 * time.Minute,
+
+		KafkaConfigs: map[string]string{},
+		LogLevel:     "info",
+		LogFormat:    "text",
+		DrainTimeout: 30 * time.Second,
 	}
 }
 
@@ -156,6 +186,7 @@ func (c Config) Validate() error {
 	if c.MaxConnections < 1 {
 		bad("max-connections", "%d allows no client; want 1 or more", c.MaxConnections)
 	}
+	c.validateJobs(bad)
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":
 	default:
@@ -171,6 +202,47 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// The roles that an agent can have.
+const (
+	roleProduce = "produce"
+	roleConsume = "consume"
+	roleJobs    = "jobs"
+)
+
+// validateJobs says what is wrong with the settings of background work.
+func (c Config) validateJobs(bad func(setting, format string, args ...any)) {
+	roles := configs.SplitList(c.Roles)
+	for _, role := range roles {
+		if role != roleProduce && role != roleConsume && role != roleJobs {
+			bad("roles", "%q is unknown; want some of produce, consume, jobs", role)
+		}
+	}
+	if !slices.Contains(roles, roleProduce) || !slices.Contains(roles, roleConsume) {
+		bad("roles", "%q lacks produce or consume, which every agent does; only jobs can be left out", c.Roles)
+	}
+	if c.MergeAfter < time.Second || c.MergeAfter > time.Hour {
+		bad("merge-after", "%v is out of range; want 1s to 1h", c.MergeAfter)
+	}
+	if c.MergeBytes < 1<<20 || c.MergeBytes > 1<<30 {
+		bad("merge-bytes", "%d is out of range; want 1048576 to 1073741824", c.MergeBytes)
+	}
+	if c.JobMemoryBytes < 4*c.MergeBytes || c.JobMemoryBytes < 16<<20 {
+		bad("job-memory-bytes", "%d is below four times --merge-bytes (%d), or below 16777216; raise it or lower --merge-bytes", c.JobMemoryBytes, c.MergeBytes)
+	}
+	if c.JobBandwidth < 0 || c.JobBandwidth > 0 && c.JobBandwidth < 64<<10 {
+		bad("job-bandwidth", "%d is out of range; want 65536 or more bytes a second, or 0 for no limit", c.JobBandwidth)
+	}
+	if c.DeleteGrace <= 0 {
+		bad("delete-grace", "%v takes objects away from under readers; want more than 0", c.DeleteGrace)
+	}
+	if c.SnapshotInterval < 0 {
+		bad("snapshot-interval", "%v is negative; want a duration, or 0 for no snapshots", c.SnapshotInterval)
+	}
+}
+
+// hasRole reports whether the agent does that.
+func (c Config) hasRole(role string) bool { return slices.Contains(configs.SplitList(c.Roles), role) }
 
 // wildcard reports whether the host stands for all addresses of a machine, so
 // that no client can connect to it.

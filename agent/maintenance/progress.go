@@ -116,3 +116,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	reg.MustRegister(m.seconds)
 	return m
 }
+
+// show makes all metrics of a job show, so that what never happened is 0 and not missing.
+func (m *Metrics) show(job string) {
+	for _, counter := range []*prometheus.CounterVec{m.rounds, m.failures, m.read, m.written, m.files, m.runs, m.damaged} {
+		counter.WithLabelValues(job)
+	}
+	for _, gauge := range []*prometheus.GaugeVec{m.backlog, m.oldest, m.paused} {
+		gauge.WithLabelValues(job)
+	}
+	m.seconds.WithLabelValues(job)
+}

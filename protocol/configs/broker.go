@@ -23,6 +23,10 @@ type Broker struct {
 	// MaxRequestPartitions bounds an answer of DescribeTopicPartitions.
 	MaxRequestPartitions   int32
 	ProducerIDExpirationMs int64
+	// JobsPaused are the names of jobs that are not to run, or "all".
+	JobsPaused []string
+	// RetentionCheckIntervalMs is how often retention is looked after.
+	RetentionCheckIntervalMs int64
 	// TelemetryMaxBytes bounds what a client may push of its metrics at once.
 	TelemetryMaxBytes int32
 
@@ -159,6 +163,8 @@ func newBroker(static, defaults, own map[string]string) (Broker, error) {
 		MaxPartitionsPerTopic:    int32(v.int(MaxPartitionsPerTopic)),
 		MaxRequestPartitions:     int32(v.int(maxRequestPartitionSize)),
 		ProducerIDExpirationMs:   v.int(producerIDExpirationMs),
+		JobsPaused:               SplitList(v.string(JobsPaused)),
+		RetentionCheckIntervalMs: v.int(retentionCheckIntervalMs),
 		TelemetryMaxBytes:        int32(v.int(telemetryMaxBytes)),
 
 		GroupMinSessionTimeoutMs:     v.int(groupMinSessionTimeoutMs),

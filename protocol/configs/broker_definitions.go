@@ -60,6 +60,8 @@ const (
 	offsetsRetentionMinutes         = "offsets.retention.minutes"
 	offsetsRetentionCheckIntervalMs = "offsets.retention.check.interval.ms"
 
+	retentionCheckIntervalMs = "log.retention.check.interval.ms"
+
 	telemetryMaxBytes = "telemetry.max.bytes"
 
 	transactionMaxTimeoutMs         = "transaction.max.timeout.ms"
@@ -70,7 +72,14 @@ const (
 	// MaxPartitionsPerTopic is Wadi's own: Kafka allows 10,000 new partitions
 	// in a request and has no limit for a topic.
 	MaxPartitionsPerTopic = "wadi.max.partitions.per.topic"
+	// JobsPaused is Wadi's own: background work that agents are not to do for now.
+	JobsPaused = "wadi.jobs.paused"
 )
+
+// JobNames are those that JobsPaused takes.
+func JobNames() []string {
+	return []string{"all", "compact", "delete", "merge", "orphans", "retention", "snapshot", "trim"}
+}
 
 var ownBrokerDefinitions = []Definition{
 	// What the agent is; values come from its configuration.
@@ -118,7 +127,7 @@ var ownBrokerDefinitions = []Definition{
 		Doc: "Whether topics may be deleted."},
 	{Name: fetchMaxBytes, Type: typeInt, Default: "57671680", Settable: true, check: atLeast(1024),
 		Doc: "Bytes in the answer to a fetch request at most, whatever the client allows; a first batch above it is sent all the same."},
-	{Name: "log.retention.check.interval.ms", Type: typeLong, Default: "300000", Settable: true, check: atLeast(1),
+	{Name: retentionCheckIntervalMs, Type: typeLong, Default: "300000", Settable: true, check: atLeast(1),
 		Doc: "Time between two looks for records that retention drops."},
 	{Name: "log.flush.interval.ms", Type: typeLong, Nullable: true, Settable: true, check: atLeast(0),
 		Doc: "Default of the topic config flush.ms." + kept + "for every acknowledged record is durable."},
@@ -158,6 +167,8 @@ var ownBrokerDefinitions = []Definition{
 		Doc: "Time between two looks for transactional IDs that nobody uses any more."},
 	{Name: transactionalIDExpirationMs, Type: typeInt, Default: "604800000", Settable: true, check: atLeast(1),
 		Doc: "Time without use after which a transactional ID is forgotten."},
+	{Name: JobsPaused, Type: typeList, Settable: true, Dynamic: true, check: eachOf(JobNames()...),
+		Doc: "Background work that agents are not to do: names of jobs, or all."},
 	{Name: MaxPartitionsPerTopic, Type: typeInt, Default: "10000", Settable: true, check: atLeast(1),
 		Doc: "Partitions that a topic may have at most, and that one request may create."},
 }

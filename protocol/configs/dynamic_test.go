@@ -62,6 +62,7 @@ func TestOnlyDynamicBrokerConfigsAreTaken(t *testing.T) {
 		"other unit":    {settings{"log.retention.hours": "7"}, "Cannot update these configs dynamically: log.retention.hours"},
 		"fact":          {settings{"listeners": "x"}, "Cannot update these configs dynamically: listeners"},
 		"unknown":       {settings{"nope": "7"}, "Unknown broker config name: nope"},
+		"job":           {settings{JobsPaused: "merge,mergers"}, "String must be one of: all, compact, "},
 		"value":         {settings{"message.max.bytes": "-5"}, "Invalid value -5 for configuration message.max.bytes: Value must be at least 0"},
 		"contradiction": {settings{"log.cleaner.min.compaction.lag.ms": "10", "log.cleaner.max.compaction.lag.ms": "5"}, "conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (5)"},
 	} {
@@ -74,7 +75,7 @@ func TestOnlyDynamicBrokerConfigsAreTaken(t *testing.T) {
 	}
 }
 
-// TestDynamicBrokerConfigsAreThoseOfKafka: those of its list that exist here.
+// TestDynamicBrokerConfigsAreThoseOfKafka: those of its list that exist here, and our own.
 func TestDynamicBrokerConfigsAreThoseOfKafka(t *testing.T) {
 	want := []string{
 		"compression.gzip.level", "compression.lz4.level", "compression.type", "compression.zstd.level",
@@ -85,6 +86,7 @@ func TestDynamicBrokerConfigsAreThoseOfKafka(t *testing.T) {
 		"log.message.timestamp.type", "log.preallocate", "log.retention.bytes", "log.retention.ms", "log.roll.jitter.ms", "log.roll.ms",
 		"log.segment.bytes", "log.segment.delete.delay.ms", "message.max.bytes", "min.insync.replicas", "producer.id.expiration.ms",
 		"replica.alter.log.dirs.io.max.bytes.per.second", "unclean.leader.election.enable",
+		JobsPaused,
 	}
 	var got []string
 	for _, d := range BrokerDefinitions() {

@@ -77,6 +77,14 @@ func All() []Setting {
 		{Name: "cache-bytes", Usage: "size of the cache of blocks that consumers read", value: size(func(c *agent.Config) *int64 { return &c.CacheBytes })},
 		{Name: "max-connections", Usage: "most client connections at a time", value: func(c *agent.Config) pflag.Value { return flagvalue.Int(&c.MaxConnections) }},
 
+		{Name: "roles", Usage: "what this agent does: produce, consume, jobs; only jobs can be left out", value: text("list", func(c *agent.Config) *string { return &c.Roles })},
+		{Name: "merge-after", Usage: "longest wait of a small data file for being merged", value: duration(func(c *agent.Config) *time.Duration { return &c.MergeAfter })},
+		{Name: "merge-bytes", Usage: "size of the files that merges and compaction write, about", value: size(func(c *agent.Config) *int64 { return &c.MergeBytes })},
+		{Name: "job-memory-bytes", Usage: "most memory for background work", value: size(func(c *agent.Config) *int64 { return &c.JobMemoryBytes })},
+		{Name: "job-bandwidth", Usage: "bytes a second that background work may read and write; 0 is no limit", value: size(func(c *agent.Config) *int64 { return &c.JobBandwidth })},
+		{Name: "delete-grace", Usage: "how long an object is kept after nothing refers to it, for slow readers", value: duration(func(c *agent.Config) *time.Duration { return &c.DeleteGrace })},
+		{Name: "snapshot-interval", Usage: "time between backups of the metadata store into the object store; 0 is never", value: duration(func(c *agent.Config) *time.Duration { return &c.SnapshotInterval })},
+
 		{Name: kafkaConfig, Usage: "broker config by Kafka's name, as in num.partitions=3; may be repeated", value: func(c *agent.Config) pflag.Value { return flagvalue.KeyValues(&c.KafkaConfigs) }},
 
 		{Name: "log-level", Usage: "least level that is logged: debug, info, warn or error", value: text("level", func(c *agent.Config) *string { return &c.LogLevel })},
