@@ -61,6 +61,8 @@ func (d database) Age(t testing.TB, by time.Duration) {
 	for _, column := range []string{
 		"commits SET at = at", "producers SET seen_at = seen_at", "agents SET beat_at = beat_at", "files SET committed_at = committed_at",
 		"groups SET due_at = due_at", "group_beats SET at = at", "group_listeners SET at = at", "group_offsets SET expire_at = expire_at - $1::interval, committed_at = committed_at",
+		"files SET claimed_until = claimed_until", "dead_files SET died_at = died_at", "leases SET until = until",
+		"compactions SET cleaned_at = cleaned_at - $1::interval, settled_at = settled_at",
 		"transactions SET started_at = started_at - $1::interval, updated_at = updated_at", "transaction_offsets SET put_at = put_at",
 	} {
 		exec(t, d.url, "UPDATE "+column+" - $1::interval", by)
@@ -70,8 +72,10 @@ func (d database) Age(t testing.TB, by time.Duration) {
 func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount {
 	t.Helper()
 	conn := dial(t, d.url)
+	d.checkFiles(t, conn)
 	rows, err := conn.Query(t.Context(), `SELECT COALESCE(f.id, r.file_id), COALESCE(f.live_runs, 0), COALESCE(r.n, 0)
-		FROM files f FULL JOIN (SELECT file_id, count(*) AS n FROM runs WHERE encoding <> $1 GROUP BY file_id) r ON r.file_id = f.id`, metadata.EncodingMarker)
+		FROM (SELECT id, live_runs FROM files UNION ALL SELECT id, 0 FROM dead_files) f
+		FULL JOIN (SELECT file_id, count(*) AS n FROM runs WHERE encoding <> $1 GROUP BY file_id) r ON r.file_id = f.id`, metadata.EncodingMarker)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +86,31 @@ func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount 
 		t.Fatal(err)
 	}
 	return counts
+}
+
+// checkFiles: a file is either live or dead, the keys of its runs are among those that
+// it was committed with, and its dead bytes are those of what is gone.
+func (d database) checkFiles(t testing.TB, conn *pgx.Conn) {
+	t.Helper()
+	for _, wrong := range []string{
+		`SELECT id FROM files WHERE live_runs < 1 OR live_bytes > size OR cardinality(partitions) < live_runs OR cardinality(offsets) <> cardinality(partitions)`,
+		`SELECT id FROM files JOIN dead_files USING (id)`,
+		`SELECT file_id FROM runs r JOIN files f ON f.id = r.file_id WHERE encoding <> 2
+			AND NOT EXISTS (SELECT FROM unnest(f.partitions, f.offsets) AS k (partition_id, base_offset) WHERE k.partition_id = r.partition_id AND k.base_offset = r.base_offset)`,
+		`SELECT f.id FROM files f WHERE level > 0 AND live_bytes < (SELECT sum(stored_size) FROM runs WHERE file_id = f.id)`,
+	} {
+		rows, err := conn.Query(t.Context(), wrong)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ids) > 0 {
+			t.Errorf("files %v: %s", ids, wrong)
+		}
+	}
 }
 
 func (d database) GroupLeftovers(t testing.TB) (rows int) {
@@ -101,7 +130,8 @@ func (d database) TransactionLeftovers(t testing.TB) (rows int) {
 	if err := dial(t, d.url).QueryRow(t.Context(), `SELECT (SELECT count(*) FROM transaction_partitions`+ended+`)
 		+ (SELECT count(*) FROM transaction_groups`+ended+`) + (SELECT count(*) FROM transaction_offsets`+ended+`)
 		+ (SELECT count(*) FROM transaction_offsets WHERE group_key NOT IN (SELECT group_key FROM groups))
-		+ (SELECT count(*) FROM aborted_transactions WHERE (partition_id, last_offset) NOT IN (SELECT partition_id, base_offset FROM runs WHERE encoding = $1))
+		+ (SELECT count(*) FROM aborted_transactions a WHERE NOT EXISTS (SELECT FROM runs
+			WHERE partition_id = a.partition_id AND last_offset >= base_offset AND last_offset < base_offset + records AND (encoding = $1 OR merged)))
 		+ (SELECT count(*) FROM partitions p WHERE first_unstable IS DISTINCT FROM (SELECT min(first_offset) FROM transaction_partitions WHERE partition_id = p.id))
 		+ (SELECT count(*) FROM partitions p WHERE last_aborted < (SELECT max(last_offset) FROM aborted_transactions WHERE partition_id = p.id))`,
 		metadata.EncodingMarker).Scan(&rows); err != nil {

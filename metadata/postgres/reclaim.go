@@ -88,27 +88,45 @@ func (l *leftovers) remove(ctx context.Context, tx pgx.Tx, removed *int64) error
 	return tx.SendBatch(ctx, b).Close()
 }
 
-// remove queues the removal of runs, which the transaction has locked, and counts
-// them down in their files, which are locked in ID order. Markers have none. With an
-// abort's marker goes the row of what was aborted, all of which lies before it.
+// remove queues the removal of runs, which the transaction has locked.
 func (k *rowKeys) remove(b *pgx.Batch, removed *int64) {
 	b.Queue(removeRuns, k.partition, k.key).Exec(counter(removed))
 }
 
-const removeRuns = `WITH gone AS (
+// removeRuns removes runs for good. With the markers in them go the rows of what those
+// aborted, all of which lies before them.
+const removeRuns = deleteRuns + `, decided AS (
+		DELETE FROM aborted_transactions WHERE (partition_id, last_offset) IN (
+			SELECT g.partition_id, a.last_offset FROM gone g CROSS JOIN LATERAL (
+				SELECT last_offset FROM aborted_transactions
+				WHERE partition_id = g.partition_id AND last_offset >= g.base_offset AND last_offset < g.base_offset + g.records
+				ORDER BY last_offset
+			) a WHERE g.encoding = 2 OR g.merged)
+	)` + countDown
+
+// deleteRuns deletes runs by their keys, and countDown counts them down in their
+// files, which are locked in ID order; markers have none. A file that loses its last
+// run is dead.
+const (
+	deleteRuns = `WITH gone AS (
 		DELETE FROM runs r USING unnest($1::int4[], $2::int8[]) AS v (partition_id, base_offset)
 		WHERE r.partition_id = v.partition_id AND r.base_offset = v.base_offset
-		RETURNING r.partition_id, r.base_offset, r.encoding, r.file_id
-	), decided AS (
-		DELETE FROM aborted_transactions a USING gone g
-		WHERE g.encoding = 2 AND a.partition_id = g.partition_id AND a.last_offset = g.base_offset
-	), locked AS (
-		SELECT f.id, g.runs FROM (SELECT file_id, count(*) AS runs FROM gone WHERE encoding <> 2 GROUP BY file_id) g
+		RETURNING r.partition_id, r.base_offset, r.records, r.stored_size, r.encoding, r.merged, r.file_id
+	)`
+
+	countDown = `, locked AS (
+		SELECT f.id, f.live_runs - g.runs AS runs, f.live_bytes - g.bytes AS bytes
+		FROM (SELECT file_id, count(*) AS runs, sum(stored_size) AS bytes FROM gone WHERE encoding <> 2 GROUP BY file_id) g
 		JOIN files f ON f.id = g.file_id ORDER BY f.id FOR UPDATE OF f
 	), counted AS (
-		UPDATE files f SET live_runs = f.live_runs - l.runs FROM locked l WHERE f.id = l.id
+		UPDATE files f SET live_runs = l.runs, live_bytes = l.bytes FROM locked l WHERE f.id = l.id AND l.runs > 0
+	), died AS (
+		DELETE FROM files f USING locked l WHERE f.id = l.id AND l.runs <= 0 RETURNING f.id, f.size
+	), dead AS (
+		INSERT INTO dead_files (id, size, died_at) SELECT id, size, clock_timestamp() FROM died
 	)
 	SELECT FROM gone`
+)
 
 // counter adds up how many rows statements remove.
 func counter(removed *int64) func(pgconn.CommandTag) error {

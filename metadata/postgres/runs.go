@@ -58,7 +58,7 @@ func (s *Store) FindRuns(ctx context.Context, queries []metadata.RunQuery) ([]me
 // runColumns are the columns of a run, in the order of nullRun.targets, and
 // boundsColumns those of a partition p, in the order of nullBounds.targets.
 const (
-	runColumns    = `base_offset, records, file_id, encoding, position, stored_size, skip, size, max_timestamp`
+	runColumns    = `base_offset, records, file_id, encoding, position, stored_size, skip, size, max_timestamp, merged`
 	boundsColumns = `p.log_start_offset, p.next_offset, p.max_timestamp AS newest, p.first_unstable, p.last_aborted`
 )
 
@@ -121,11 +121,12 @@ type nullRun struct {
 	base, position, timestamp   *int64
 	records, stored, skip, size *int32
 	encoding                    *int16
+	merged                      *bool
 	file                        *[16]byte
 }
 
 func (r *nullRun) targets() []any {
-	return []any{&r.base, &r.records, &r.file, &r.encoding, &r.position, &r.stored, &r.skip, &r.size, &r.timestamp}
+	return []any{&r.base, &r.records, &r.file, &r.encoding, &r.position, &r.stored, &r.skip, &r.size, &r.timestamp, &r.merged}
 }
 
 func (r *nullRun) run(partition metadata.PartitionID) metadata.Run {
@@ -135,6 +136,6 @@ func (r *nullRun) run(partition metadata.PartitionID) metadata.Run {
 	return metadata.Run{
 		Partition: partition, BaseOffset: *r.base, Records: *r.records,
 		FileID: *r.file, Encoding: metadata.Encoding(*r.encoding), Position: *r.position, StoredSize: *r.stored,
-		Skip: *r.skip, Size: *r.size, MaxTimestamp: *r.timestamp,
+		Skip: *r.skip, Size: *r.size, MaxTimestamp: *r.timestamp, Merged: *r.merged,
 	}
 }

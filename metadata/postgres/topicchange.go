@@ -142,6 +142,7 @@ func (s *Store) DeleteTopic(ctx context.Context, id uuid.UUID) error {
 		partitions := partitionArray(topic.Partitions)
 		b.Queue(`DELETE FROM topics WHERE id = $1`, id)
 		b.Queue(`DELETE FROM partitions WHERE id = ANY($1::int4[])`, partitions)
+		b.Queue(`DELETE FROM compactions WHERE partition_id = ANY($1::int4[])`, partitions)
 		b.Queue(`INSERT INTO deleted_partitions (id) SELECT * FROM unnest($1::int4[])`, partitions)
 		return nil
 	})
