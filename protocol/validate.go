@@ -13,6 +13,33 @@ import (
 // Errors: ErrCorruptBatch, ErrMagic, ErrInvalidRecord; for a codec that does not
 // exist ErrInvalidRecord and ErrUnsupportedCodec in one.
 func (b Batch) Validate() error {
+	if err := b.validateFrame(); err != nil {
+		return err
+	}
+	records, last := b.NumRecords(), b.LastOffsetDelta()
+	switch {
+	case records <= 0:
+		return fmt.Errorf("%w: batch of %d records", ErrInvalidRecord, records)
+	case last != records-1:
+		return fmt.Errorf("%w: last offset delta %d in a batch of %d records", ErrInvalidRecord, last, records)
+	}
+	return b.validateContent()
+}
+
+// ValidateStored judges a batch as compaction may leave it: as Validate, but records may be missing, all of
+// them, too. Errors: those of Validate.
+func (b Batch) ValidateStored() error {
+	if err := b.validateFrame(); err != nil {
+		return err
+	}
+	if records, last := b.NumRecords(), b.LastOffsetDelta(); records < 0 || last < 0 || int64(records) > int64(last)+1 {
+		return fmt.Errorf("%w: last offset delta %d in a batch of %d records", ErrInvalidRecord, last, records)
+	}
+	return b.validateContent()
+}
+
+// validateFrame: the batch is one, and what was written.
+func (b Batch) validateFrame() error {
 	whole, rest, err := NextBatch(b)
 	if err != nil {
 		return err
@@ -23,29 +50,24 @@ func (b Batch) Validate() error {
 	if sum := b.checksum(); sum != b.CRC() {
 		return fmt.Errorf("%w: CRC %08x, computed %08x", ErrCorruptBatch, b.CRC(), sum)
 	}
-	if err := b.validateHeader(); err != nil {
+	return nil
+}
+
+// validateContent judges all but the number of records.
+func (b Batch) validateContent() error {
+	switch {
+	case !b.Codec().valid():
+		return fmt.Errorf("%w: %w: %d", ErrInvalidRecord, ErrUnsupportedCodec, b.Codec())
+	case b.BaseTimestamp() < -1 || b.MaxTimestamp() < -1:
+		return fmt.Errorf("%w: timestamps %d to %d", ErrInvalidRecord, b.BaseTimestamp(), b.MaxTimestamp())
+	}
+	if err := b.validateProducer(); err != nil {
 		return err
 	}
 	if b.Codec() != CodecNone {
 		return nil
 	}
 	return b.walkRecords(b[BatchHeaderSize:], nil)
-}
-
-// validateHeader judges the fields against each other.
-func (b Batch) validateHeader() error {
-	records, last := b.NumRecords(), b.LastOffsetDelta()
-	switch {
-	case records <= 0:
-		return fmt.Errorf("%w: batch of %d records", ErrInvalidRecord, records)
-	case last != records-1:
-		return fmt.Errorf("%w: last offset delta %d in a batch of %d records", ErrInvalidRecord, last, records)
-	case !b.Codec().valid():
-		return fmt.Errorf("%w: %w: %d", ErrInvalidRecord, ErrUnsupportedCodec, b.Codec())
-	case b.BaseTimestamp() < -1 || b.MaxTimestamp() < -1:
-		return fmt.Errorf("%w: timestamps %d to %d", ErrInvalidRecord, b.BaseTimestamp(), b.MaxTimestamp())
-	}
-	return b.validateProducer()
 }
 
 // validateProducer: a producer ID needs an epoch and, but for transaction

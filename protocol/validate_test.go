@@ -295,3 +295,44 @@ func TestRecompressFindsWhatValidateCannot(t *testing.T) {
 		t.Errorf("above the limit: %v", err)
 	}
 }
+
+func TestValidateStoredTakesWhatKafkasCleanerLeaves(t *testing.T) {
+	for _, f := range filteredByKafka(t) {
+		if err := f.after.ValidateStored(); err != nil {
+			t.Errorf("%s: %v", f.name, err)
+		}
+	}
+	if err := build(t, threeRecords(), nil).Empty().ValidateStored(); err != nil {
+		t.Errorf("empty batch: %v", err)
+	}
+}
+
+func TestValidateStoredJudges(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		edit func(*kmsg.RecordBatch)
+		err  error
+	}{
+		{"sound", nil, nil},
+		{"last records gone", func(b *kmsg.RecordBatch) { b.LastOffsetDelta = 9 }, nil},
+		{"last offset delta below the count", func(b *kmsg.RecordBatch) { b.LastOffsetDelta = 1 }, ErrInvalidRecord},
+		{"negative last offset delta", func(b *kmsg.RecordBatch) { b.NumRecords, b.LastOffsetDelta, b.Records = 0, -1, nil }, ErrInvalidRecord},
+		{"negative records", func(b *kmsg.RecordBatch) { b.NumRecords = -1 }, ErrInvalidRecord},
+		{"records in an empty batch", func(b *kmsg.RecordBatch) { b.NumRecords = 0 }, ErrInvalidRecord},
+		{"more records announced than there are", func(b *kmsg.RecordBatch) { b.NumRecords, b.LastOffsetDelta = 4, 3 }, ErrInvalidRecord},
+		{"unknown codec", func(b *kmsg.RecordBatch) { b.Attributes = 5 }, ErrUnsupportedCodec},
+		{"producer without epoch", func(b *kmsg.RecordBatch) { b.ProducerID, b.ProducerEpoch, b.FirstSequence = 1, -1, 0 }, ErrInvalidRecord},
+	} {
+		b := build(t, threeRecords(), c.edit)
+		if err := b.ValidateStored(); !errors.Is(err, c.err) {
+			t.Errorf("%s: got %v, want %v", c.name, err, c.err)
+		}
+		b[len(b)-1] ^= 1
+		if err := b.ValidateStored(); !errors.Is(err, ErrCorruptBatch) {
+			t.Errorf("%s, damaged: got %v", c.name, err)
+		}
+		if err := b[:len(b)-1].ValidateStored(); !errors.Is(err, ErrCorruptBatch) {
+			t.Errorf("%s, cut: got %v", c.name, err)
+		}
+	}
+}

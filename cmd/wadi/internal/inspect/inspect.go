@@ -26,8 +26,9 @@ func Command() *cobra.Command {
 		Use:   "inspect FILE",
 		Short: "Show what a data file holds",
 		Long: `Show what a data file (an object of Wadi's store) holds: which partitions, how stored, which batches.
-All checksums are verified. FILE - is standard input. Offsets are not in the file: the metadata store assigns
-them after it was written.`,
+All checksums are verified. FILE - is standard input. In a file from producers there are no offsets: the metadata
+store assigns them after it was written. In a merged file there are, with an index of each section, and
+the files that it was merged from; offsets and index are verified, too.`,
 		Example: `  wadi inspect wadi-data/objects/data/3f/2026112309/01935a2c-...
   wadi inspect --batches FILE
   aws s3 cp s3://bucket/data/3f/2026112309/01935a2c-... - | wadi inspect - --json`,
@@ -86,6 +87,9 @@ func writeJSON(w io.Writer, r report, batches bool) error {
 	if !batches {
 		for i := range r.Sections {
 			r.Sections[i].List = nil
+			if m := r.Sections[i].Merged; m != nil {
+				m.Index = nil
+			}
 		}
 	}
 	encoder := json.NewEncoder(w)

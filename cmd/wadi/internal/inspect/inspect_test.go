@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/wadi-log/wadi/objstore/datafile"
+	"github.com/wadi-log/wadi/protocol"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -92,14 +93,68 @@ func run(t *testing.T, content []byte, args ...string) (string, error) {
 	return out.String(), err
 }
 
+// newMergedFile returns a merged file: a raw section with a compacted batch, an aborted
+// transaction and its end, a framed one, and one of offsets behind a gap.
+func newMergedFile(t testing.TB) datafile.File {
+	t.Helper()
+	w, err := datafile.NewMergeWriter(datafile.Auto, []datafile.Source{
+		{FileID: uuid.MustParse("0193557a-0fff-7000-8000-000000000001"), Seq: 41},
+		{FileID: uuid.MustParse("0193557a-0fff-7000-8000-000000000002")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	section := func(topic byte, partition int32, base int64, batches ...protocol.Batch) {
+		next := base
+		err := w.Begin(uuid.UUID{0: topic, 6: 0x40, 8: 0x80}, partition, base)
+		for _, b := range batches {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.BaseOffset() == 0 {
+				b.SetBaseOffset(next)
+			}
+			b.SetLeaderEpoch(protocol.LeaderEpoch)
+			next = b.BaseOffset() + int64(b.LastOffsetDelta()) + 1
+			err = w.Append(datafile.MergedBatch{Bytes: b, Compressed: topic == 1, BaseOffset: b.BaseOffset(), LastOffset: next - 1, MaxTimestamp: b.MaxTimestamp()})
+		}
+		if _, err := w.End(next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	some := protocol.Batch(newBytes([]string{"a", "b", "c"}, 7, 0))
+	compacted, err := some.Filter(1<<20, someTime+1000, func(k protocol.Key) bool { return k.Offset == 1 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	compacted.SetBaseOffset(103)
+	marker, err := protocol.Batch(protocol.EndMarker{ProducerID: 7, ProducerEpoch: 4, Timestamp: someTime + 5}.AppendTo(nil)).WithDeleteHorizon(1<<20, someTime+2000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	section(1, 0, 100, compacted, newBytes([]string{"d"}, 7, 3), marker, some.Empty())
+	section(1, 0, 200, newBytes([]string{"e"}, -1, -1))
+	section(2, 3, 0, newBytes([]string{strings.Repeat("the river bed ", 200)}, -1, -1))
+	file, err := w.Finish(uuid.MustParse("0193557a-1000-7000-8000-000000000009"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 func TestGolden(t *testing.T) {
-	file := newFile(t)
+	testGolden(t, newFile(t), "")
+	testGolden(t, newMergedFile(t), "merged-")
+}
+
+func testGolden(t *testing.T, file datafile.File, prefix string) {
 	for name, args := range map[string][]string{
 		"plain.txt":    nil,
 		"batches.txt":  {"--batches"},
 		"plain.json":   {"--json"},
 		"batches.json": {"--json", "--batches"},
 	} {
+		name = prefix + name
 		got, err := run(t, file.Bytes, args...)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -169,6 +224,36 @@ func TestDamageIsShownAndFails(t *testing.T) {
 	}
 }
 
+func TestDamageOfMergedFilesIsShownAndFails(t *testing.T) {
+	clean := newMergedFile(t)
+	first, framed := clean.Sections[0], clean.Sections[2]
+	if first.Encoding != datafile.Raw || framed.Encoding != datafile.Framed {
+		t.Fatalf("want a raw and a framed section, got %v and %v", first.Encoding, framed.Encoding)
+	}
+	for _, test := range []struct {
+		name string
+		at   int64
+		want string // in the output
+	}{
+		{"a record", first.Position + int64(first.StoredSize) - 1, "DAMAGED: batch 3 at byte"},
+		{"an offset", first.Position + 7, "DAMAGED: batch 0 at byte 0 of the decoded section: "},
+		{"an index", first.Position + int64(first.StoredSize) + 20, "DAMAGED: section 0 at byte 8: index at byte"},
+		{"an index of a framed section", framed.Position + int64(framed.StoredSize) + 2, "index starts with"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			content := bytes.Clone(clean.Bytes)
+			content[test.at] ^= 0x40
+			out, err := run(t, content, "--batches")
+			if err == nil || !strings.HasSuffix(err.Error(), "is damaged: 1 of 3 sections") || !strings.Contains(out, test.want) {
+				t.Errorf("%v, want %q in\n%s", err, test.want, out)
+			}
+			if n := strings.Count(out, "  batch "); n != 6 {
+				t.Errorf("%d batches of 6 are shown in\n%s", n, out)
+			}
+		})
+	}
+}
+
 func TestFooterThatMiscountsIsDamage(t *testing.T) {
 	in := newInput(1, 0, newBytes([]string{"a", "b"}, -1, -1))
 	in.Batches[0].Records = 3
@@ -204,6 +289,7 @@ func FuzzInspect(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(file.Bytes)
+	f.Add(newMergedFile(f).Bytes)
 	f.Fuzz(func(t *testing.T, content []byte) {
 		footer, err := datafile.ReadFooter(content)
 		if err != nil {

@@ -2,12 +2,13 @@ package inspect
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/wadi-log/wadi/agent/maintenance/verify"
 	"github.com/wadi-log/wadi/objstore/datafile"
 	"github.com/wadi-log/wadi/protocol"
 )
@@ -22,7 +23,19 @@ type report struct {
 	// Key is where the object belongs, below the store's prefix.
 	Key      string    `json:"key"`
 	Sections []section `json:"sections"`
+	// Sources are what a merged file was made from.
+	Sources []source `json:"sources,omitempty"`
 }
+
+// source is a file that a merged file was made from.
+type source struct {
+	ID uuid.UUID `json:"id"`
+	// Commit is the number of the commit that brought the file, 0 where unknown.
+	Commit int64 `json:"commit"`
+}
+
+// merged reports whether the file was written by a merge; then all its sections were.
+func (r report) merged() bool { return r.Sections[0].Merged != nil }
 
 // damaged counts the sections with errors.
 func (r report) damaged() int {
@@ -50,9 +63,30 @@ type section struct {
 	Records      int32          `json:"records"`
 	MaxTimestamp int64          `json:"max_timestamp"`
 	Producers    []producer     `json:"producers,omitempty"`
+	// Merged is what only sections of merged files have.
+	Merged *merged `json:"merged,omitempty"`
 	// List holds the batches; JSON has it only on demand.
 	List   []batch  `json:"batch_list,omitempty"`
 	Errors []string `json:"errors,omitempty"`
+}
+
+// merged is what a merged section tells of offsets. Records of the section counts those that its
+// batches take, of which compaction may have left fewer records.
+type merged struct {
+	BaseOffset int64 `json:"base_offset"`
+	NextOffset int64 `json:"next_offset"`
+	// Kept is the number of records that there are.
+	Kept      int64 `json:"records_kept"`
+	IndexSize int32 `json:"index_size"`
+	// Index is in JSON with the batches.
+	Index []indexEntry `json:"index,omitempty"`
+}
+
+type indexEntry struct {
+	Offset       int64 `json:"offset"`
+	Position     int32 `json:"position"`
+	Stored       int32 `json:"stored"`
+	MaxTimestamp int64 `json:"max_timestamp"`
 }
 
 type producer struct {
@@ -78,6 +112,13 @@ type batch struct {
 	ProducerEpoch int16  `json:"producer_epoch"`
 	BaseSequence  int32  `json:"base_sequence"`
 	CRC           string `json:"crc"`
+	// In merged files. LastOffset is inclusive.
+	BaseOffset *int64 `json:"base_offset,omitempty"`
+	LastOffset *int64 `json:"last_offset,omitempty"`
+	// Control is commit or abort: the batch ends a transaction.
+	Control string `json:"control,omitempty"`
+	// DeleteHorizon is when compaction may drop its tombstones, or the end of the transaction.
+	DeleteHorizon *int64 `json:"delete_horizon,omitempty"`
 }
 
 // inspect reads all sections of the file.
@@ -90,10 +131,16 @@ func inspect(footer datafile.Footer, file []byte) report {
 		s := newSection(content)
 		if err != nil {
 			s.fail(err)
-		} else {
-			s.readBatches(content.Bytes)
+		}
+		if content.Bytes != nil {
+			for _, problem := range verify.Section(content, s.add) {
+				s.fail(problem)
+			}
 		}
 		r.Sections = append(r.Sections, s)
+	}
+	for _, from := range footer.Sources {
+		r.Sources = append(r.Sources, source{from.FileID, from.Seq})
 	}
 	return r
 }
@@ -113,44 +160,56 @@ func newSection(c datafile.Content) section {
 	for _, p := range c.Producers {
 		s.Producers = append(s.Producers, producer{p.ProducerID, p.ProducerEpoch, p.FirstSequence, p.LastSequence, p.Batches})
 	}
+	if !c.Merged {
+		return s
+	}
+	s.Merged = &merged{BaseOffset: c.BaseOffset, NextOffset: c.NextOffset, IndexSize: c.IndexSize}
+	for _, e := range c.Index.Entries {
+		s.Merged.Index = append(s.Merged.Index, indexEntry{e.Offset, e.Position, e.Stored, e.MaxTimestamp})
+	}
 	return s
 }
 
 func (s *section) fail(err error) { s.Errors = append(s.Errors, err.Error()) }
 
-// readBatches checks the batches one by one, and their sums against the footer.
-func (s *section) readBatches(batches []byte) {
-	var records int32
-	newest := int64(math.MinInt64)
-	for rest := batches; len(rest) > 0; {
-		at := len(batches) - len(rest)
-		b, next, err := protocol.NextBatch(rest)
-		if err != nil {
-			s.fail(fmt.Errorf("batch %d at byte %d of the decoded section: %w", len(s.List), at, err))
-			return // where the next one begins is unknown
-		}
-		if err := b.Validate(); err != nil {
-			s.fail(fmt.Errorf("batch %d at byte %d of the decoded section: %w", len(s.List), at, err))
-		}
-		s.List = append(s.List, newBatch(b, at))
-		records += b.NumRecords()
-		newest = max(newest, b.MaxTimestamp())
-		rest = next
-	}
-	if int32(len(s.List)) != s.Batches || records != s.Records || newest != s.MaxTimestamp {
-		s.fail(fmt.Errorf("the footer states %d batches, %d records, newest %s; there are %d, %d and %s",
-			s.Batches, s.Records, timeText(s.MaxTimestamp), len(s.List), records, timeText(newest)))
-	}
-}
-
-func newBatch(b protocol.Batch, at int) batch {
-	return batch{
+// add adds a batch of the section.
+func (s *section) add(at int, b protocol.Batch) {
+	line := batch{
 		Position: at, Size: b.Size(), Records: b.NumRecords(), Codec: b.Codec().String(),
 		BaseTimestamp: b.BaseTimestamp(), MaxTimestamp: b.MaxTimestamp(),
 		LogAppendTime: b.LogAppendTime(), Transactional: b.IsTransactional(),
 		ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence(),
 		CRC: fmt.Sprintf("%08x", b.CRC()),
 	}
+	if s.Merged != nil {
+		first, last := b.BaseOffset(), b.BaseOffset()+int64(b.LastOffsetDelta())
+		line.BaseOffset, line.LastOffset = &first, &last
+		line.Control = control(b)
+		if ms, ok := b.DeleteHorizon(); ok {
+			line.DeleteHorizon = &ms
+		}
+		s.Merged.Kept += int64(b.NumRecords())
+	}
+	s.List = append(s.List, line)
+}
+
+// control returns how the batch ends a transaction; "" for data, "control" for what Wadi doesn't write.
+func control(b protocol.Batch) string {
+	if !b.IsControl() {
+		return ""
+	}
+	for record, err := range b.Records(len(b)) {
+		if err != nil || len(record.Key) < 4 {
+			break
+		}
+		switch binary.BigEndian.Uint16(record.Key[2:]) {
+		case 0:
+			return "abort"
+		case 1:
+			return "commit"
+		}
+	}
+	return "control"
 }
 
 // timeText is the time in UTC, or "none" for -1.
