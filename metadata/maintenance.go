@@ -150,7 +150,7 @@ type Replacement struct {
 // offsets are those that it replaces, or the last of them while the others ended before the log start: what was
 // trimmed meanwhile is no loss. If anything else stands there, or nothing, it is left.
 type NewRun struct {
-	// Run is merged, and has the replacement's FileID.
+	// Run is merged, and has the replacement's FileID and the MaxTimestamp of the last run that it replaces.
 	Run
 	// Replaces are all the runs from BaseOffset to NextOffset, markers too, in order.
 	Replaces []RunKey

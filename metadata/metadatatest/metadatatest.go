@@ -27,8 +27,8 @@ type Database interface {
 	// test ends.
 	Open(t testing.TB) metadata.Store
 	// Age makes everything that is stored older by d: feed entries, producer
-	// states, agents' beats, transactions, and what is noted, committed, put aside and
-	// due of groups. (IDs of files, and what agents heard of members, keep the times
+	// states, agents' beats, transactions, files, claims, leases, compactions, and what is
+	// noted, committed, put aside and due of groups. (IDs of files, and what agents heard of members, keep the times
 	// that are in them.)
 	Age(t testing.TB, d time.Duration)
 	// FileCounts returns each file's live-run counter, and the number of rows of
@@ -39,7 +39,7 @@ type Database interface {
 	GroupLeftovers(t testing.TB) int
 	// TransactionLeftovers counts partitions, groups and offsets that are in no open
 	// transaction, offsets put aside for groups that are gone, and aborted
-	// transactions without their marker.
+	// transactions of which no run has the marker.
 	TransactionLeftovers(t testing.TB) int
 	// AddFeedEntry appends an entry with the payload, past the store's back.
 	AddFeedEntry(t testing.TB, payload []byte)
@@ -114,6 +114,7 @@ func (f *fixture) checkInvariants() {
 			f.Errorf("file %s: %d live runs, but %d rows", id, count.LiveRuns, count.Rows)
 		}
 	}
+	f.checkFiles()
 	if n := f.db.GroupLeftovers(f); n != 0 {
 		f.Errorf("%d rows of groups that are gone", n)
 	}

@@ -36,7 +36,8 @@ type ReplacementDecision struct {
 
 // DecideReplacement says which new runs are taken: see [metadata.NewRun]. The
 // replacement must have passed [ValidateReplacement], and its file must not be
-// known yet. Errors: ErrFileTooOld.
+// known yet. Errors: ErrFileTooOld; and when a run's running timestamp is not that of the
+// last run that it replaces.
 func DecideReplacement(state ReplacementState, r metadata.Replacement) (ReplacementDecision, error) {
 	if err := checkAge(r.FileID, state.Now); err != nil {
 		return ReplacementDecision{}, err
@@ -46,6 +47,10 @@ func DecideReplacement(state ReplacementState, r metadata.Replacement) (Replacem
 		start, exists := state.LogStarts[run.Partition]
 		if !exists || !replaces(run, start, state.Standing[i]) {
 			continue
+		}
+		// The caller's mistake, and one that would lead lookups by time astray for good.
+		if last := state.Standing[i][len(state.Standing[i])-1]; run.MaxTimestamp != last.MaxTimestamp {
+			return ReplacementDecision{}, fmt.Errorf("run at %d of partition %d has timestamp %d, and ends with one of %d", run.BaseOffset, run.Partition, run.MaxTimestamp, last.MaxTimestamp)
 		}
 		d.Taken[i] = true
 		d.Removed = append(d.Removed, state.Standing[i]...)

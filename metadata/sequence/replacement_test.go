@@ -25,6 +25,7 @@ func newRun(file uuid.UUID, rows ...metadata.Run) metadata.NewRun {
 	n := metadata.NewRun{Run: metadata.Run{Partition: rows[0].Partition, BaseOffset: rows[0].BaseOffset, FileID: file, StoredSize: 50, Size: 50, Merged: true}}
 	for _, r := range rows {
 		n.Records += r.Records
+		n.MaxTimestamp = r.MaxTimestamp
 		n.Replaces = append(n.Replaces, metadata.RunKey{BaseOffset: r.BaseOffset, FileID: r.FileID})
 	}
 	return n
@@ -117,6 +118,17 @@ func TestOldFileReplacesNothing(t *testing.T) {
 		if !errors.Is(err, metadata.ErrFileTooOld) {
 			t.Errorf("clock off by %v: %v", off, err)
 		}
+	}
+}
+
+func TestTimestampsStayMonotone(t *testing.T) {
+	file := fileID(replacementTime, 99)
+	a := oldRun(1, 0, 10)
+	r := metadata.Replacement{FileID: file, Size: 100, Level: 1, Runs: []metadata.NewRun{newRun(file, a)}}
+	r.Runs[0].MaxTimestamp++
+	state := ReplacementState{Now: replacementTime, LogStarts: map[metadata.PartitionID]int64{1: 0}, Standing: [][]metadata.Run{{a}}}
+	if _, err := DecideReplacement(state, r); err == nil || !strings.Contains(err.Error(), "has timestamp 1, and ends with one of 0") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -84,13 +84,13 @@ func (q *sequencer) readState(files []metadata.File) (sequence.State, error) {
 }
 
 // readPartitions reads all in one query: half the time of one query each.
-func (q *sequencer) readPartitions(partitions map[metadata.PartitionID]sequence.Partition, ids []metadata.PartitionID) error {
+func (t *tx) readPartitions(partitions map[metadata.PartitionID]sequence.Partition, ids []metadata.PartitionID) error {
 	keys, err := json.Marshal(ids)
 	if err != nil {
 		return err
 	}
-	query := q.stmt(q.prepared.partitions)
-	rows, err := query.QueryContext(q.ctx, string(keys))
+	query := t.stmt(t.prepared.partitions)
+	rows, err := query.QueryContext(t.ctx, string(keys))
 	if err != nil {
 		return err
 	}
@@ -190,21 +190,11 @@ func (q *sequencer) writeFile(f metadata.File, d sequence.FileDecision) (metadat
 	if err := q.insertRuns(d.Runs); err != nil {
 		return metadata.Commit{}, err
 	}
-	if _, err := q.stmt(q.prepared.insertFile).ExecContext(q.ctx, f.ID[:], f.Size, len(d.Runs), millis(q.now)); err != nil {
+	commit, err := q.add(metadata.Commit{Runs: d.Runs, Stable: d.Stable}, &f, replay)
+	if err != nil {
 		return metadata.Commit{}, err
 	}
-	return q.add(metadata.Commit{Runs: d.Runs, Stable: d.Stable}, &f, replay)
-}
-
-func (q *sequencer) insertRuns(runs []metadata.Run) error {
-	insert := q.stmt(q.prepared.insertRun)
-	for _, r := range runs {
-		if _, err := insert.ExecContext(q.ctx, r.Partition, r.BaseOffset, r.Records, r.FileID[:], r.Encoding,
-			r.Position, r.StoredSize, r.Skip, r.Size, r.MaxTimestamp); err != nil {
-			return err
-		}
-	}
-	return nil
+	return commit, q.insertFile(f.ID, f.Size, 0, commit.Seq, d.Runs)
 }
 
 func (q *sequencer) updatePartitions(changes []sequence.PartitionChange) error {

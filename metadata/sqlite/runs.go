@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 
 	"github.com/wadi-log/wadi/metadata"
 )
@@ -86,6 +87,36 @@ func (s *Store) aborted(t *tx, q metadata.RunQuery, end int64) (aborted []metada
 
 func scanRun(row interface{ Scan(...any) error }, partition metadata.PartitionID) (metadata.Run, error) {
 	r := metadata.Run{Partition: partition}
-	err := row.Scan(&r.BaseOffset, &r.Records, &r.FileID, &r.Encoding, &r.Position, &r.StoredSize, &r.Skip, &r.Size, &r.MaxTimestamp)
+	err := row.Scan(runFields(&r)...)
 	return r, err
+}
+
+// walk visits the partition's runs that the query, of a partition and an offset, lists, until visit says no.
+func (t *tx) walk(query *sql.Stmt, partition metadata.PartitionID, offset int64, visit func(metadata.Run) bool) error {
+	rows, err := t.stmt(query).QueryContext(t.ctx, partition, offset)
+	if err != nil {
+		return err
+	}
+	defer rows.Close() // stopping early leaves nothing that it could report
+	for rows.Next() {
+		r, err := scanRun(rows, partition)
+		if err != nil {
+			return err
+		}
+		if !visit(r) {
+			break
+		}
+	}
+	return rows.Err()
+}
+
+// scanRunOf scans a partition's ID and then its run.
+func scanRunOf(row interface{ Scan(...any) error }) (r metadata.Run, err error) {
+	err = row.Scan(append([]any{&r.Partition}, runFields(&r)...)...)
+	return r, err
+}
+
+// runFields are where the columns of a run go, in the order of runColumns.
+func runFields(r *metadata.Run) []any {
+	return []any{&r.BaseOffset, &r.Records, &r.FileID, &r.Encoding, &r.Position, &r.StoredSize, &r.Skip, &r.Size, &r.MaxTimestamp, &r.Merged}
 }

@@ -12,7 +12,6 @@ import (
 // sequencer is the row that numbers changes, inside a write transaction.
 type sequencer struct {
 	*tx
-	prepared      *statements
 	lastSeq       int64
 	nextPartition int32
 	changed       bool
@@ -21,7 +20,7 @@ type sequencer struct {
 // sequenced runs one write transaction that may add feed entries.
 func (s *Store) sequenced(ctx context.Context, doing string, run func(*sequencer) error) error {
 	return s.change(ctx, doing, func(t *tx) error {
-		q := &sequencer{tx: t, prepared: &s.prepared}
+		q := &sequencer{tx: t}
 		if err := t.stmt(s.prepared.lockSequencer).QueryRowContext(t.ctx).Scan(&q.lastSeq, &q.nextPartition); err != nil {
 			return err
 		}

@@ -27,6 +27,10 @@ func TestConformance(t *testing.T) {
 	metadatatest.Run(t, newDatabase)
 }
 
+func TestMaintenanceConformance(t *testing.T) {
+	metadatatest.RunMaintenance(t, newDatabase)
+}
+
 func BenchmarkStore(b *testing.B) { metadatatest.Benchmark(b, newDatabase) }
 
 func newDatabase(t testing.TB) metadatatest.Database {
@@ -57,7 +61,9 @@ func (d database) Age(t testing.TB, by time.Duration) {
 	db := d.raw(t)
 	for column, unit := range map[string]time.Duration{
 		"commits SET at = at": time.Millisecond, "producers SET seen_at = seen_at": time.Millisecond,
-		"agents SET beat_at = beat_at": time.Millisecond, "files SET committed_at = committed_at": time.Millisecond,
+		"agents SET beat_at = beat_at": time.Millisecond, "files SET claimed_until = claimed_until - ?1, committed_at = committed_at": time.Millisecond,
+		"dead_files SET died_at = died_at": time.Millisecond, "leases SET until = until": time.Millisecond,
+		"compactions SET cleaned_at = cleaned_at - ?1, settled_at = settled_at": time.Millisecond,
 		"groups SET due_at = due_at": time.Microsecond, "group_beats SET at = at": time.Microsecond,
 		"group_listeners SET at = at":                                            time.Microsecond,
 		"transactions SET started_at = started_at - ?1, updated_at = updated_at": time.Microsecond, "transaction_offsets SET put_at = put_at": time.Microsecond,
@@ -72,7 +78,7 @@ func (d database) Age(t testing.TB, by time.Duration) {
 func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount {
 	t.Helper()
 	rows, err := d.raw(t).QueryContext(t.Context(), `SELECT id, max(live), max(n) FROM (
-		SELECT id, live_runs AS live, 0 AS n FROM files
+		SELECT id, live_runs AS live, 0 AS n FROM files UNION ALL SELECT id, 0, 0 FROM dead_files
 		UNION ALL SELECT file_id, 0, count(*) FROM runs WHERE encoding <> ? GROUP BY file_id) GROUP BY id`, metadata.EncodingMarker)
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +99,49 @@ func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount 
 	return counts
 }
 
+func (d database) Runs(t testing.TB) (runs []metadata.Run) {
+	t.Helper()
+	rows, err := d.raw(t).QueryContext(t.Context(), `SELECT partition_id, `+runColumns+` FROM runs ORDER BY partition_id, base_offset`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		r, err := scanRunOf(rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs = append(runs, r)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return runs
+}
+
+func (d database) Files(t testing.TB) (files []metadatatest.FileRow) {
+	t.Helper()
+	rows, err := d.raw(t).QueryContext(t.Context(), `SELECT id, level, seq, live_runs, live_bytes, false,
+			(SELECT json_array_length(keys) FROM file_keys WHERE file_id = id) FROM files
+		UNION ALL SELECT id, 0, 0, 0, 0, true, 0 FROM dead_files
+		UNION ALL SELECT file_id, 0, 0, 0, 0, false, json_array_length(keys) FROM file_keys WHERE file_id NOT IN (SELECT id FROM files)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var f metadatatest.FileRow
+		if err := rows.Scan(&f.ID, &f.Level, &f.Seq, &f.LiveRuns, &f.LiveBytes, &f.Dead, &f.Keys); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
 func (d database) GroupLeftovers(t testing.TB) (rows int) {
 	t.Helper()
 	if err := d.raw(t).QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM group_states WHERE group_key NOT IN (SELECT group_key FROM groups))
@@ -110,7 +159,8 @@ func (d database) TransactionLeftovers(t testing.TB) (rows int) {
 	if err := d.raw(t).QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM transaction_partitions`+open+`)
 		+ (SELECT count(*) FROM transaction_groups`+open+`) + (SELECT count(*) FROM transaction_offsets`+open+`)
 		+ (SELECT count(*) FROM transaction_offsets WHERE group_key NOT IN (SELECT group_key FROM groups))
-		+ (SELECT count(*) FROM aborted_transactions WHERE (partition_id, last_offset) NOT IN (SELECT partition_id, base_offset FROM runs WHERE encoding = ?))`,
+		+ (SELECT count(*) FROM aborted_transactions WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.partition_id = aborted_transactions.partition_id
+			AND r.base_offset <= last_offset AND r.base_offset + r.records > last_offset AND (r.merged OR r.encoding = ?)))`,
 		metadata.EncodingMarker).Scan(&rows); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,11 @@ type statements struct {
 	producers, putProducer         *sql.Stmt
 	replay                         *sql.Stmt
 	insertRun, insertFile          *sql.Stmt
+	insertFileKeys, deleteFileKeys *sql.Stmt
+	countDown                      *sql.Stmt
+	insertDead, deleteFile         *sql.Stmt
+	forgetAborted                  *sql.Stmt
+	overlapping, removeRange       *sql.Stmt
 	transactionsOf, inTransaction  *sql.Stmt
 	putTransaction                 *sql.Stmt
 	putTransactionPartition        *sql.Stmt
@@ -22,12 +27,14 @@ type statements struct {
 	putBeats                       *sql.Stmt
 	putOffset, deleteOffset        *sql.Stmt
 	// On the reader.
-	bounds, findRuns, probeRun *sql.Stmt
-	aborted                    *sql.Stmt
-	lastSeq, commits           *sql.Stmt
-	groupVersion               *sql.Stmt
-	groupOffsets, groupOffset  *sql.Stmt
-	allTransactions            *sql.Stmt
+	bounds, findRuns, probeRun  *sql.Stmt
+	runsFromOffset, runsFromEnd *sql.Stmt
+	rowsBefore                  *sql.Stmt
+	aborted                     *sql.Stmt
+	lastSeq, commits            *sql.Stmt
+	groupVersion                *sql.Stmt
+	groupOffsets, groupOffset   *sql.Stmt
+	allTransactions             *sql.Stmt
 }
 
 // offsetsOfGroup selects what tx.offsets scans of those of a group's rows that the
@@ -42,8 +49,8 @@ func offsetsOfGroup(condition string) string {
 		ORDER BY partition_id`
 }
 
-// runColumns are the columns of a run, in the order of scanRun.
-const runColumns = `base_offset, records, file_id, encoding, position, stored_size, skip, size, max_timestamp`
+// runColumns are the columns of a run, in the order of runFields.
+const runColumns = `base_offset, records, file_id, encoding, position, stored_size, skip, size, max_timestamp, merged`
 
 // partitionColumns are the columns of a sequence.Partition, in the order in which they are scanned.
 const partitionColumns = `log_start_offset, next_offset, max_timestamp, COALESCE(first_unstable, -1)`
@@ -61,8 +68,18 @@ func (s *statements) prepare(ctx context.Context, writer, reader *sql.DB) error 
 		{&s.putProducer, writer, `INSERT INTO producers (partition_id, producer_id, epoch, last_batches, seen_at) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT (partition_id, producer_id) DO UPDATE SET epoch = excluded.epoch, last_batches = excluded.last_batches, seen_at = excluded.seen_at`},
 		{&s.replay, writer, `SELECT replay FROM commits WHERE file_id = ?`},
-		{&s.insertRun, writer, `INSERT INTO runs (partition_id, ` + runColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&s.insertFile, writer, `INSERT INTO files (id, size, live_runs, committed_at) VALUES (?, ?, ?, ?)`},
+		{&s.insertRun, writer, `INSERT INTO runs (partition_id, ` + runColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.insertFile, writer, `INSERT INTO files (id, size, level, seq, live_runs, live_bytes, committed_at) VALUES (?, ?, ?, ?, ?, ?, ?)`},
+		{&s.insertFileKeys, writer, `INSERT INTO file_keys (file_id, keys) VALUES (?, ?)`},
+		{&s.countDown, writer, `UPDATE files SET live_runs = live_runs - ?, live_bytes = live_bytes - ? WHERE id = ? RETURNING live_runs`},
+		{&s.insertDead, writer, `INSERT INTO dead_files (id, size, died_at) SELECT id, size, ? FROM files WHERE id = ?`},
+		{&s.deleteFile, writer, `DELETE FROM files WHERE id = ?`},
+		{&s.deleteFileKeys, writer, `DELETE FROM file_keys WHERE file_id = ?`},
+		{&s.forgetAborted, writer, `DELETE FROM aborted_transactions WHERE partition_id = ? AND last_offset < ?`},
+		{&s.overlapping, writer, `SELECT ` + runColumns + ` FROM runs WHERE partition_id = ?1 AND base_offset < ?3 AND base_offset + records > ?2 AND base_offset >= COALESCE((
+				SELECT max(base_offset) FROM runs WHERE partition_id = ?1 AND base_offset <= ?2), ?2)
+			ORDER BY base_offset`},
+		{&s.removeRange, writer, `DELETE FROM runs WHERE partition_id = ? AND base_offset >= ? AND base_offset < ?`},
 		{&s.lockSequencer, writer, `SELECT last_seq, next_partition_id FROM sequencer`},
 		{&s.updateSequencer, writer, `UPDATE sequencer SET last_seq = ?, next_partition_id = ?`},
 		{&s.insertCommit, writer, `INSERT INTO commits (seq, at, file_id, payload, replay) VALUES (?, ?, ?, ?, ?)`},
@@ -86,6 +103,13 @@ func (s *statements) prepare(ctx context.Context, writer, reader *sql.DB) error 
 				SELECT base_offset FROM runs WHERE partition_id = ?1 AND base_offset <= ?2 ORDER BY base_offset DESC LIMIT 1)
 			ORDER BY base_offset LIMIT ?3`},
 		{&s.probeRun, reader, `SELECT ` + runColumns + ` FROM runs WHERE partition_id = ? AND base_offset <= ? ORDER BY base_offset DESC LIMIT 1`},
+		{&s.runsFromOffset, reader, `SELECT ` + runColumns + ` FROM runs WHERE partition_id = ?1 AND base_offset + records > ?2 AND base_offset >= COALESCE((
+				SELECT max(base_offset) FROM runs WHERE partition_id = ?1 AND base_offset <= ?2), 0)
+			ORDER BY base_offset`},
+		{&s.runsFromEnd, reader, `SELECT ` + runColumns + ` FROM runs WHERE partition_id = ?1 AND base_offset + records > ?2 ORDER BY base_offset DESC`},
+		{&s.rowsBefore, reader, `SELECT ` + runColumns + ` FROM runs WHERE partition_id = ?1 AND base_offset < ?2
+				AND base_offset >= (SELECT log_start_offset FROM partitions WHERE id = ?1)
+			ORDER BY base_offset DESC`},
 		{&s.aborted, reader, `SELECT producer_id, first_offset, last_offset, stable_offset FROM aborted_transactions
 			WHERE partition_id = ? AND last_offset >= ? ORDER BY last_offset`},
 		{&s.lastSeq, reader, `SELECT last_seq FROM sequencer`},
@@ -107,6 +131,7 @@ func (s *statements) close() error {
 	var errs []error
 	for _, stmt := range []*sql.Stmt{
 		s.partitions, s.updatePartition, s.producers, s.putProducer, s.replay, s.insertRun, s.insertFile,
+		s.insertFileKeys, s.deleteFileKeys, s.countDown, s.insertDead, s.deleteFile, s.forgetAborted, s.overlapping, s.removeRange, s.rowsBefore, s.runsFromOffset, s.runsFromEnd,
 		s.transactionsOf, s.inTransaction, s.putTransaction, s.putTransactionPartition,
 		s.lockSequencer, s.updateSequencer, s.insertCommit, s.putBeats, s.putOffset, s.deleteOffset,
 		s.bounds, s.findRuns, s.probeRun, s.aborted, s.lastSeq, s.commits, s.groupVersion, s.groupOffsets, s.groupOffset, s.allTransactions,

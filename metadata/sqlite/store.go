@@ -36,7 +36,11 @@ type Store struct {
 	clusterID string
 }
 
-var _ metadata.Store = (*Store)(nil)
+var (
+	_ metadata.Store       = (*Store)(nil)
+	_ metadata.Maintenance = (*Store)(nil)
+	_ metadata.Leases      = (*Store)(nil)
+)
 
 // Open opens the file, given as a path or as sqlite:PATH, creates it with its
 // folder if there is none, and sets it up if it is empty. Errors:
@@ -115,6 +119,8 @@ type tx struct {
 	*sql.Tx
 	ctx context.Context
 	now time.Time
+	// prepared are all; only those of the writer fit a transaction that changes something.
+	prepared *statements
 }
 
 func (t *tx) exec(query string, args ...any) error {
@@ -143,7 +149,7 @@ func (s *Store) change(ctx context.Context, doing string, run func(*tx) error) e
 	if err != nil {
 		return s.describe(doing, classify(err, false))
 	}
-	if err := run(&tx{Tx: begun, ctx: context.WithoutCancel(ctx), now: time.Now()}); err != nil {
+	if err := run(&tx{Tx: begun, ctx: context.WithoutCancel(ctx), now: time.Now(), prepared: &s.prepared}); err != nil {
 		// A failed rollback closes the connection, which rolls back.
 		_ = begun.Rollback()
 		return s.describe(doing, classify(err, false))
@@ -159,7 +165,7 @@ func (s *Store) read(ctx context.Context, doing string, run func(*tx) error) err
 	if err != nil {
 		return s.describe(doing, classify(err, false))
 	}
-	err = run(&tx{Tx: begun, ctx: context.WithoutCancel(ctx), now: time.Now()})
+	err = run(&tx{Tx: begun, ctx: context.WithoutCancel(ctx), now: time.Now(), prepared: &s.prepared})
 	// There is nothing to roll back; this ends the snapshot.
 	_ = begun.Rollback()
 	return s.describe(doing, classify(err, false))

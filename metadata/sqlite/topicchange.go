@@ -147,6 +147,9 @@ func (s *Store) DeleteTopic(ctx context.Context, id uuid.UUID) error {
 			if err := q.exec(`DELETE FROM partitions WHERE id = ?`, partition); err != nil {
 				return false, err
 			}
+			if err := q.exec(`DELETE FROM compactions WHERE partition_id = ?`, partition); err != nil {
+				return false, err
+			}
 			if err := q.exec(`INSERT INTO deleted_partitions (id) VALUES (?)`, partition); err != nil {
 				return false, err
 			}
@@ -196,45 +199,6 @@ func (s *Store) ReclaimDeleted(ctx context.Context, limit int) (removed int, err
 	})
 	if err != nil {
 		return 0, err
-	}
-	return removed, nil
-}
-
-// removeRuns removes the runs that the query selects by their keys, and counts
-// them down in their files. With an abort's marker goes its aborted transaction:
-// what it covers lies before it and is gone, too.
-func (t *tx) removeRuns(which string, args ...any) (removed int, err error) {
-	rows, err := t.QueryContext(t.ctx, `DELETE FROM runs WHERE (partition_id, base_offset) IN (`+which+`) RETURNING partition_id, base_offset, encoding, file_id`, args...)
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	counts := map[uuid.UUID]int{}
-	var markers []metadata.Run
-	for rows.Next() {
-		var r metadata.Run
-		if err := rows.Scan(&r.Partition, &r.BaseOffset, &r.Encoding, &r.FileID); err != nil {
-			return 0, err
-		}
-		if r.Encoding == metadata.EncodingMarker {
-			markers = append(markers, r)
-		} else {
-			counts[r.FileID]++
-		}
-		removed++
-	}
-	if err := rows.Err(); err != nil {
-		return 0, err
-	}
-	for file, runs := range counts {
-		if err := t.exec(`UPDATE files SET live_runs = live_runs - ? WHERE id = ?`, runs, file[:]); err != nil {
-			return 0, err
-		}
-	}
-	for _, m := range markers {
-		if err := t.exec(`DELETE FROM aborted_transactions WHERE partition_id = ? AND last_offset = ?`, m.Partition, m.BaseOffset); err != nil {
-			return 0, err
-		}
 	}
 	return removed, nil
 }

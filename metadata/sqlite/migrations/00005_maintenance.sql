@@ -1,0 +1,56 @@
+-- +goose Up
+
+-- The run was written by a merge or by compaction (metadata.Run.Merged).
+ALTER TABLE runs ADD COLUMN merged INTEGER NOT NULL DEFAULT 0;
+
+-- How often the file's records were merged (metadata.FileLevel), and its place among
+-- files: the number of the commit that brought it, or the smallest of those that it was
+-- merged from. Files from before this migration whose commits are gone have 0, and the order of their IDs.
+ALTER TABLE files ADD COLUMN level INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE files ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+-- The stored bytes of the runs that live_runs counts.
+ALTER TABLE files ADD COLUMN live_bytes INTEGER NOT NULL DEFAULT 0;
+-- Who merges the file, until when; NULL unless somebody does.
+ALTER TABLE files ADD COLUMN claimed_by BLOB;
+ALTER TABLE files ADD COLUMN claimed_until INTEGER;
+UPDATE files SET seq = COALESCE((SELECT seq FROM commits WHERE file_id = files.id), 0);
+UPDATE files SET live_bytes = r.bytes FROM (SELECT file_id, sum(stored_size) AS bytes FROM runs GROUP BY file_id) r WHERE r.file_id = files.id;
+
+-- The keys of a file's runs when it came, live or not: a JSON array of [partition, base
+-- offset]. They take the place of an index on runs, which each commit would pay for; in a
+-- table of their own, so that counting a file down stays cheap.
+CREATE TABLE file_keys (
+	file_id BLOB NOT NULL PRIMARY KEY,
+	keys    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO file_keys SELECT file_id, json_group_array(json_array(partition_id, base_offset))
+	FROM runs WHERE file_id IN (SELECT id FROM files) GROUP BY file_id;
+
+-- Files that lost their last run: their objects are to be deleted. All others are in files.
+CREATE TABLE dead_files (
+	id      BLOB    NOT NULL PRIMARY KEY,
+	size    INTEGER NOT NULL,
+	died_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX dead_files_died_at ON dead_files (died_at);
+INSERT INTO dead_files SELECT id, size, unixepoch() * 1000 FROM files WHERE live_runs <= 0;
+DELETE FROM files WHERE live_runs <= 0;
+
+CREATE INDEX files_level ON files (level, seq);
+-- Merged files of which less than half is live.
+CREATE INDEX files_sparse ON files (seq) WHERE level NOT IN (0, -2) AND live_bytes * 2 < size;
+
+-- How far partitions are compacted: sequence.CompactionState.
+CREATE TABLE compactions (
+	partition_id  INTEGER PRIMARY KEY,
+	clean_until   INTEGER NOT NULL,
+	cleaned_at    INTEGER NOT NULL,
+	settled_until INTEGER NOT NULL,
+	settled_at    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE leases (
+	name   TEXT    NOT NULL PRIMARY KEY,
+	holder BLOB    NOT NULL,
+	until  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
