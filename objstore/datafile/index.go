@@ -26,6 +26,12 @@ const IndexPrefixSize = indexFixedSize
 // take well under 32 KiB.
 const MaxIndexSize = indexFixedSize + maxIndexEntries*indexEntrySize
 
+// IndexBound is the most that the index of a section with so many decoded bytes takes: what
+// to read behind the section to have the index too.
+func IndexBound(size int32) int64 {
+	return indexFixedSize + (int64(size)/indexSpacing+1)*indexEntrySize
+}
+
 // Index tells where the batches of a merged section lie, about every 64 KiB. It
 // lies directly behind the section's stored bytes, so who knows where the section is needs no footer.
 type Index struct {

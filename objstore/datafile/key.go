@@ -1,6 +1,7 @@
 package datafile
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
@@ -47,6 +48,18 @@ func Prefixes(t time.Time) iter.Seq[string] {
 			}
 		}
 	}
+}
+
+// NewID makes an ID as of the time, for files whose age somebody else's clock will judge.
+func NewID(t time.Time) (uuid.UUID, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("make a data file's ID: %w", err)
+	}
+	ms := uint64(t.UnixMilli())
+	binary.BigEndian.PutUint16(id[:], uint16(ms>>32))
+	binary.BigEndian.PutUint32(id[2:], uint32(ms))
+	return id, nil
 }
 
 // IDTime returns when the UUIDv7 was made, to the millisecond, in UTC.

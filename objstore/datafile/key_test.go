@@ -82,3 +82,19 @@ func TestPrefixesAreOfTheHourInUTC(t *testing.T) {
 		break // the iterator must take no for an answer
 	}
 }
+
+func TestNewIDIsOfTheTime(t *testing.T) {
+	for _, ms := range []int64{0, 1, 1 << 33, 1_764_000_000_123, 1<<48 - 1} {
+		a, err := datafile.NewID(time.UnixMilli(ms))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := datafile.NewID(time.UnixMilli(ms))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Version() != 7 || a.Variant() != uuid.RFC4122 || datafile.IDTime(a).UnixMilli() != ms || a == b {
+			t.Errorf("ID of %d is %v, of %v, and the next one %v", ms, a, datafile.IDTime(a), b)
+		}
+	}
+}

@@ -107,8 +107,13 @@ func (r *Reader) ahead(run *metadata.Run) int64 {
 // piece is how much of a very large run is read at a time.
 func (r *Reader) piece() int64 { return min(r.window, maxSpan) }
 
-// extent is how many bytes of a file are read for a run.
-func extent(run *metadata.Run) int64 { return int64(run.StoredSize) }
+// extent is how many bytes of a file are read for a run: with the index behind a merged one.
+func extent(run *metadata.Run) int64 {
+	if run.Merged {
+		return int64(run.StoredSize) + datafile.IndexBound(run.Size)
+	}
+	return int64(run.StoredSize)
+}
 
 // read gets a range of a file. Fewer bytes come where the object ends.
 func (r *Reader) read(ctx context.Context, file uuid.UUID, position, length int64) ([]byte, error) {
@@ -168,4 +173,33 @@ func (w *Window) source(run *metadata.Run) source {
 		return &frameSource{stored: stored, skip: int64(run.Skip)}
 	}
 	return stored
+}
+
+// stored returns a merged run's stored bytes with their index, if the window has both and they fit each
+// other: else the batches tell more. Frames are not checked here, batches of a raw run are.
+func (w *Window) stored(ctx context.Context, run *metadata.Run) (stored []byte, index datafile.Index, ok bool, err error) {
+	s := w.spans[place{run.FileID, run.Position}]
+	if s.err != nil {
+		return nil, index, false, s.err
+	}
+	from := run.Position - s.position
+	end := from + int64(run.StoredSize)
+	if !run.Merged || end+datafile.IndexPrefixSize > int64(len(s.bytes)) {
+		return nil, index, false, nil
+	}
+	size, err := datafile.IndexSize(s.bytes[end:])
+	if err != nil || end+int64(size) > int64(len(s.bytes)) {
+		return nil, index, false, nil //nolint:nilerr // a damaged index is no loss: the batches make a new one
+	}
+	if index, err = datafile.ReadIndex(s.bytes[end : end+int64(size)]); err != nil {
+		return nil, index, false, nil //nolint:nilerr // likewise
+	}
+	if run.Encoding == metadata.EncodingRaw {
+		for walk := (&walk{run: run, source: w.source(run), next: run.BaseOffset}); walk.left(); {
+			if _, err := walk.batch(ctx); err != nil {
+				return nil, index, false, err
+			}
+		}
+	}
+	return s.bytes[from:end], index, true, nil
 }
