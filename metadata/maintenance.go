@@ -95,7 +95,8 @@ type FileClaim struct {
 	// For is how long the claim lasts.
 	For time.Duration
 	// Level is that of the files, or Sparse is set: then the files are those from level 1 on,
-	// settled ones too, of which less than half is live, and one is enough.
+	// settled ones too, of which less than half is left (the size without the stored bytes
+	// of runs that are gone), and one is enough.
 	Level  int16
 	Sparse bool
 	// MaxFiles, MaxBytes and MaxRuns (of live runs) bound the claim, but the first file comes

@@ -187,7 +187,7 @@ func lostClaimsAreNotRenewed(f *fixture) {
 func damagedFilesAreLeftAlone(f *fixture) {
 	p := f.topic("t", 2).Partitions
 	for range 3 {
-		f.commit(newFile(f, appendTo(p[0], plain(1, 1)), appendTo(p[1], plain(1, 1))))
+		f.commit(newFile(f, appendTo(p[0], plain(1, 1)), appendTo(p[1], plain(2, 1))))
 	}
 	claim := claimAll(0)
 	files := f.claimFiles(claim, 3)
@@ -203,7 +203,7 @@ func damagedFilesAreLeftAlone(f *fixture) {
 	merged := replacement(f, f.rows(p[0])[1:], f.rows(p[1])[1:])
 	f.replace(merged, true, true)
 	f.claimFiles(claimAll(0), 0)
-	f.deleteRecords(p[1], metadata.AllRecords, 3)
+	f.deleteRecords(p[1], metadata.AllRecords, 6)
 	sparse := claimAll(0)
 	sparse.Sparse = true
 	f.must(m.ReleaseFiles(f.ctx, sparse.Holder, fileIDs(f.claimFiles(sparse, 1)), true))
@@ -219,11 +219,6 @@ func sparseFilesAreClaimed(f *fixture) {
 	}
 	settled := replacement(f, f.rows(p[0]), f.rows(p[1]), f.rows(p[2]))
 	settled.Level, settled.Seq = metadata.LevelSettled, 5
-	settled.Size = 0
-	for i := range settled.Runs {
-		settled.Runs[i].Position = settled.Size
-		settled.Size += int64(settled.Runs[i].StoredSize)
-	}
 	f.replace(settled, true, true, true)
 	sparse := claimAll(0)
 	sparse.Sparse, sparse.Due = true, 0

@@ -66,8 +66,8 @@ func replacedRunsAreFound(f *fixture) {
 	if got, err := f.store.LastSeq(f.ctx); err != nil || got != seq {
 		f.Errorf("the feed tells of it: %d after %d, %v", got, seq, err)
 	}
-	for i, want := range []FileRow{{LiveRuns: 2, LiveBytes: 110}, {LiveRuns: 1, LiveBytes: 10}, {Dead: true}, {Dead: true}} {
-		want.ID = files[i].ID
+	for i, want := range []FileRow{{LiveRuns: 2, LiveBytes: 1 << 20}, {LiveRuns: 1, LiveBytes: 1<<20 - 100}, {Dead: true}, {Dead: true}} {
+		want.ID, want.Size = files[i].ID, 1<<20
 		if !want.Dead {
 			want.Seq, want.Keys = int64(i)+2, 2
 		}
@@ -75,7 +75,7 @@ func replacedRunsAreFound(f *fixture) {
 			f.Errorf("file %d: %+v, want %+v", i, got, want)
 		}
 	}
-	want := FileRow{ID: r.FileID, Level: 1, Seq: 2, LiveRuns: 2, LiveBytes: int64(r.Runs[0].StoredSize + r.Runs[1].StoredSize), Keys: 2}
+	want := FileRow{ID: r.FileID, Size: r.Size, Level: 1, Seq: 2, LiveRuns: 2, LiveBytes: r.Size, Keys: 2}
 	if got := f.file(r.FileID); got != want {
 		f.Errorf("the new file: %+v, want %+v", got, want)
 	}
@@ -188,7 +188,7 @@ func staleRunsAreLeft(f *fixture) {
 	// One that is stale harms no other of its file.
 	both := replacement(f, rows[0:2], rows[3:5], others[:4])
 	f.replace(both, false, true, true)
-	if got := f.file(both.FileID); got.LiveRuns != 2 || got.Keys != 2 || got.LiveBytes != int64(both.Runs[1].StoredSize+both.Runs[2].StoredSize) {
+	if got := f.file(both.FileID); got.LiveRuns != 2 || got.Keys != 2 || got.LiveBytes != both.Size-int64(both.Runs[0].StoredSize) {
 		f.Errorf("the file of two runs: %+v", got)
 	}
 }

@@ -32,6 +32,8 @@ type ReplacementDecision struct {
 	// Removed are the rows that go, before Runs, which take their place, enter.
 	Removed []metadata.Run
 	Runs    []metadata.Run
+	// LiveBytes is the new file's size without the stored bytes of runs that are left.
+	LiveBytes int64
 }
 
 // DecideReplacement says which new runs are taken: see [metadata.NewRun]. The
@@ -42,10 +44,11 @@ func DecideReplacement(state ReplacementState, r metadata.Replacement) (Replacem
 	if err := checkAge(r.FileID, state.Now); err != nil {
 		return ReplacementDecision{}, err
 	}
-	d := ReplacementDecision{Taken: make([]bool, len(r.Runs))}
+	d := ReplacementDecision{Taken: make([]bool, len(r.Runs)), LiveBytes: r.Size}
 	for i, run := range r.Runs {
 		start, exists := state.LogStarts[run.Partition]
 		if !exists || !replaces(run, start, state.Standing[i]) {
+			d.LiveBytes -= int64(run.StoredSize)
 			continue
 		}
 		// The caller's mistake, and one that would lead lookups by time astray for good.

@@ -75,9 +75,9 @@ func TestRunIsTakenForWhatStands(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := ReplacementDecision{Taken: []bool{tc.taken}}
+			want := ReplacementDecision{Taken: []bool{tc.taken}, LiveBytes: 50}
 			if tc.taken {
-				want.Removed, want.Runs = tc.standing, []metadata.Run{tc.run.Run}
+				want.Removed, want.Runs, want.LiveBytes = tc.standing, []metadata.Run{tc.run.Run}, 100
 			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %+v\nwant %+v", got, want)
@@ -95,7 +95,7 @@ func TestNewRunsAreTakenEachOnItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := ReplacementDecision{Taken: []bool{true, false, true}, Removed: []metadata.Run{a, c}, Runs: []metadata.Run{r.Runs[0].Run, r.Runs[2].Run}}
+	want := ReplacementDecision{Taken: []bool{true, false, true}, Removed: []metadata.Run{a, c}, Runs: []metadata.Run{r.Runs[0].Run, r.Runs[2].Run}, LiveBytes: 450}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

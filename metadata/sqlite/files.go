@@ -11,14 +11,12 @@ import (
 
 // insertFile enters a data file with its runs, which are in the index already. One
 // without runs is dead at once.
-func (t *tx) insertFile(id uuid.UUID, size int64, level int16, seq int64, runs []metadata.Run) error {
+func (t *tx) insertFile(id uuid.UUID, size, live int64, level int16, seq int64, runs []metadata.Run) error {
 	if len(runs) == 0 {
 		return t.exec(`INSERT INTO dead_files (id, size, died_at) VALUES (?, ?, ?)`, id[:], size, millis(t.now))
 	}
-	var live int64
 	keys := make([][2]int64, len(runs))
 	for i, r := range runs {
-		live += int64(r.StoredSize)
 		keys[i] = [2]int64{int64(r.Partition), r.BaseOffset}
 	}
 	encoded, err := json.Marshal(keys)

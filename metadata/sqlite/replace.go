@@ -117,5 +117,5 @@ func (t *tx) replace(replacement metadata.Replacement, d sequence.ReplacementDec
 	if err := t.countDown(d.Removed); err != nil {
 		return err
 	}
-	return t.insertFile(replacement.FileID, replacement.Size, replacement.Level, replacement.Seq, d.Runs)
+	return t.insertFile(replacement.FileID, replacement.Size, d.LiveBytes, replacement.Level, replacement.Seq, d.Runs)
 }

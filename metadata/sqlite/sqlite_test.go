@@ -121,17 +121,17 @@ func (d database) Runs(t testing.TB) (runs []metadata.Run) {
 
 func (d database) Files(t testing.TB) (files []metadatatest.FileRow) {
 	t.Helper()
-	rows, err := d.raw(t).QueryContext(t.Context(), `SELECT id, level, seq, live_runs, live_bytes, false,
+	rows, err := d.raw(t).QueryContext(t.Context(), `SELECT id, size, level, seq, live_runs, live_bytes, false,
 			(SELECT json_array_length(keys) FROM file_keys WHERE file_id = id) FROM files
-		UNION ALL SELECT id, 0, 0, 0, 0, true, 0 FROM dead_files
-		UNION ALL SELECT file_id, 0, 0, 0, 0, false, json_array_length(keys) FROM file_keys WHERE file_id NOT IN (SELECT id FROM files)`)
+		UNION ALL SELECT id, size, 0, 0, 0, 0, true, 0 FROM dead_files
+		UNION ALL SELECT file_id, 0, 0, 0, 0, 0, false, json_array_length(keys) FROM file_keys WHERE file_id NOT IN (SELECT id FROM files)`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var f metadatatest.FileRow
-		if err := rows.Scan(&f.ID, &f.Level, &f.Seq, &f.LiveRuns, &f.LiveBytes, &f.Dead, &f.Keys); err != nil {
+		if err := rows.Scan(&f.ID, &f.Size, &f.Level, &f.Seq, &f.LiveRuns, &f.LiveBytes, &f.Dead, &f.Keys); err != nil {
 			t.Fatal(err)
 		}
 		files = append(files, f)

@@ -8,13 +8,12 @@ ALTER TABLE runs ADD COLUMN merged INTEGER NOT NULL DEFAULT 0;
 -- merged from. Files from before this migration whose commits are gone have 0, and the order of their IDs.
 ALTER TABLE files ADD COLUMN level INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE files ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
--- The stored bytes of the runs that live_runs counts.
+-- The size without the stored bytes of runs that are gone.
 ALTER TABLE files ADD COLUMN live_bytes INTEGER NOT NULL DEFAULT 0;
 -- Who merges the file, until when; NULL unless somebody does.
 ALTER TABLE files ADD COLUMN claimed_by BLOB;
 ALTER TABLE files ADD COLUMN claimed_until INTEGER;
-UPDATE files SET seq = COALESCE((SELECT seq FROM commits WHERE file_id = files.id), 0);
-UPDATE files SET live_bytes = r.bytes FROM (SELECT file_id, sum(stored_size) AS bytes FROM runs GROUP BY file_id) r WHERE r.file_id = files.id;
+UPDATE files SET seq = COALESCE((SELECT seq FROM commits WHERE file_id = files.id), 0), live_bytes = size;
 
 -- The keys of a file's runs when it came, live or not: a JSON array of [partition, base
 -- offset]. They take the place of an index on runs, which each commit would pay for; in a
