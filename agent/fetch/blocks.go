@@ -61,6 +61,12 @@ func DefaultBlocksConfig(cacheBytes int64) BlocksConfig {
 	}
 }
 
+// stepAhead is how much is read ahead of a consumer at a time: a whole range, if some consumers
+// can do so without driving each other's blocks out of the cache.
+func (c BlocksConfig) stepAhead() int64 {
+	return max(c.BlockBytes, min(c.RangeBytes, c.CacheBytes/coldShare/4)/c.BlockBytes*c.BlockBytes)
+}
+
 // errShortFile: the object ends before the bytes that the index names.
 var errShortFile = errors.New("data file is shorter than the index says")
 

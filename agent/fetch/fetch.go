@@ -47,11 +47,15 @@ type Config struct {
 	// ResponseBytes bounds the answers in memory, those of tailing consumers
 	// and those of catching-up ones each. Requests wait for their turn.
 	ResponseBytes int64
+	// TailAge is how old a data file may be that the tail in memory names, by the time in its
+	// ID. Merges replace files, which are deleted some time later: of older ones the metadata
+	// store is asked where their records are by now. 0 is no limit.
+	TailAge time.Duration
 }
 
 // DefaultConfig has Kafka's fetch.max.bytes.
 func DefaultConfig() Config {
-	return Config{MaxBytes: 55 << 20, ResponseBytes: 128 << 20}
+	return Config{MaxBytes: 55 << 20, ResponseBytes: 128 << 20, TailAge: 5 * time.Minute}
 }
 
 // Store is what the read path asks of the metadata store.
@@ -81,7 +85,7 @@ type Fetcher struct {
 func New(topics Topics, store Store, tail *Tail, blocks *Blocks, metrics *Metrics, config Config, logger *slog.Logger) *Fetcher {
 	return &Fetcher{
 		topics: topics, store: store, tail: tail, config: config,
-		planner: planner{tail: tail, log: store, metrics: metrics},
+		planner: planner{tail: tail, log: store, metrics: metrics, tailAge: config.TailAge},
 		reader:  newReader(blocks, metrics, logger),
 		responses: [2]*semaphore.Weighted{
 			Hot: semaphore.NewWeighted(config.ResponseBytes), Cold: semaphore.NewWeighted(config.ResponseBytes)},
@@ -264,8 +268,8 @@ func (f *Fetcher) read(ctx context.Context, r *fetching) {
 		}
 	}
 	lim := limits{maxBytes: r.maxBytes, noZstd: r.req.Version < 10}
-	read, arena := f.reader.read(ctx, r.parts, r.plans, lim, func(i int) plan {
-		f.tail.forget(r.parts[i].partition)
+	read, arena := f.reader.read(ctx, r.parts, r.plans, lim, func(i int, gone int64) plan {
+		f.tail.forgetBefore(r.parts[i].partition, gone)
 		anew := make([]plan, 1)
 		f.planner.plan(ctx, r.level, r.parts[i:i+1], r.maxBytes, anew)
 		return anew[0]
@@ -276,6 +280,9 @@ func (f *Fetcher) read(ctx context.Context, r *fetching) {
 		responses.Release(held)
 	}
 	for i := range read {
+		if read[i].gone > 0 {
+			f.tail.forgetBefore(r.parts[i].partition, read[i].gone) // or the next request meets it as well
+		}
 		switch {
 		case r.plans[i].err != nil:
 			// finish answers with it; it is that of a new plan
@@ -288,5 +295,5 @@ func (f *Fetcher) read(ctx context.Context, r *fetching) {
 			}
 		}
 	}
-	f.reader.readAhead(r.plans)
+	f.reader.readAhead(r.parts, r.plans)
 }

@@ -207,6 +207,18 @@ func (f *Fetcher) runsByTime(ctx context.Context, asked []listing) ([]metadata.T
 	return found, err
 }
 
+// runByTime is the same for one.
+func (f *Fetcher) runByTime(ctx context.Context, asked listing) (metadata.TimestampRun, error) {
+	found, err := f.runsByTime(ctx, []listing{asked})
+	switch {
+	case err != nil:
+		return metadata.TimestampRun{}, err
+	case !found[0].Exists:
+		return metadata.TimestampRun{}, metadata.ErrUnknownPartition
+	}
+	return found[0], nil
+}
+
 func (f *Fetcher) refuse(ctx context.Context, l listing, err error) {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		l.slot.ErrorCode = kerr.RequestTimedOut.Code // KIP-1075

@@ -80,7 +80,7 @@ func TestMarkersCauseNoReads(t *testing.T) {
 	cold := planned(runs[1:4]...)
 	cold.pool, cold.ahead = Cold, runs[1:4]
 	got := f.read(t.Context(), []asked{{1, 20, 1 << 20}}, []plan{cold}, limits{maxBytes: 1 << 20}, noReplan(t))
-	f.readAhead([]plan{cold})
+	f.readAhead([]asked{{1, 20, 1 << 20}}, []plan{cold})
 	f.blocks.reads.Wait()
 	if _, next := offsetsOf(t, got[0].batches); next != 23 || got[0].err != nil {
 		t.Errorf("read up to %d, error %v; want 23", next, got[0].err)

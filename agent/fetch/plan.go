@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/objstore/datafile"
 )
 
 const (
@@ -13,7 +15,7 @@ const (
 	maxRunsPerQuery = 8192
 	// aheadBytes is how much behind its limit a partition that catches up is
 	// planned, to read it ahead.
-	aheadBytes = 16 << 20
+	aheadBytes = 24 << 20
 )
 
 // errOffsetOutOfRange: the offset lies outside of what the store itself says.
@@ -46,6 +48,32 @@ type plan struct {
 	pool  Pool
 	// err is errOffsetOutOfRange, metadata.ErrUnknownPartition or an error of the store.
 	err error
+
+	// What the reader adds: runs[reached] is where it is, from is the place there to go
+	// on from. lost is why it doesn't know the place to begin.
+	reached int
+	from    place
+	lost    error
+}
+
+// current is the run that the reader is at.
+func (p *plan) current() *metadata.Run { return &p.runs[p.reached] }
+
+// goOn goes to the next run.
+func (p *plan) goOn() {
+	p.reached++
+	p.from = place{}
+	if p.reached < len(p.runs) {
+		p.from = beginning(p.current())
+	}
+}
+
+// place is where the reader will begin in the k-th run.
+func (p *plan) place(k int) place {
+	if k == p.reached {
+		return p.from
+	}
+	return beginning(&p.runs[k])
 }
 
 // planner finds the runs that a fetch reads.
@@ -53,6 +81,8 @@ type planner struct {
 	tail    *Tail
 	log     metadata.Log
 	metrics *Metrics
+	// tailAge as in [Config].
+	tailAge time.Duration
 }
 
 // plan plans the partitions in their order: what the client asked for first
@@ -61,6 +91,7 @@ type planner struct {
 func (p *planner) plan(ctx context.Context, level isolation, parts []asked, maxBytes int64, plans []plan) {
 	at := p.tail.snapshot()
 	query := p.tail.look(level, parts, maxBytes, plans)
+	query = append(query, p.outdated(plans)...)
 	p.metrics.fromTail.Add(float64(len(parts) - len(query)))
 	if len(query) > 0 {
 		p.query(ctx, at, level, parts, maxBytes, query, plans)
@@ -94,6 +125,26 @@ func (t *Tail) look(level isolation, parts []asked, maxBytes int64, plans []plan
 			pl.runs = append(pl.runs, before(runs, until)...)
 			if level == readCommitted {
 				pl.aborted = c.abortedFrom(a.offset)
+			}
+		}
+	}
+	return query
+}
+
+// outdated are the indexes of plans that name a file which may have been merged, and deleted
+// since. Older runs come first, but for what agents' clocks differ.
+func (p *planner) outdated(plans []plan) (query []int) {
+	if p.tailAge <= 0 {
+		return nil
+	}
+	oldest := time.Now().Add(-p.tailAge)
+	for i := range plans {
+		for k := range plans[i].runs {
+			if run := &plans[i].runs[k]; run.Encoding != metadata.EncodingMarker {
+				if datafile.IDTime(run.FileID).Before(oldest) {
+					query = append(query, i)
+				}
+				break
 			}
 		}
 	}

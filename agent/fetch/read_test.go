@@ -25,7 +25,7 @@ type readFixture struct {
 }
 
 // read is the reader's, whose arena is never put back here: the parts stay.
-func (f *readFixture) read(ctx context.Context, parts []asked, plans []plan, lim limits, replan func(int) plan) []readPart {
+func (f *readFixture) read(ctx context.Context, parts []asked, plans []plan, lim limits, replan func(int, int64) plan) []readPart {
 	out, _ := f.reader.read(ctx, parts, plans, lim, replan)
 	return out
 }
@@ -76,8 +76,8 @@ func planned(runs ...metadata.Run) plan {
 }
 
 // noReplan fails the test when it is asked for.
-func noReplan(t *testing.T) func(int) plan {
-	return func(i int) plan {
+func noReplan(t *testing.T) func(int, int64) plan {
+	return func(i int, _ int64) plan {
 		t.Errorf("partition %d was planned anew", i)
 		return plan{err: errOffsetOutOfRange}
 	}
@@ -276,7 +276,7 @@ func TestReadPlansAnewWhenAFileIsGone(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			calls := 0
 			got := f.read(t.Context(), []asked{{1, 0, 1 << 20}, {2, 0, 1 << 20}}, []plan{planned(gone), planned(other)},
-				limits{maxBytes: 1 << 20}, func(i int) plan { calls++; return c.anew })
+				limits{maxBytes: 1 << 20}, func(int, int64) plan { calls++; return c.anew })
 			if len(got[0].batches) != c.want*batch.Size() || !errors.Is(got[0].err, c.err) || calls != 1 {
 				t.Errorf("%d bytes, error %v, %d plans; want %d batches, error %v, one plan", len(got[0].batches), got[0].err, calls, c.want, c.err)
 			}

@@ -3,7 +3,6 @@ package fetch
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/objstore"
@@ -23,22 +22,20 @@ type hit struct{ offset, timestamp int64 }
 // search answers a listing with the first record whose timestamp is at least
 // the one asked for. found names the run where the store says that it is.
 func (f *Fetcher) search(ctx context.Context, l listing, found metadata.TimestampRun) {
-	h, left, err := f.find(ctx, l, found)
-	if errors.Is(err, objstore.ErrNotFound) {
-		// The run moved to another file since the store was asked.
-		f.planner.metrics.replans.Inc()
-		var again []metadata.TimestampRun
-		if again, err = f.runsByTime(ctx, []listing{l}); err == nil && again[0].Found {
-			found = again[0]
-			h, left, err = f.find(ctx, l, found)
+	h, err := f.find(ctx, l, found)
+	for err == nil && h == nil && l.largest {
+		// No record has the largest timestamp any more, so the largest that is left will do.
+		if l.timestamp, err = f.largestBelow(ctx, l, found); err != nil || l.timestamp < 0 {
+			break
+		}
+		if found, err = f.runByTime(ctx, l); err == nil {
+			h, err = f.find(ctx, l, found)
 		}
 	}
-	if err == nil && h == nil && l.largest && left >= 0 {
-		// The record with the largest timestamp is gone; left is what is there.
-		l.timestamp, l.largest = left, false
-		h, _, err = f.find(ctx, l, found)
-	}
 	switch {
+	case errors.Is(err, objstore.ErrNotFound):
+		f.reader.missing(err)
+		f.refuse(ctx, l, err)
 	case err != nil:
 		f.refuse(ctx, l, err)
 	case h != nil && h.offset < l.level.end(&found.Bounds):
@@ -46,92 +43,161 @@ func (f *Fetcher) search(ctx context.Context, l listing, found metadata.Timestam
 	}
 }
 
-// find walks from the run that was found to the partition's end. Mostly the
-// record is in that run. It is further on when retention deleted the record that
-// the runs' running maximum comes from, or a producer's batch claims a timestamp that none of
-// its records has. Without a hit, left is the largest timestamp on the way.
-func (f *Fetcher) find(ctx context.Context, l listing, found metadata.TimestampRun) (h *hit, left int64, err error) {
-	left = -1
+// find looks for the record from the run that was found to the partition's end. Mostly it
+// is in that run. It is further on when the record is gone that the runs' running maximum comes
+// from, or a producer's batch claims a timestamp that none of its records has.
+func (f *Fetcher) find(ctx context.Context, l listing, found metadata.TimestampRun) (h *hit, err error) {
+	if !found.Found {
+		return nil, nil
+	}
+	err = f.runsFrom(ctx, l, found, l.level.end(&found.Bounds), func(run *metadata.Run) (bool, error) {
+		h, err = f.reader.searchRun(ctx, run, found.LogStartOffset, l.timestamp)
+		return h == nil, err
+	})
+	return h, err
+}
+
+// largestBelow returns the largest timestamp, below the one asked for, that a batch of the partition states, -1
+// if none does. found is the first run whose running maximum is as large as that asked for.
+func (f *Fetcher) largestBelow(ctx context.Context, l listing, found metadata.TimestampRun) (largest int64, err error) {
+	largest = -1
+	end := l.level.end(&found.Bounds)
+	for found.Found && found.Run.BaseOffset < end {
+		err := f.runsFrom(ctx, l, found, end, func(run *metadata.Run) (bool, error) {
+			stated, err := f.reader.statedBelow(ctx, run, found.LogStartOffset, l.timestamp)
+			largest = max(largest, stated)
+			return true, err
+		})
+		if err != nil {
+			return -1, err
+		}
+		// What compaction took away may have hidden an older record that is larger.
+		end = found.Run.BaseOffset
+		next := l
+		next.timestamp = largest + 1
+		if found, err = f.runByTime(ctx, next); err != nil {
+			return -1, err
+		}
+	}
+	return largest, nil
+}
+
+// runsFrom visits the runs from the one found on that begin before the end, until visit says
+// that it has seen enough.
+func (f *Fetcher) runsFrom(ctx context.Context, l listing, found metadata.TimestampRun, end int64, visit func(*metadata.Run) (more bool, err error)) error {
 	runs := []metadata.Run{found.Run}
-	for {
+	moved := int64(-1)
+	for at := found.Run.BaseOffset; at < end; {
 		for k := range runs {
-			h, top, err := f.reader.searchRun(ctx, &runs[k], found.LogStartOffset, l.timestamp)
-			if h != nil || err != nil {
-				return h, -1, err
+			run := &runs[k]
+			if run.BaseOffset >= end {
+				return nil
 			}
-			left = max(left, top)
+			more, err := visit(run)
+			if errors.Is(err, objstore.ErrNotFound) && moved != run.BaseOffset {
+				// The run moved to another file since the store was asked.
+				f.planner.metrics.replans.Inc()
+				moved = run.BaseOffset
+				break
+			}
+			if err != nil || !more {
+				return err
+			}
+			at = run.NextOffset()
 		}
-		next := runs[len(runs)-1].NextOffset()
-		if next >= l.level.end(&found.Bounds) {
-			return nil, left, nil
+		if at >= end {
+			return nil
 		}
-		query := metadata.RunQuery{Partition: l.partition, Offset: next, MaxBytes: searchBytes, MaxRuns: metadata.MaxRuns}
+		query := metadata.RunQuery{Partition: l.partition, Offset: max(at, found.LogStartOffset), MaxBytes: searchBytes, MaxRuns: metadata.MaxRuns}
 		answer, err := f.store.FindRuns(ctx, []metadata.RunQuery{query})
 		switch {
 		case err != nil:
-			return nil, -1, err
+			return err
 		case len(answer) != 1 || !answer[0].Exists:
-			return nil, -1, metadata.ErrUnknownPartition
-		case len(answer[0].Runs) == 0:
-			return nil, left, nil // retention overtook the search
+			return metadata.ErrUnknownPartition
+		case len(answer[0].Runs) == 0 && at >= answer[0].LogStartOffset:
+			return nil
 		}
 		runs = answer[0].Runs
+		at = max(at, answer[0].LogStartOffset) // retention may overtake the search
 	}
+	return nil
 }
 
 // searchRun returns the first record of the run, not before the offset, whose
-// timestamp is at least the one given, or else the largest timestamp that its batches state.
-// A marker is no record to consumers.
-func (r *reader) searchRun(ctx context.Context, run *metadata.Run, offset, timestamp int64) (h *hit, top int64, err error) {
+// timestamp is at least the one given. A marker is no record to consumers.
+func (r *reader) searchRun(ctx context.Context, run *metadata.Run, offset, timestamp int64) (h *hit, err error) {
 	if run.Encoding == metadata.EncodingMarker {
-		return nil, -1, nil
+		return nil, nil
 	}
-	c := open(run, newStoredSource(r.blocks, run, Cold, min(int64(run.StoredSize), windowBytes)))
-	defer c.close()
-	top = -1
-	base := run.BaseOffset
-	for at := int64(0); at < int64(run.Size); {
-		var size, next int64
-		head, err := c.peek(ctx, protocol.BatchHeaderSize)
-		if err == nil {
-			size, next, err = measure(head, base, int64(run.Size)-at, run)
-		}
+	from, length := beginning(run), int64(run.StoredSize)
+	if r.worthSeeking(run) {
+		index, err := r.index(ctx, run, Cold, r.loadIndex(run, Cold))
 		if err != nil {
-			return nil, -1, r.failed(ctx, run, fmt.Errorf("batch at byte %d: %w", at, err))
+			return nil, r.failed(ctx, run, err)
 		}
-		if latest := protocol.Batch(head).MaxTimestamp(); next <= offset || latest < timestamp {
-			if next > offset {
-				top = max(top, latest)
+		if len(index.Entries) > 0 {
+			e, ok := index.SeekTimestamp(timestamp)
+			if !ok {
+				return nil, nil
 			}
-			err = c.skip(ctx, size)
-		} else {
-			h, err = searchBatch(ctx, c, size, base, offset, timestamp)
+			if first := index.SeekOffset(offset); first.Offset > e.Offset {
+				e = first
+			}
+			from, length = r.placeIn(run, e), walkSlack
 		}
-		switch {
-		case err != nil:
-			return nil, -1, r.failed(ctx, run, fmt.Errorf("batch at byte %d: %w", at, err))
-		case h != nil:
-			return h, -1, nil
-		}
-		at, base = at+size, next
 	}
-	return nil, top, nil
+	err = r.walk(ctx, run, from, length, func(w *walk, b passing) (bool, error) {
+		if b.next <= offset || b.header.MaxTimestamp() < timestamp || b.header.IsControl() {
+			return true, w.skip(ctx, b)
+		}
+		batch, err := w.take(ctx, b, nil)
+		if err == nil {
+			h, err = searchBatch(batch, offset, timestamp)
+		}
+		return h == nil, err
+	})
+	return h, err
 }
 
-// searchBatch passes the next batch and looks for the record in it.
-func searchBatch(ctx context.Context, c *cursor, size, base, offset, timestamp int64) (*hit, error) {
-	b, err := c.appendTo(ctx, make([]byte, 0, size), size)
-	if err != nil {
-		return nil, err
+// statedBelow returns the largest timestamp, below the one given, that a batch of the run with
+// records from the offset on states, -1 if none does.
+func (r *reader) statedBelow(ctx context.Context, run *metadata.Run, offset, timestamp int64) (largest int64, err error) {
+	largest = -1
+	if run.Encoding == metadata.EncodingMarker {
+		return -1, nil
 	}
-	batch, _, err := protocol.NextBatch(b)
-	if err != nil {
-		return nil, err
+	err = r.walk(ctx, run, beginning(run), int64(run.StoredSize), func(w *walk, b passing) (bool, error) {
+		if stated := b.header.MaxTimestamp(); b.next > offset && stated < timestamp && !b.header.IsControl() {
+			largest = max(largest, stated)
+		}
+		return true, w.skip(ctx, b)
+	})
+	return largest, err
+}
+
+// walk visits the run's batches from the place on, of which length stored bytes are likely to be
+// needed, until visit, which passes them, says that it has seen enough.
+func (r *reader) walk(ctx context.Context, run *metadata.Run, from place, length int64, visit func(*walk, passing) (more bool, err error)) error {
+	w := walkFrom(run, from, newStoredSource(r.blocks, run, Cold, from.stored, length))
+	defer w.close()
+	for {
+		b, ok, err := w.next(ctx)
+		more := false
+		if ok {
+			more, err = visit(w, b)
+		}
+		if err != nil {
+			return r.failed(ctx, run, err)
+		}
+		if !more {
+			return nil
+		}
 	}
-	if !batch.CheckCRC() {
-		return nil, fmt.Errorf("%w: CRC is not %08x", errCorrupt, batch.CRC())
-	}
-	batch.SetBaseOffset(base)
+}
+
+// searchBatch looks for the record in a batch.
+func searchBatch(batch protocol.Batch, offset, timestamp int64) (*hit, error) {
 	for record, err := range batch.Records(maxDecodedBatch) {
 		if err != nil {
 			return nil, err

@@ -15,52 +15,70 @@ import (
 // ends them. A piece is valid until the next call, and is never changed.
 type source interface {
 	next(ctx context.Context) ([]byte, error)
+	// locate tells where in the run's stored bytes reading has to begin for what lies at a
+	// position of its decoded bytes, and how many decoded bytes come before it there. Not
+	// ok: the position lies before the last piece.
+	locate(at int64) (stored, skip int64, ok bool)
 	// close gives buffers back. rest is what the reader left of the last piece.
 	close(rest int)
 }
 
-// storedSource yields a run's stored bytes as the blocks hold them. What was
-// loaded ahead comes first, the rest is loaded when it is asked for.
+// sourceBytes is how much of a run is loaded at once. Twice as much, what is read and what comes
+// next, is what a request may hold before it has used it.
+const sourceBytes = windowBytes / 2
+
+// storedSource yields a run's stored bytes as the blocks hold them. What will be needed is loaded
+// ahead of the reader, the rest when it is asked for.
 type storedSource struct {
 	blocks *Blocks
 	run    *metadata.Run
 	pool   Pool
-	loaded *load // covers [0, upTo) of the run
-	upTo   int64
-	pieces [][]byte
+	// [.., upTo) of the run's stored bytes is loaded or on its way, in loading. [.., wanted) will be needed.
+	upTo, wanted int64
+	loading      *load
+	pieces       [][]byte
 }
 
-// newStoredSource starts to load the first length bytes of the run.
-func newStoredSource(b *Blocks, run *metadata.Run, pool Pool, length int64) *storedSource {
-	s := &storedSource{blocks: b, run: run, pool: pool}
-	s.load(length)
+// newStoredSource starts to load length of the run's stored bytes, from a position on.
+func newStoredSource(b *Blocks, run *metadata.Run, pool Pool, from, length int64) *storedSource {
+	s := &storedSource{blocks: b, run: run, pool: pool, upTo: from}
+	s.wanted = min(from+max(length, 1), int64(run.StoredSize))
+	s.loading = s.load(min(max(length, 1), sourceBytes))
 	return s
 }
 
-func (s *storedSource) load(length int64) {
-	length = min(max(length, 1), int64(s.run.StoredSize)-s.upTo)
-	s.loaded = s.blocks.load(s.run.FileID, s.run.Position+s.upTo, length, s.pool)
+// load starts to load the next length bytes, but none behind the run.
+func (s *storedSource) load(length int64) *load {
+	length = min(length, int64(s.run.StoredSize)-s.upTo)
+	l := s.blocks.load(s.run.FileID, s.run.Position+s.upTo, length, s.pool)
 	s.upTo += length
+	return l
 }
 
 func (s *storedSource) next(ctx context.Context) ([]byte, error) {
 	for len(s.pieces) == 0 {
-		if s.loaded == nil {
+		l := s.loading
+		s.loading = nil
+		if l == nil {
 			if s.upTo >= int64(s.run.StoredSize) {
 				return nil, io.EOF
 			}
-			s.load(s.blocks.config.BlockBytes)
+			l = s.load(s.blocks.config.BlockBytes)
+		}
+		if s.upTo < s.wanted {
+			s.loading = s.load(min(s.wanted-s.upTo, sourceBytes))
 		}
 		var err error
-		if s.pieces, err = s.loaded.wait(ctx); err != nil {
+		if s.pieces, err = l.wait(ctx); err != nil {
 			return nil, err
 		}
-		s.loaded = nil
 	}
 	piece := s.pieces[0]
 	s.pieces = s.pieces[1:]
 	return piece, nil
 }
+
+func (s *storedSource) locate(at int64) (stored, skip int64, ok bool) { return at, 0, true }
 
 func (s *storedSource) close(int) {}
 
@@ -75,6 +93,8 @@ type frameSource struct {
 
 	rest     []byte // stored bytes, from the next frame on
 	position int64  // where rest begins, from the run's Position
+	// end is where the next frame begins in the run's decoded bytes.
+	end int64
 	// current is the frame that was given out; it began at begin, and is
 	// either the cache's or in buffer.
 	current []byte
@@ -92,6 +112,7 @@ func (s *frameSource) next(ctx context.Context) ([]byte, error) {
 		}
 		s.begin = s.position
 		s.position += size
+		s.end += int64(frame.Size)
 		if int64(frame.Size) <= s.skip {
 			s.skip -= int64(frame.Size)
 			continue
@@ -132,11 +153,20 @@ func (s *frameSource) cut(ctx context.Context) (datafile.Frame, int64, error) {
 	}
 }
 
+// locate knows the current frame, and where the next one begins.
+func (s *frameSource) locate(at int64) (stored, skip int64, ok bool) {
+	if at == s.end {
+		return s.position, 0, true
+	}
+	skip = at - (s.end - int64(len(s.current)))
+	return s.begin, skip, skip >= 0 && at < s.end
+}
+
 func (s *frameSource) decode(frame datafile.Frame) ([]byte, error) {
 	run := s.stored.run
-	if frame.Codec == datafile.CodecStored {
-		// AppendDecoded would copy, but it is what checks the CRC; the batches'
-		// own CRCs cover these bytes as well.
+	if frame.Codec == datafile.CodecStored && !run.Merged {
+		// AppendDecoded would copy, but it is what checks the CRC; the batches' own CRCs
+		// cover these bytes as well, but for the offsets of merged ones.
 		s.cached = true
 		return frame.Stored, nil
 	}

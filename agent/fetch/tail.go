@@ -97,6 +97,11 @@ func (c *chain) pop() {
 		c.runs = c.runs[:copy(c.runs, c.runs[c.head:])]
 		c.head = 0
 	}
+	c.trimAborted()
+}
+
+// trimAborted drops the aborted transactions that end before the chain.
+func (c *chain) trimAborted() {
 	for start := c.start(); len(c.aborted) > 0 && c.aborted[0].LastOffset < start; {
 		c.aborted = c.aborted[1:]
 	}
@@ -286,12 +291,13 @@ func (t *Tail) learn(at snapshot, p metadata.PartitionID, found *metadata.Partit
 	if c == nil {
 		c = t.newChain(p, found.NextOffset)
 		c.stable = found.StableOffset
-		runs := found.Runs
+		runs := unmerged(found.Runs)
 		if n := len(runs); n > 0 && n <= t.limit/2 && runs[n-1].NextOffset() == found.NextOffset {
 			c.runs = append(c.runs, runs...)
 			// They are those that end at the offset asked or later. As no marker lies within
-			// a run, none ends before that and still in the first run.
+			// a run of the tail, none ends before that and still in the first one.
 			c.aborted = append(c.aborted, found.Aborted...)
+			c.trimAborted()
 			for i := range runs {
 				t.arrive(p, runs[i].BaseOffset)
 			}
@@ -302,17 +308,37 @@ func (t *Tail) learn(at snapshot, p metadata.PartitionID, found *metadata.Partit
 	c.logStart = max(c.logStart, found.LogStartOffset)
 }
 
-// forget drops a partition's chain, when its runs turned out to be outdated.
-func (t *Tail) forget(p metadata.PartitionID) {
+// unmerged returns the runs behind the last merged one. The tail has no others: what was merged is
+// better read by what the store says, and its runs have what the tail's never have, such as
+// markers among their batches.
+func unmerged(runs []metadata.Run) []metadata.Run {
+	n := len(runs)
+	for n > 0 && !runs[n-1].Merged {
+		n--
+	}
+	return runs[n:]
+}
+
+// forgetBefore drops a partition's runs that end at the offset or before it, when it turned
+// out that they lie elsewhere by now.
+func (t *Tail) forgetBefore(p metadata.PartitionID, offset int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	c := t.chains[p]
+	if c == nil {
+		return
+	}
+	for c.head < len(c.runs) && c.runs[c.head].NextOffset() <= offset {
+		c.pop()
+	}
+	if c.head < len(c.runs) {
+		return
+	}
 	// Whoever asked the store before must not learn an end from it: commits that
 	// the chain had taken since would be missing.
 	t.resets++
-	if c := t.chains[p]; c != nil {
-		c.wakeAll()
-		delete(t.chains, p)
-	}
+	c.wakeAll()
+	delete(t.chains, p)
 }
 
 // arrival is one entry of the order of arrival.

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -42,6 +43,9 @@ func newRandom(t *testing.T) *rand.Rand {
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewPCG(seed, 0))
 }
+
+// forget drops the whole chain.
+func (t *Tail) forget(p metadata.PartitionID) { t.forgetBefore(p, math.MaxInt64) }
 
 func startedTail(limit int, seq int64) *Tail {
 	t := NewTail(limit)
@@ -159,6 +163,9 @@ func TestTailStaysWithinItsLimitWhateverComes(t *testing.T) {
 		}
 		if seq%31 == 0 {
 			tail.forget(p)
+		}
+		if seq%17 == 0 {
+			tail.forgetBefore(p, next[p]-3)
 		}
 		runs := 0
 		for _, c := range tail.chains {

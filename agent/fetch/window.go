@@ -33,6 +33,7 @@ type window struct {
 type item struct {
 	run     *metadata.Run
 	pool    Pool
+	from    int64 // in its stored bytes
 	length  int64
 	source  *storedSource
 	loading int64
@@ -51,20 +52,21 @@ func newWindow(b *Blocks, parts []asked, plans []plan) *window {
 		w.first[i] = len(w.items)
 		room := p.bytes
 		for k := range p.runs {
-			run := &p.runs[k]
-			length := storedLength(run, parts[i].offset, room)
+			run, from := &p.runs[k], p.place(k)
+			length := storedLength(run, from, parts[i].offset, room)
 			room -= sizeFrom(run, parts[i].offset)
-			w.items = append(w.items, item{run: run, pool: p.pool, length: length})
+			w.items = append(w.items, item{run: run, pool: p.pool, from: from.stored, length: length})
 			if run.Encoding != metadata.EncodingMarker {
-				w.span(run, length)
+				w.span(run, from.stored, length)
 			}
 		}
 	}
 	return w
 }
 
-func (w *window) span(run *metadata.Run, length int64) {
-	from, to := run.Position, run.Position+length
+func (w *window) span(run *metadata.Run, from, length int64) {
+	from += run.Position
+	to := from + length
 	s := w.files[run.FileID]
 	if s == nil {
 		w.files[run.FileID] = &span{from, to, 1}
@@ -74,16 +76,19 @@ func (w *window) span(run *metadata.Run, length int64) {
 	s.items++
 }
 
-// storedLength estimates how many of the run's stored bytes hold the batches
-// from the offset on, up to room bytes of them. Should it be too few, the reader
+// storedLength estimates how many of the run's stored bytes, from a place on, hold the
+// batches from the offset on, up to room bytes of them. Should it be too few, the reader
 // loads the rest.
-func storedLength(run *metadata.Run, offset, room int64) int64 {
-	need := int64(run.Size) - sizeFrom(run, offset) + max(room, 0) + walkSlack
+func storedLength(run *metadata.Run, from place, offset, room int64) int64 {
+	need := max(room, 0) + walkSlack
+	if from.at == 0 {
+		need += int64(run.Size) - sizeFrom(run, offset)
+	}
 	if run.Encoding == metadata.EncodingFramed {
 		decoded := int64(run.Skip) + int64(run.Size)
-		need = (need+int64(run.Skip))*int64(run.StoredSize)/max(decoded, 1) + datafile.MaxFrameSize
+		need = (need+from.skip+datafile.MaxFrameSize)*int64(run.StoredSize)/max(decoded, 1) + walkSlack
 	}
-	return min(need, int64(run.StoredSize))
+	return min(need, int64(run.StoredSize)-from.stored)
 }
 
 // source returns the source of the k-th run of a partition, and starts to load
@@ -116,7 +121,7 @@ func (w *window) start() {
 		it.loading = w.blocks.load(it.run.FileID, s.from, s.to-s.from, it.pool).missing
 		s.items = 0
 	}
-	it.source = newStoredSource(w.blocks, it.run, it.pool, it.length)
-	it.loading += it.source.loaded.missing
+	it.source = newStoredSource(w.blocks, it.run, it.pool, it.from, it.length)
+	it.loading += it.source.loading.missing
 	w.ahead += it.loading
 }
