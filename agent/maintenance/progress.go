@@ -119,10 +119,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 // show makes all metrics of a job show, so that what never happened is 0 and not missing.
 func (m *Metrics) show(job string) {
-	for _, counter := range []*prometheus.CounterVec{m.rounds, m.failures, m.read, m.written, m.files, m.runs, m.damaged} {
+	for _, counter := range []*prometheus.CounterVec{m.rounds, m.failures, m.read, m.written, m.files, m.runs, m.records, m.deleted, m.damaged} {
 		counter.WithLabelValues(job)
 	}
-	for _, gauge := range []*prometheus.GaugeVec{m.backlog, m.oldest, m.paused} {
+	for _, gauge := range []*prometheus.GaugeVec{m.backlog, m.backlogBytes, m.oldest, m.paused} {
 		gauge.WithLabelValues(job)
 	}
 	m.seconds.WithLabelValues(job)

@@ -175,20 +175,37 @@ func (o *Output) Commit(ctx context.Context, origin Origin) (taken []bool, err e
 		return nil, fmt.Errorf("put merged data file %v: %w", id, err)
 	}
 	// Killed here: the object is an orphan.
-	for i := range runs {
-		runs[i].FileID = id
+	order := storeOrder(runs, id)
+	r := metadata.Replacement{FileID: id, Size: size, Level: metadata.FileLevel(origin.Level, size, len(runs)), Seq: origin.seq(), Runs: make([]metadata.NewRun, len(runs))}
+	for i, at := range order {
+		r.Runs[i] = runs[at]
 	}
-	r := metadata.Replacement{FileID: id, Size: size, Level: metadata.FileLevel(origin.Level, size, len(runs)), Seq: origin.seq(), Runs: runs}
-	if taken, err = o.swap(ctx, r); err != nil {
+	sorted, err := o.swap(ctx, r)
+	if err != nil {
 		return nil, err
 	}
 	o.progress.Files(1)
-	for i := range taken {
-		if taken[i] {
-			o.progress.Runs(len(runs[i].Replaces))
+	taken = make([]bool, len(runs))
+	for i, at := range order {
+		if taken[at] = sorted[i]; sorted[i] {
+			o.progress.Runs(len(runs[at].Replaces))
 		}
 	}
 	return taken, nil
+}
+
+// storeOrder enters the file's ID and returns the runs' indices in the order of the metadata store: files
+// are sorted by topic ID and index, the store by its own partition IDs.
+func storeOrder(runs []metadata.NewRun, id uuid.UUID) []int {
+	order := make([]int, len(runs))
+	for i := range runs {
+		runs[i].FileID = id
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(runs[a].Partition, runs[b].Partition), cmp.Compare(runs[a].BaseOffset, runs[b].BaseOffset))
+	})
+	return order
 }
 
 // renew begins the first file, or another one after one that failed halfway.

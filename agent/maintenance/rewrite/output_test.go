@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/sequence"
 	"github.com/wadi-log/wadi/objstore"
 	"github.com/wadi-log/wadi/objstore/datafile"
 	"github.com/wadi-log/wadi/objstore/memory"
@@ -327,4 +328,40 @@ func section(t *testing.T, o *Output, index int32) {
 	if err != nil || o.Sections() != 1 || o.Replaced() != 2 || o.Size() < int64(len(b)) {
 		t.Fatalf("%v; %d sections, %d rows, %d bytes", err, o.Sections(), o.Replaced(), o.Size())
 	}
+}
+
+// The metadata store numbers partitions in another order than files have them.
+func TestOutputTellsOfItsSectionsInTheirOrder(t *testing.T) {
+	store := &picky{}
+	o := output(t, memory.Open(), store)
+	for index, partition := range []metadata.PartitionID{30, 10, 20} {
+		for _, base := range []int64{0, 3} {
+			b := makeBatch(t, protocol.CodecNone, 3, 100, true)
+			b.SetBaseOffset(base)
+			err := errors.Join(o.Begin(Place{TopicID: topicID, Index: int32(index), Partition: partition}, base), o.Add(b),
+				o.End(base+3, 5, []metadata.RunKey{{BaseOffset: base, FileID: uuid.Max}}))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	taken, err := o.Commit(t.Context(), Origin{Level: 1})
+	// It took the first run that it was told of, 0 of partition 10, and the fourth, 3 of partition 20.
+	if err != nil || !slices.Equal(taken, []bool{false, false, true, false, false, true}) {
+		t.Errorf("taken %v, %v", taken, err)
+	}
+	if len(store.asked) != 1 || sequence.ValidateReplacement(store.asked[0]) != nil {
+		t.Errorf("the store was asked for %+v", store.asked)
+	}
+}
+
+// picky takes every third run.
+type picky struct{ swaps }
+
+func (s *picky) ReplaceRuns(ctx context.Context, r metadata.Replacement) ([]bool, error) {
+	taken, err := s.swaps.ReplaceRuns(ctx, r)
+	for i := range taken {
+		taken[i] = i%3 == 0
+	}
+	return taken, err
 }
