@@ -1,0 +1,312 @@
+package metadatatest
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+var upkeepTests = []test{
+	{"StoreHasTheClock", storeHasTheClock},
+	{"CompactionGoesOn", compactionGoesOn},
+	{"CompactionsInOrderAsked", compactionsInOrderAsked},
+	{"CompactionForgetsAborted", compactionForgetsAborted},
+	{"CompactionEndsWithItsTopic", compactionEndsWithItsTopic},
+	{"DeadFilesByAge", deadFilesByAge},
+	{"OnlyDeadFilesAreForgotten", onlyDeadFilesAreForgotten},
+	{"LeasesAreExclusive", leasesAreExclusive},
+	{"LeaseForOneAgentOnly", leaseForOneAgentOnly},
+}
+
+func storeHasTheClock(f *fixture) {
+	before := time.Now()
+	now, err := f.maintenance().Now(f.ctx)
+	f.must(err)
+	if d := now.Sub(before); d < -time.Minute || d > time.Minute {
+		f.Errorf("the clock is off by %v", d)
+	}
+}
+
+func (f *fixture) compaction(partition metadata.PartitionID) metadata.Compaction {
+	f.Helper()
+	got, err := f.maintenance().Compactions(f.ctx, []metadata.PartitionID{partition})
+	f.must(err)
+	return got[0]
+}
+
+func (f *fixture) finishCompaction(partition metadata.PartitionID, cleanUntil int64) {
+	f.Helper()
+	f.must(f.maintenance().FinishCompaction(f.ctx, partition, cleanUntil))
+}
+
+func compactionGoesOn(f *fixture) {
+	p := f.topic("t", 1).Partitions[0]
+	is := func(cleanUntil, clean, dirty, dirtySince int64) {
+		f.Helper()
+		got := f.compaction(p)
+		got.CleanedAt = time.Time{}
+		want := metadata.Compaction{Bounds: f.bounds(p), CleanUntil: cleanUntil, CleanBytes: clean, DirtyBytes: dirty, DirtySince: dirtySince}
+		if got != want {
+			f.Errorf("got  %+v\nwant %+v", got, want)
+		}
+	}
+	is(0, 0, 0, -1)
+	for i := range int64(6) {
+		f.commitOne(p, plain(10, 100*i)) // 100 bytes each
+	}
+	is(0, 0, 600, 0)
+	if got := f.compaction(p).CleanedAt; !got.IsZero() {
+		f.Errorf("cleaned at %v", got)
+	}
+	f.finishCompaction(p, 20)
+	is(20, 200, 400, 200)
+	now, err := f.maintenance().Now(f.ctx)
+	f.must(err)
+	if age := now.Sub(f.compaction(p).CleanedAt); age < -time.Second || age > time.Minute {
+		f.Errorf("cleaned %v ago", age)
+	}
+	f.db.Age(f, time.Hour)
+	if age := now.Sub(f.compaction(p).CleanedAt); age < 59*time.Minute {
+		f.Errorf("cleaned %v ago", age)
+	}
+	f.finishCompaction(p, 30)
+	f.finishCompaction(p, 25) // a rival that is late
+	is(30, 300, 300, 300)
+	// What was merged across counts as dirty.
+	f.replace(replacement(f, f.rows(p)[2:4]), true)
+	is(30, 200, 400, 300)
+	f.deleteRecords(p, 15, 15)
+	is(30, 100, 400, 300)
+	f.deleteRecords(p, 45, 45)
+	is(45, 0, 200, 400)
+	f.finishCompaction(p, 60)
+	is(60, 200, 0, -1)
+	f.finishCompaction(12345, 60) // gone meanwhile
+}
+
+func compactionsInOrderAsked(f *fixture) {
+	p := f.topic("t", 2).Partitions
+	f.commitOne(p[1], plain(10, 7))
+	f.finishCompaction(p[1], 10)
+	got, err := f.maintenance().Compactions(f.ctx, []metadata.PartitionID{p[1], 12345, p[0], p[1]})
+	f.must(err)
+	var until []int64
+	for _, c := range got {
+		until = append(until, c.CleanUntil, c.NextOffset)
+	}
+	if want := []int64{10, 10, -1, -1, 0, 0, 10, 10}; !slices.Equal(until, want) {
+		f.Errorf("clean until and next offsets %v, want %v", until, want)
+	}
+	if got[1].Exists || got[1].DirtySince != -1 {
+		f.Errorf("of no partition: %+v", got[1])
+	}
+	if got, err := f.maintenance().Compactions(f.ctx, nil); err != nil || len(got) != 0 {
+		f.Errorf("of none: %+v, %v", got, err)
+	}
+}
+
+// compactionForgetsAborted transactions, but not before whoever reads by an older plan is done.
+func compactionForgetsAborted(f *fixture) {
+	parts := f.topic("t", 2).Partitions
+	part := parts[0]
+	p := f.producer("p")
+	for range 4 {
+		p.write(1, parts...) // 0, 2, 4, 6
+		p.end(false)         // 1, 3, 5, 7
+	}
+	left := func(want ...int64) {
+		f.Helper()
+		var got []int64
+		for _, a := range f.aborted(part, 0) {
+			got = append(got, a.LastOffset)
+		}
+		if !slices.Equal(got, want) {
+			f.Errorf("aborted up to %v, want %v", got, want)
+		}
+		if n := len(f.aborted(parts[1], 0)); n != 4 {
+			f.Errorf("%d in another partition", n)
+		}
+	}
+	f.replace(replacement(f, f.rows(part)), true)
+	f.finishCompaction(part, 4)
+	left(1, 3, 5, 7)
+	f.db.Age(f, metadata.MaxFileAge-time.Minute)
+	f.finishCompaction(part, 6)
+	left(1, 3, 5, 7)
+	f.db.Age(f, 2*time.Minute)
+	f.finishCompaction(part, 6) // the first one is old enough now
+	left(5, 7)
+	f.finishCompaction(part, 8)
+	left(5, 7)
+	f.db.Age(f, metadata.MaxFileAge+time.Minute)
+	f.finishCompaction(part, 8)
+	left(7)
+	f.db.Age(f, metadata.MaxFileAge+time.Minute)
+	f.finishCompaction(part, 8)
+	left()
+}
+
+func compactionEndsWithItsTopic(f *fixture) {
+	gone := f.topic("gone", 1)
+	p := gone.Partitions[0]
+	f.commitOne(p, plain(1, 1))
+	f.finishCompaction(p, 1)
+	f.must(f.store.DeleteTopic(f.ctx, gone.ID))
+	if got := f.compaction(p); got.Exists || got.CleanUntil != -1 || !got.CleanedAt.IsZero() {
+		f.Errorf("got %+v", got)
+	}
+	f.finishCompaction(p, 1)
+}
+
+// dead lists the dead files that died before the time.
+func (f *fixture) dead(before time.Time, limit int) []metadata.DeadFile {
+	f.Helper()
+	files, err := f.maintenance().DeadFiles(f.ctx, before, limit)
+	f.must(err)
+	return files
+}
+
+func deadFilesByAge(f *fixture) {
+	p := f.topic("t", 1).Partitions[0]
+	var want []uuid.UUID
+	for i := range int64(3) {
+		file := newFile(f, appendTo(p, plain(10, 1)))
+		file.Size = 100 + i
+		f.commit(file)
+		f.deleteRecords(p, metadata.AllRecords, 10*(i+1))
+		want = append(want, file.ID)
+		f.db.Age(f, time.Minute)
+	}
+	now, err := f.maintenance().Now(f.ctx)
+	f.must(err)
+	ids := func(files []metadata.DeadFile) (ids []uuid.UUID) {
+		for _, file := range files {
+			ids = append(ids, file.ID)
+		}
+		return ids
+	}
+	all := f.dead(now, 10)
+	if got := ids(all); !slices.Equal(got, want) {
+		f.Fatalf("got %v, want %v, the longest dead first", got, want)
+	}
+	for i, file := range all {
+		died := now.Add(-time.Duration(3-i) * time.Minute)
+		if d := file.DiedAt.Sub(died); file.Size != 100+int64(i) || d < -30*time.Second || d > 30*time.Second {
+			f.Errorf("%+v, want one of size %d that died at %v", file, 100+i, died)
+		}
+	}
+	if got := ids(f.dead(now, 2)); !slices.Equal(got, want[:2]) {
+		f.Errorf("two of them: %v", got)
+	}
+	if got := ids(f.dead(all[1].DiedAt, 10)); !slices.Equal(got, want[:1]) {
+		f.Errorf("before the second died: %v", got)
+	}
+	if got := f.dead(time.UnixMilli(0), 10); len(got) != 0 {
+		f.Errorf("before everything: %v", got)
+	}
+}
+
+func onlyDeadFilesAreForgotten(f *fixture) {
+	p := f.topic("t", 1).Partitions[0]
+	live, dead := newFile(f, appendTo(p, plain(1, 1))), newFile(f, appendTo(p, plain(1, 1)))
+	f.commit(dead)
+	f.deleteRecords(p, metadata.AllRecords, 1)
+	f.commit(live)
+	ids := []uuid.UUID{uuid.New(), live.ID, dead.ID, live.ID}
+	known := func(want ...bool) {
+		f.Helper()
+		got, err := f.other().maintenance().KnownFiles(f.ctx, ids)
+		f.must(err)
+		if !slices.Equal(got, want) {
+			f.Errorf("known: %v, want %v", got, want)
+		}
+	}
+	known(false, true, true, true)
+	f.must(f.maintenance().ForgetFiles(f.ctx, ids))
+	known(false, true, false, true)
+	f.must(f.maintenance().ForgetFiles(f.ctx, ids))
+	f.must(f.maintenance().ForgetFiles(f.ctx, nil))
+	if got, err := f.maintenance().KnownFiles(f.ctx, nil); err != nil || len(got) != 0 {
+		f.Errorf("none: %v, %v", got, err)
+	}
+	checkContiguousFrom(f, f.runsFrom(p, 1), 1, 2)
+	if got := f.dead(time.Now().Add(time.Hour), 10); len(got) != 0 {
+		f.Errorf("dead: %+v", got)
+	}
+	// Its commit is answered as before.
+	f.wantOutcome(f.commit(dead).Files[0].Outcomes[0][0], accepted(0))
+	known(false, true, false, true)
+}
+
+func (f *fixture) leases() metadata.Leases {
+	f.Helper()
+	l, ok := f.store.(metadata.Leases)
+	if !ok {
+		f.Fatal("the store has no leases")
+	}
+	return l
+}
+
+func leasesAreExclusive(f *fixture) {
+	a, b := uuid.New(), uuid.New()
+	acquire := func(holder uuid.UUID, name string, period time.Duration, want bool) {
+		f.Helper()
+		got, err := f.leases().AcquireLease(f.ctx, holder, name, period)
+		f.must(err)
+		if got != want {
+			f.Errorf("acquired: %v, want %v", got, want)
+		}
+	}
+	acquire(a, "x", time.Minute, true)
+	acquire(b, "x", time.Minute, false)
+	acquire(b, "y", time.Minute, true)
+	f.db.Age(f, 50*time.Second)
+	acquire(a, "x", time.Minute, true) // renewed
+	f.db.Age(f, 50*time.Second)
+	acquire(b, "x", time.Minute, false)
+	acquire(a, "y", time.Minute, true) // ended
+	f.must(f.leases().ReleaseLease(f.ctx, b, "x"))
+	acquire(b, "x", time.Minute, false)
+	f.must(f.leases().ReleaseLease(f.ctx, a, "x"))
+	f.must(f.leases().ReleaseLease(f.ctx, a, "x"))
+	acquire(b, "x", time.Minute, true)
+	// The period counts from now, also when it is shorter.
+	acquire(b, "x", time.Second, true)
+	f.db.Age(f, 2*time.Second)
+	acquire(a, "x", time.Minute, true)
+	acquire(b, "x", time.Minute, false)
+	// However long ago it ended.
+	f.db.Age(f, time.Duration(math.MaxInt32)*time.Second)
+	acquire(b, "x", time.Minute, true)
+	acquire(a, "x", time.Minute, false)
+}
+
+func leaseForOneAgentOnly(f *fixture) {
+	for range 10 {
+		var acquired atomic.Int32
+		var wg sync.WaitGroup
+		for range 4 {
+			agent := f.other()
+			wg.Go(func() {
+				got, err := agent.leases().AcquireLease(f.ctx, uuid.New(), "x", time.Minute)
+				if err != nil {
+					f.Error(err)
+				}
+				if got {
+					acquired.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if n := acquired.Load(); n != 1 {
+			f.Fatalf("%d agents have the lease", n)
+		}
+		f.db.Age(f, 2*time.Minute)
+	}
+}
