@@ -23,6 +23,9 @@ var (
 	ErrNodeIDInUse = errors.New("node ID in use by a live agent")
 	// ErrGroupVersion: the group changed since it was read; read it again.
 	ErrGroupVersion = errors.New("group changed meanwhile")
+	// ErrStoreNotEmpty: a snapshot can only be put into a store that nothing was ever
+	// written to, and that no agent runs on.
+	ErrStoreNotEmpty = errors.New("the metadata store is not empty")
 	// ErrSchema: the database's schema is missing, older or newer than this
 	// binary; the message names `wadi migrate`.
 	ErrSchema = errors.New("metadata schema does not fit this version of wadi")

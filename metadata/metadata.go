@@ -20,6 +20,7 @@ type Store interface {
 	Groups
 	Transactions
 	Configs
+	Snapshots
 
 	// ClusterID is the cluster's ID as Kafka clients see it: 22 characters of
 	// URL-safe base64, made once when the store was created.
