@@ -120,7 +120,8 @@ type ClaimedFile struct {
 	Level int16
 	// Runs are the live runs that lie in the file, ascending by partition and offset,
 	// and with the first file of a claim come, in the same order, the markers that
-	// stand between the claim's runs and directly before or behind them. Both without
+	// stand between the claim's runs and directly before or behind them, unless the run on
+	// their other side lies in a file that somebody else holds: who merges that has them. Both without
 	// partitions that were deleted, and what ends before the log start.
 	Runs    []Run
 	Markers []Run

@@ -290,8 +290,13 @@ func markersComeWithTheirRuns(f *fixture) {
 	}
 	third := claim
 	third.Holder = uuid.New()
-	if got := markersOf(f.claimFiles(third, 1)); !slices.Equal(got[a], []int64{2, 3, 6}) || len(got[b]) != 0 {
-		f.Errorf("markers of the third file: %v", got)
+	if got := markersOf(f.claimFiles(third, 1)); !slices.Equal(got[a], []int64{6}) || len(got[b]) != 0 {
+		f.Errorf("markers of the third file, with those that the second came with: %v", got)
+	}
+	f.must(f.maintenance().ReleaseFiles(f.ctx, second.Holder, []uuid.UUID{files[1].ID}, false))
+	third.MaxFiles = 2
+	if got := markersOf(f.claimFiles(third, 2)); !slices.Equal(got[a], []int64{2, 3, 6}) || !slices.Equal(got[b], []int64{1}) {
+		f.Errorf("markers of the second and third file: %v", got)
 	}
 	// Nothing from before the log start.
 	f.db.Age(f, time.Hour)

@@ -75,6 +75,16 @@ func (s *Store) change(ctx context.Context, pool *pgxpool.Pool, doing string, re
 	return describe(doing, err)
 }
 
+// lockAndWrite is a change without the sequencer's lock: read queues what is locked, first,
+// and then what is read.
+func (s *Store) lockAndWrite(ctx context.Context, doing string, read func(*pgx.Batch), write func(*pgx.Batch) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return describe(doing, s.repeat(ctx, func(ctx context.Context) error {
+		return transact(ctx, s.pool, read, write)
+	}))
+}
+
 func changeOnce(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), write func(*sequencer, *pgx.Batch) error) error {
 	var q sequencer
 	return transact(ctx, pool, func(b *pgx.Batch) {

@@ -187,13 +187,23 @@ func writeDecision(q *sequencer, b *pgx.Batch, files []metadata.File, decision s
 // this one waits for both.
 const confirm = `UPDATE sequencer SET last_seq = last_seq`
 
-// queueRuns inserts the rows. (Several unnest in the select list keep no
+// queueRuns inserts runs of a commit. (Several unnest in the select list keep no
 // intermediate tables, as one in FROM does: 0.20 against 0.28 ms for 100 runs.)
 func queueRuns(b *pgx.Batch, runs []metadata.Run) {
-	n := len(runs)
-	if n == 0 {
-		return
+	if len(runs) > 0 {
+		b.Queue(`INSERT INTO runs (`+runArrayNames+`) SELECT `+runArrayColumns, runArrays(runs)...)
 	}
+}
+
+const (
+	runArrayNames   = `partition_id, base_offset, records, file_id, encoding, position, stored_size, skip, size, max_timestamp`
+	runArrayColumns = `unnest($1::int4[]), unnest($2::int8[]), unnest($3::int4[]), unnest($4::uuid[]), unnest($5::int2[]),
+		unnest($6::int8[]), unnest($7::int4[]), unnest($8::int4[]), unnest($9::int4[]), unnest($10::int8[])`
+)
+
+// runArrays are the arguments of runArrayColumns.
+func runArrays(runs []metadata.Run) []any {
+	n := len(runs)
 	partition, base, records := make([]int32, n), make([]int64, n), make([]int32, n)
 	file, encoding, position, stored := make([]pgtype.UUID, n), make([]int16, n), make([]int64, n), make([]int32, n)
 	skip, size, timestamp := make([]int32, n), make([]int32, n), make([]int64, n)
@@ -202,10 +212,7 @@ func queueRuns(b *pgx.Batch, runs []metadata.Run) {
 		file[i], encoding[i], position[i], stored[i] = pgtype.UUID{Bytes: r.FileID, Valid: true}, int16(r.Encoding), r.Position, r.StoredSize
 		skip[i], size[i], timestamp[i] = r.Skip, r.Size, r.MaxTimestamp
 	}
-	b.Queue(`INSERT INTO runs (partition_id, base_offset, records, file_id, encoding, position, stored_size, skip, size, max_timestamp)
-		SELECT unnest($1::int4[]), unnest($2::int8[]), unnest($3::int4[]), unnest($4::uuid[]), unnest($5::int2[]),
-			unnest($6::int8[]), unnest($7::int4[]), unnest($8::int4[]), unnest($9::int4[]), unnest($10::int8[])`,
-		partition, base, records, file, encoding, position, stored, skip, size, timestamp)
+	return []any{partition, base, records, file, encoding, position, stored, skip, size, timestamp}
 }
 
 // queuePartitions writes new heads of partitions in which no transaction got its

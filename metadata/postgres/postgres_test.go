@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -19,6 +20,10 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 func TestConformance(t *testing.T) {
 	metadatatest.Run(t, newDatabases(harness.Postgres(t), ""))
+}
+
+func TestMaintenance(t *testing.T) {
+	metadatatest.RunMaintenance(t, newDatabases(harness.Postgres(t), ""))
 }
 
 // As a pooler without prepared statements needs it.
@@ -71,46 +76,49 @@ func (d database) Age(t testing.TB, by time.Duration) {
 
 func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount {
 	t.Helper()
-	conn := dial(t, d.url)
-	d.checkFiles(t, conn)
-	rows, err := conn.Query(t.Context(), `SELECT COALESCE(f.id, r.file_id), COALESCE(f.live_runs, 0), COALESCE(r.n, 0)
+	counts := map[uuid.UUID]metadatatest.FileCount{}
+	query(t, d.url, func(rows pgx.Rows) error {
+		var id uuid.UUID
+		var c metadatatest.FileCount
+		_, err := pgx.ForEachRow(rows, []any{&id, &c.LiveRuns, &c.Rows}, func() error { counts[id] = c; return nil })
+		return err
+	}, `SELECT COALESCE(f.id, r.file_id), COALESCE(f.live_runs, 0), COALESCE(r.n, 0)
 		FROM (SELECT id, live_runs FROM files UNION ALL SELECT id, 0 FROM dead_files) f
 		FULL JOIN (SELECT file_id, count(*) AS n FROM runs WHERE encoding <> $1 GROUP BY file_id) r ON r.file_id = f.id`, metadata.EncodingMarker)
-	if err != nil {
-		t.Fatal(err)
-	}
-	counts := map[uuid.UUID]metadatatest.FileCount{}
-	var id uuid.UUID
-	var c metadatatest.FileCount
-	if _, err := pgx.ForEachRow(rows, []any{&id, &c.LiveRuns, &c.Rows}, func() error { counts[id] = c; return nil }); err != nil {
-		t.Fatal(err)
-	}
 	return counts
 }
 
-// checkFiles: a file is either live or dead, the keys of its runs are among those that
-// it was committed with, and its dead bytes are those of what is gone.
-func (d database) checkFiles(t testing.TB, conn *pgx.Conn) {
+// Runs implements metadatatest.MaintenanceDatabase.
+func (d database) Runs(t testing.TB) (runs []metadata.Run) {
 	t.Helper()
-	for _, wrong := range []string{
-		`SELECT id FROM files WHERE live_runs < 1 OR live_bytes > size OR cardinality(partitions) < live_runs OR cardinality(offsets) <> cardinality(partitions)`,
-		`SELECT id FROM files JOIN dead_files USING (id)`,
-		`SELECT file_id FROM runs r JOIN files f ON f.id = r.file_id WHERE encoding <> 2
-			AND NOT EXISTS (SELECT FROM unnest(f.partitions, f.offsets) AS k (partition_id, base_offset) WHERE k.partition_id = r.partition_id AND k.base_offset = r.base_offset)`,
-		`SELECT f.id FROM files f WHERE level > 0 AND live_bytes < (SELECT sum(stored_size) FROM runs WHERE file_id = f.id)`,
-	} {
-		rows, err := conn.Query(t.Context(), wrong)
-		if err != nil {
-			t.Fatal(err)
+	query(t, d.url, func(rows pgx.Rows) error {
+		var partition int32
+		var run nullRun
+		_, err := pgx.ForEachRow(rows, append([]any{&partition}, run.targets()...), func() error {
+			runs = append(runs, run.run(metadata.PartitionID(partition)))
+			return nil
+		})
+		return err
+	}, `SELECT partition_id, `+runColumns+` FROM runs ORDER BY partition_id, base_offset`)
+	return runs
+}
+
+// Files implements metadatatest.MaintenanceDatabase.
+func (d database) Files(t testing.TB) (files []metadatatest.FileRow) {
+	t.Helper()
+	query(t, d.url, func(rows pgx.Rows) (err error) {
+		files, err = pgx.CollectRows(rows, pgx.RowToStructByPos[metadatatest.FileRow])
+		return err
+	}, `SELECT id, size, level, seq, live_runs::int8, live_bytes, false, cardinality(partitions)::int8 FROM files
+		UNION ALL SELECT id, size, 0, 0, 0, 0, true, 0 FROM dead_files`)
+	query(t, d.url, func(rows pgx.Rows) error {
+		for rows.Next() {
+			t.Errorf("a run whose file doesn't have its key: %v", rows.RawValues())
 		}
-		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(ids) > 0 {
-			t.Errorf("files %v: %s", ids, wrong)
-		}
-	}
+		return rows.Err()
+	}, `SELECT file_id, partition_id, base_offset FROM runs r JOIN files f ON f.id = r.file_id WHERE encoding <> 2 AND NOT EXISTS (
+		SELECT FROM unnest(f.partitions, f.offsets) AS k (partition_id, base_offset) WHERE k.partition_id = r.partition_id AND k.base_offset = r.base_offset)`)
+	return files
 }
 
 func (d database) GroupLeftovers(t testing.TB) (rows int) {
@@ -173,7 +181,24 @@ func dial(t testing.TB, url string) *pgx.Conn {
 
 func exec(t testing.TB, url, sql string, args ...any) {
 	t.Helper()
-	if _, err := dial(t, url).Exec(t.Context(), sql, args...); err != nil {
+	query(t, url, func(rows pgx.Rows) error {
+		rows.Close()
+		return rows.Err()
+	}, sql, args...)
+}
+
+// query runs a query over a connection of its own, so that a test may run many.
+func query(t testing.TB, url string, read func(pgx.Rows) error, sql string, args ...any) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := conn.Query(t.Context(), sql, args...)
+	if err == nil {
+		err = read(rows)
+	}
+	if err := errors.Join(err, conn.Close(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 }

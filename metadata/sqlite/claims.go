@@ -39,7 +39,7 @@ func (s *Store) ClaimFiles(ctx context.Context, claim metadata.FileClaim) (files
 				return err
 			}
 		}
-		files[0].Markers, err = t.markersAround(files, claim.MaxRuns)
+		files[0].Markers, err = t.markersAround(claim, files)
 		return err
 	})
 	if err != nil {

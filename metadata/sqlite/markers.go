@@ -8,9 +8,10 @@ import (
 	"github.com/wadi-log/wadi/metadata"
 )
 
-// markersAround are the markers, up to the limit, that stand next to the files' runs, over other
-// markers or directly: those that can be merged with them. They are ascending by partition and offset.
-func (t *tx) markersAround(files []metadata.ClaimedFile, limit int) (markers []metadata.Run, err error) {
+// markersAround are the markers, as many as the claim may have runs, that stand next to the files' runs,
+// over other markers or directly: those that can be merged with them. They are ascending by partition
+// and offset. It leaves those at whose other side a run lies that somebody else is merging.
+func (t *tx) markersAround(claim metadata.FileClaim, files []metadata.ClaimedFile) (markers []metadata.Run, err error) {
 	var runs []metadata.Run
 	for _, f := range files {
 		runs = append(runs, f.Runs...)
@@ -26,7 +27,7 @@ func (t *tx) markersAround(files []metadata.ClaimedFile, limit int) (markers []m
 			}
 		}
 		if reached != r.BaseOffset {
-			found, err := t.adjacentMarkers(t.prepared.rowsBefore, r.Partition, r.BaseOffset, limit-len(markers))
+			found, err := t.adjacentMarkers(t.prepared.rowsBefore, claim, r.Partition, r.BaseOffset, claim.MaxRuns-len(markers))
 			if err != nil {
 				return nil, err
 			}
@@ -36,7 +37,7 @@ func (t *tx) markersAround(files []metadata.ClaimedFile, limit int) (markers []m
 		if i+1 < len(runs) && runs[i+1].Partition == r.Partition && runs[i+1].BaseOffset == r.NextOffset() {
 			continue
 		}
-		found, err := t.adjacentMarkers(t.prepared.runsFromOffset, r.Partition, r.NextOffset(), limit-len(markers))
+		found, err := t.adjacentMarkers(t.prepared.runsFromOffset, claim, r.Partition, r.NextOffset(), claim.MaxRuns-len(markers))
 		if err != nil {
 			return nil, err
 		}
@@ -45,15 +46,27 @@ func (t *tx) markersAround(files []metadata.ClaimedFile, limit int) (markers []m
 	return markers, nil
 }
 
-// adjacentMarkers are the first rows that the query lists, as long as they are markers.
-func (t *tx) adjacentMarkers(query *sql.Stmt, partition metadata.PartitionID, offset int64, limit int) (markers []metadata.Run, err error) {
+// adjacentMarkers are the first rows that the query lists, as long as they are markers;
+// none if the run behind them is in a file that another holds.
+func (t *tx) adjacentMarkers(query *sql.Stmt, claim metadata.FileClaim, partition metadata.PartitionID, offset int64, limit int) (markers []metadata.Run, err error) {
+	var behind metadata.Run
 	err = t.walk(query, partition, offset, func(r metadata.Run) bool {
 		if r.Encoding != metadata.EncodingMarker || len(markers) >= limit {
+			behind = r
 			return false
 		}
 		markers = append(markers, r)
 		return true
 	})
+	if err != nil || len(markers) == 0 {
+		return nil, err
+	}
+	var held bool
+	err = t.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM files WHERE id = ? AND claimed_by <> ? AND claimed_until > ?)`,
+		behind.FileID[:], claim.Holder[:], millis(t.now)).Scan(&held)
+	if held {
+		return nil, err
+	}
 	return markers, err
 }
 

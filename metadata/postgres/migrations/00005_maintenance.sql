@@ -20,7 +20,7 @@ ALTER TABLE files
 	-- Who merges the file, and until when.
 	ADD COLUMN claimed_until timestamptz,
 	ADD COLUMN claimed_by    uuid,
-	-- Keys of all runs that the file had, ascending. They find those that it still has: an index of runs
+	-- Keys of all runs that the file had, as it has them. They find those that it still has: an index of runs
 	-- by file would cost every commit as much as their primary key does.
 	ADD COLUMN partitions    integer[],
 	ADD COLUMN offsets       bigint[],
