@@ -1,0 +1,433 @@
+package backup_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/wadi-log/wadi/agent/maintenance"
+	"github.com/wadi-log/wadi/agent/maintenance/backup"
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/sqlite"
+	"github.com/wadi-log/wadi/objstore"
+	"github.com/wadi-log/wadi/objstore/memory"
+	"github.com/wadi-log/wadi/objstore/objstoretest"
+)
+
+func newStore(t testing.TB) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "metadata.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func progress() *maintenance.Progress {
+	return maintenance.NewProgress("snapshot", rate.NewLimiter(rate.Inf, 1<<30), maintenance.NewMetrics(prometheus.NewRegistry()))
+}
+
+func addTopic(t testing.TB, s metadata.Topics, name string) {
+	t.Helper()
+	if _, err := s.CreateTopic(t.Context(), metadata.NewTopic{Name: name, Partitions: 3}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t testing.TB, s metadata.Snapshots, b objstore.Bucket) backup.Manifest {
+	t.Helper()
+	m, err := backup.Write(t.Context(), s, b, progress())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// rows reads a snapshot, up to the first error.
+func rows(ctx context.Context, m backup.Manifest, b objstore.Bucket) (all []metadata.SnapshotRow, err error) {
+	for row, err := range m.Rows(ctx, b, progress()) {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, row)
+	}
+	return all, nil
+}
+
+func exported(t testing.TB, s metadata.Snapshots) (all []metadata.SnapshotRow) {
+	t.Helper()
+	if err := s.ExportSnapshot(t.Context(), func(row metadata.SnapshotRow) error {
+		all = append(all, row)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// noise doesn't compress.
+func noise(seed uint64, n int) []byte {
+	rng := rand.NewChaCha8([32]byte{0: byte(seed)})
+	b := make([]byte, n)
+	_, _ = rng.Read(b) // never fails
+	return b
+}
+
+// largeStore needs several parts.
+func largeStore(t testing.TB) *sqlite.Store {
+	s := newStore(t)
+	addTopic(t, s, "t")
+	for i := range uint64(3) {
+		if _, err := s.StoreGroup(t.Context(), fmt.Sprint("g", i), 0, metadata.GroupState{State: noise(i, 6<<20)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func TestWhatIsWrittenIsRead(t *testing.T) {
+	s, b := largeStore(t), memory.Open()
+	m := write(t, s, b)
+	if len(m.Parts) < 2 {
+		t.Fatalf("%d parts", len(m.Parts))
+	}
+	read, err := backup.ReadManifest(t.Context(), b, m.Name)
+	if err != nil || !reflect.DeepEqual(read, m) {
+		t.Fatalf("read manifest %+v, %v; want %+v", read, err, m)
+	}
+	got, err := rows(t.Context(), read, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := exported(t, s)
+	want[0].Head.At = got[0].Head.At
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%d rows are not the %d of the store", len(got), len(want))
+	}
+	if int64(len(got)) != m.RowCount() {
+		t.Errorf("the manifest says %d rows, there are %d", m.RowCount(), len(got))
+	}
+	other := newStore(t)
+	if err := other.ImportSnapshot(t.Context(), read.Rows(t.Context(), b, progress())); err != nil {
+		t.Fatal(err)
+	}
+	moved := exported(t, other)
+	moved[0] = got[0]
+	if !reflect.DeepEqual(moved, got) {
+		t.Error("the store that took it over has other rows")
+	}
+}
+
+// Whatever is changed, cut or missing, of any object: it is refused, and no row of the object that
+// is damaged comes out.
+func TestDamageIsRefused(t *testing.T) {
+	const seed = 7
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	s, clean := newStore(t), memory.Open()
+	for i := range 20 {
+		addTopic(t, s, fmt.Sprint("t", i))
+	}
+	m := write(t, s, clean)
+	var keys []string
+	if err := clean.List(t.Context(), "snapshots/", func(o objstore.ObjectInfo) error { keys = append(keys, o.Key); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	part := keys[slices.IndexFunc(keys, func(k string) bool { return strings.Contains(k, "/part-") })]
+	content, err := clean.Get(t.Context(), part, 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := [][]byte{nil, content[:len(content)-1], append(bytes.Clone(content), 0), content[:1]}
+	for range 200 {
+		b := bytes.Clone(content)
+		b[rng.IntN(len(b))] ^= byte(1 + rng.IntN(255))
+		damaged = append(damaged, b)
+	}
+	for i, content := range damaged {
+		b := memory.Open()
+		if content != nil {
+			if err := b.Put(t.Context(), part, content); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := rows(t.Context(), m, b); !errors.Is(err, backup.ErrDamaged) || len(got) != 0 {
+			t.Errorf("damage %d: %d rows, %v", i, len(got), err)
+		}
+	}
+}
+
+func TestManifestsAreRefused(t *testing.T) {
+	b := memory.Open()
+	good := write(t, newStore(t), b)
+	name := good.Name
+	for content, want := range map[string]error{
+		"":                                      backup.ErrDamaged,
+		"{":                                     backup.ErrDamaged,
+		"null":                                  backup.ErrDamaged,
+		`{"version":1}`:                         backup.ErrDamaged,
+		`{"version":2}`:                         backup.ErrVersion,
+		`{"version":9,"parts":"another thing"}`: backup.ErrVersion,
+		`{"version":1,"name":"` + name + `","parts":[{"rows":1,"size":1,"raw_size":1e12}]}`: backup.ErrDamaged,
+		`{"version":1,"name":"` + name + `","parts":[{"rows":-1,"size":1,"raw_size":1}]}`:   backup.ErrDamaged,
+		`{"version":1,"name":"another","parts":[{"rows":1,"size":1,"raw_size":1}]}`:         backup.ErrDamaged,
+	} {
+		b := memory.Open()
+		if err := b.Put(t.Context(), "snapshots/"+name+"/manifest.json", []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := backup.ReadManifest(t.Context(), b, name); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", content, err, want)
+		}
+	}
+	for _, name := range []string{"", "..", "nonesuch", "20260101T000000.000Z-00000000", "../" + name} {
+		if _, err := backup.ReadManifest(t.Context(), b, name); !errors.Is(err, backup.ErrNoSnapshot) {
+			t.Errorf("name %q: %v", name, err)
+		}
+	}
+	// A manifest that goes with other rows.
+	other := good
+	other.ClusterID = "another"
+	if _, err := rows(t.Context(), other, b); !errors.Is(err, backup.ErrDamaged) {
+		t.Errorf("another cluster's manifest: %v", err)
+	}
+}
+
+// Whichever step of writing fails, also if it was carried out: the snapshot doesn't count unless all of it is
+// there, and the one before it stays.
+func TestTornSnapshotIsPassedOver(t *testing.T) {
+	s := largeStore(t)
+	b := objstoretest.NewFaulty(memory.Open())
+	before := write(t, s, b)
+	puts := len(before.Parts) + 1
+	for step := range puts {
+		for _, persisted := range []bool{false, true} {
+			n := 0
+			b.Inject(func(op objstoretest.Op, _ string) objstoretest.Fault {
+				if op != objstoretest.Put {
+					return objstoretest.Fault{}
+				}
+				if n++; n == step+1 {
+					return objstoretest.Fault{Err: errors.New("died"), Persisted: persisted}
+				}
+				return objstoretest.Fault{}
+			})
+			if _, err := backup.Write(t.Context(), s, b, progress()); err == nil {
+				t.Fatalf("step %d: no error", step)
+			}
+			b.Inject(nil)
+			l, err := backup.List(t.Context(), b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := 1
+			if step == puts-1 && persisted {
+				whole++ // the manifest is there: nothing is missing
+			}
+			if len(l.Whole) != whole || !slices.Contains(l.Whole, before.Name) {
+				t.Errorf("step %d, persisted %v: %d whole snapshots: %v", step, persisted, len(l.Whole), l.Whole)
+			}
+			for _, name := range l.Whole {
+				m, err := backup.ReadManifest(t.Context(), b, name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := rows(t.Context(), m, b); err != nil || int64(len(got)) != m.RowCount() {
+					t.Errorf("step %d: snapshot %s has %d rows, %v", step, name, len(got), err)
+				}
+			}
+		}
+	}
+}
+
+func TestOldAndTornSnapshotsAreRemoved(t *testing.T) {
+	b := memory.Open()
+	put := func(name, file string) {
+		t.Helper()
+		if err := b.Put(t.Context(), "snapshots/"+name+"/"+file, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name := func(hour int) string { return fmt.Sprintf("20261126T%02d0000.000Z-0000000%d", hour, hour%10) }
+	for hour := 10; hour < 20; hour++ {
+		put(name(hour), "part-00000.jsonl.zst")
+		if hour%2 == 0 { // the others are torn
+			put(name(hour), "manifest.json")
+		}
+	}
+	put("readme", "x") // not ours
+	l, err := backup.List(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{name(18), name(16), name(14), name(12), name(10)}; !slices.Equal(l.Whole, want) {
+		t.Fatalf("whole: %v, want %v", l.Whole, want)
+	}
+	if err := backup.Prune(t.Context(), b, l); err != nil {
+		t.Fatal(err)
+	}
+	l, err = backup.List(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{name(18), name(16), name(14)}; !slices.Equal(l.Whole, want) {
+		t.Errorf("whole: %v, want %v", l.Whole, want)
+	}
+	if want := []string{name(19), name(17), name(15)}; !slices.Equal(l.Torn, want) {
+		t.Errorf("torn: %v, want %v", l.Torn, want)
+	}
+	if _, err := b.Get(t.Context(), "snapshots/readme/x", 0, -1); err != nil {
+		t.Errorf("another's object: %v", err)
+	}
+}
+
+// jobs is agents with the job, on one store and bucket.
+type jobs struct {
+	*testing.T
+	store  *sqlite.Store
+	bucket *objstoretest.Faulty
+}
+
+func newJobs(t *testing.T) *jobs {
+	return &jobs{T: t, store: newStore(t), bucket: objstoretest.NewFaulty(memory.Open())}
+}
+
+// round runs a round of an agent of its own and returns how many objects it put.
+func (j *jobs) round(interval time.Duration) (puts int, err error) {
+	j.Helper()
+	before := j.bucket.Calls(objstoretest.Put)
+	job := backup.Job(j.store, j.bucket, interval, uuid.New(), slog.New(slog.DiscardHandler))
+	if more, err := job.Round(j.Context(), progress()); err != nil || more {
+		return j.bucket.Calls(objstoretest.Put) - before, fmt.Errorf("more: %v, %w", more, err)
+	}
+	return j.bucket.Calls(objstoretest.Put) - before, nil
+}
+
+func (j *jobs) want(interval time.Duration, puts int) {
+	j.Helper()
+	if got, err := j.round(interval); err != nil || got != puts {
+		j.Fatalf("%d puts, %v; want %d", got, err, puts)
+	}
+}
+
+func (j *jobs) last() time.Time {
+	j.Helper()
+	at, ok, err := j.store.LastSnapshot(j.Context())
+	if err != nil || !ok {
+		j.Fatalf("last snapshot: %v, %v", ok, err)
+	}
+	return at
+}
+
+func TestSnapshotsComeAtTheirInterval(t *testing.T) {
+	j := newJobs(t)
+	j.want(time.Hour, 2) // a part and the manifest, at once: there is none
+	addTopic(t, j.store, "t")
+	j.want(time.Hour, 0)
+	first := j.last()
+	j.want(time.Nanosecond, 2)
+	if !j.last().After(first) {
+		t.Errorf("%v, then %v", first, j.last())
+	}
+}
+
+// What nobody changes is not written again. But deletion waits for a snapshot, and has it.
+func TestIdleClusterPutsNothing(t *testing.T) {
+	j := newJobs(t)
+	addTopic(t, j.store, "t")
+	j.want(time.Nanosecond, 2)
+	first := j.last()
+	for range 3 {
+		j.want(time.Nanosecond, 0)
+	}
+	if !j.last().After(first) {
+		t.Errorf("noted %v, then %v", first, j.last())
+	}
+	addTopic(t, j.store, "u")
+	j.want(time.Nanosecond, 2)
+}
+
+// A snapshot that is there but can't be read is as good as none.
+func TestUnreadableSnapshotIsReplaced(t *testing.T) {
+	j := newJobs(t)
+	j.want(time.Nanosecond, 2)
+	l, err := backup.List(t.Context(), j.bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := "snapshots/" + l.Whole[0] + "/manifest.json"
+	if err := errors.Join(j.bucket.Delete(t.Context(), key), j.bucket.Put(t.Context(), key, []byte("{"))); err != nil {
+		t.Fatal(err)
+	}
+	j.want(time.Nanosecond, 2)
+}
+
+// Each step of a round fails, also after it was carried out: the next round writes what is missing, and nothing
+// is noted before a snapshot is whole.
+func TestRoundsThatDie(t *testing.T) {
+	for _, op := range []objstoretest.Op{objstoretest.List, objstoretest.Put, objstoretest.Get, objstoretest.Delete} {
+		for _, persisted := range []bool{false, true} {
+			for call := 1; ; call++ {
+				j := newJobs(t)
+				for i := range backup.Kept + 1 {
+					addTopic(t, j.store, fmt.Sprint("t", i))
+					if _, err := backup.Write(t.Context(), j.store, j.bucket, progress()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				addTopic(t, j.store, "new")
+				n := 0
+				j.bucket.Inject(func(called objstoretest.Op, _ string) objstoretest.Fault {
+					if called != op {
+						return objstoretest.Fault{}
+					}
+					if n++; n == call {
+						return objstoretest.Fault{Err: errors.New("died"), Persisted: persisted}
+					}
+					return objstoretest.Fault{}
+				})
+				_, err := j.round(time.Nanosecond)
+				j.bucket.Inject(nil)
+				if n < call {
+					break // there is no such step
+				}
+				if err == nil {
+					t.Errorf("%s %d: no error", op, call)
+				}
+				if _, err := j.round(time.Nanosecond); err != nil {
+					t.Errorf("%s %d: the round after: %v", op, call, err)
+				}
+				l, err := backup.List(t.Context(), j.bucket)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m, err := backup.ReadManifest(t.Context(), j.bucket, l.Whole[0])
+				if err != nil {
+					t.Fatal(err)
+				}
+				state, err := j.store.SnapshotState(t.Context())
+				if err != nil || m.State != state || len(l.Whole) != backup.Kept {
+					t.Errorf("%s %d: %d snapshots, the newest of %q; the store is at %q, %v", op, call, len(l.Whole), m.State, state, err)
+				}
+			}
+		}
+	}
+}
