@@ -15,19 +15,25 @@ func (t *tx) insertFile(id uuid.UUID, size, live int64, level int16, seq int64, 
 	if len(runs) == 0 {
 		return t.exec(`INSERT INTO dead_files (id, size, died_at) VALUES (?, ?, ?)`, id[:], size, millis(t.now))
 	}
-	keys := make([][2]int64, len(runs))
-	for i, r := range runs {
-		keys[i] = [2]int64{int64(r.Partition), r.BaseOffset}
-	}
-	encoded, err := json.Marshal(keys)
+	keys, err := encodeKeys(runs)
 	if err != nil {
 		return err
 	}
 	if _, err := t.stmt(t.prepared.insertFile).ExecContext(t.ctx, id[:], size, level, seq, len(runs), live, millis(t.now)); err != nil {
 		return err
 	}
-	_, err = t.stmt(t.prepared.insertFileKeys).ExecContext(t.ctx, id[:], string(encoded))
+	_, err = t.stmt(t.prepared.insertFileKeys).ExecContext(t.ctx, id[:], keys)
 	return err
+}
+
+// encodeKeys encodes the keys of runs as file_keys has them.
+func encodeKeys(runs []metadata.Run) (string, error) {
+	keys := make([][2]int64, len(runs))
+	for i, r := range runs {
+		keys[i] = [2]int64{int64(r.Partition), r.BaseOffset}
+	}
+	encoded, err := json.Marshal(keys)
+	return string(encoded), err
 }
 
 func (t *tx) insertRuns(runs []metadata.Run) error {
@@ -53,17 +59,23 @@ func (t *tx) countDown(removed []metadata.Run) error {
 		if !found || left > 0 {
 			continue
 		}
-		if _, err := t.stmt(t.prepared.insertDead).ExecContext(t.ctx, millis(t.now), f.ID[:]); err != nil {
-			return err
-		}
-		if _, err := t.stmt(t.prepared.deleteFile).ExecContext(t.ctx, f.ID[:]); err != nil {
-			return err
-		}
-		if _, err := t.stmt(t.prepared.deleteFileKeys).ExecContext(t.ctx, f.ID[:]); err != nil {
+		if err := t.bury(f.ID); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// bury makes a live file dead.
+func (t *tx) bury(id uuid.UUID) error {
+	if _, err := t.stmt(t.prepared.insertDead).ExecContext(t.ctx, millis(t.now), id[:]); err != nil {
+		return err
+	}
+	if _, err := t.stmt(t.prepared.deleteFile).ExecContext(t.ctx, id[:]); err != nil {
+		return err
+	}
+	_, err := t.stmt(t.prepared.deleteFileKeys).ExecContext(t.ctx, id[:])
+	return err
 }
 
 // removeRuns removes the runs that the query selects by their keys, and counts
