@@ -1,0 +1,156 @@
+package merge
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wadi-log/wadi/agent/maintenance"
+	"github.com/wadi-log/wadi/agent/maintenance/rewrite"
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/objstore"
+	"github.com/wadi-log/wadi/objstore/datafile"
+)
+
+const (
+	// files0 is how many files from producers make a merge, filesN how many of the higher levels.
+	files0 = 64
+	filesN = 128
+	// bytes0 and bytesN are likewise, in files of the size that merges write.
+	bytes0 = 4
+	bytesN = 128
+	// claimFor is how long a claim outlives its agent.
+	claimFor = time.Minute
+	// interleaveEvery is how often a long merge looks whether new files are due meanwhile.
+	interleaveEvery = 5 * time.Second
+	// lookEvery is the mean time between two rounds that find nothing due.
+	lookEvery = 5 * time.Second
+	// callTimeout bounds one call of the metadata store.
+	callTimeout = time.Minute
+	// releaseTimeout bounds what a stopping agent waits for.
+	releaseTimeout = 2 * time.Second
+)
+
+// Config says when to merge, and into what.
+type Config struct {
+	// After is how long a file from producers waits at most.
+	After time.Duration
+	// FileBytes is about the size of the files to write.
+	FileBytes int64
+	// MemoryBytes is about what a merge takes, whatever the number of partitions: at least 4 * FileBytes.
+	MemoryBytes int64
+	Compression datafile.Compression
+}
+
+// window is how many bytes are read at a time. Beside it there are two open files, with what their
+// buffers have to spare, and the rows of up to two claims.
+func (c Config) window() int64 { return c.MemoryBytes / 8 }
+
+// rows bounds those of a claim: with what is planned of it, a row takes about 200 bytes.
+func (c Config) rows() int { return int(min(max(c.MemoryBytes/1200, 10_000), 200_000)) }
+
+// Store is what merging asks of the metadata store.
+type Store interface {
+	rewrite.Store
+	ClaimFiles(ctx context.Context, claim metadata.FileClaim) ([]metadata.ClaimedFile, error)
+	RenewFiles(ctx context.Context, holder uuid.UUID, files []uuid.UUID, period time.Duration) (bool, error)
+	ReleaseFiles(ctx context.Context, holder uuid.UUID, files []uuid.UUID, settle bool) error
+	MergeBacklog(ctx context.Context) ([]metadata.LevelBacklog, error)
+	ListTopics(ctx context.Context) (topics []metadata.Topic, seq int64, err error)
+	metadata.Log
+}
+
+// Merger merges files. Its rounds are for one goroutine.
+type Merger struct {
+	config  Config
+	bucket  objstore.Bucket
+	store   Store
+	metrics *Metrics
+	log     *slog.Logger
+	holder  uuid.UUID
+	// claims are the kinds of merges; next is the one to look for first.
+	claims []metadata.FileClaim
+	next   int
+	// suspects are files that could not be read the last time, for a reason that should pass.
+	suspects map[uuid.UUID]bool
+}
+
+// New returns a merger.
+func New(config Config, bucket objstore.Bucket, store Store, metrics *Metrics, log *slog.Logger) *Merger {
+	m := &Merger{
+		config: config, bucket: bucket, store: store, metrics: metrics, log: log,
+		holder: uuid.New(), suspects: map[uuid.UUID]bool{},
+	}
+	for level := range int16(metadata.MaxFileLevel) {
+		claim := metadata.FileClaim{Level: level, MaxFiles: filesN, MaxBytes: bytesN * config.FileBytes}
+		if level == 0 {
+			claim.MaxFiles, claim.MaxBytes, claim.Due = files0, bytes0*config.FileBytes, config.After
+		}
+		m.claims = append(m.claims, claim)
+	}
+	m.claims = append(m.claims, metadata.FileClaim{Sparse: true, MaxFiles: filesN, MaxBytes: bytesN * config.FileBytes})
+	for i := range m.claims {
+		m.claims[i].Holder, m.claims[i].For, m.claims[i].MaxRuns = m.holder, claimFor, config.rows()
+	}
+	return m
+}
+
+// Job is what runs the merger.
+func (m *Merger) Job() maintenance.Job {
+	return maintenance.Job{
+		Name:  "merge",
+		Every: func() time.Duration { return min(lookEvery, m.config.After) },
+		Heavy: true,
+		Round: m.Round,
+	}
+}
+
+// Round merges the files of one claim. The kinds of claims take turns, so that none waits for ever.
+func (m *Merger) Round(ctx context.Context, p *maintenance.Progress) (more bool, err error) {
+	defer m.tell(ctx, p)
+	output, err := m.newOutputs(p)
+	if err != nil {
+		return false, err
+	}
+	for range m.claims {
+		claim := m.claims[m.next]
+		m.next = (m.next + 1) % len(m.claims)
+		more, err := m.merge(ctx, p, output, claim)
+		if more || err != nil {
+			return more, err
+		}
+	}
+	return false, nil
+}
+
+// tell shows what waits. It is for people, so its failure is none of the round's.
+func (m *Merger) tell(ctx context.Context, p *maintenance.Progress) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	levels, err := m.store.MergeBacklog(ctx)
+	if err != nil {
+		m.log.Debug("can't tell how many files wait for a merge", "error", err)
+		return
+	}
+	now, err := m.store.Now(ctx)
+	if err != nil {
+		m.log.Debug("can't tell how long files have waited for a merge", "error", err)
+		return
+	}
+	m.metrics.show(levels, now)
+	var due, bytes int64
+	var oldest time.Duration
+	for _, l := range levels {
+		switch age := now.Sub(l.OldestAt) - m.config.After; {
+		case l.Files == 0:
+		case l.Level == 0 && (age > 0 || l.Files >= files0):
+			due, bytes, oldest = due+l.Files, bytes+l.Bytes, max(oldest, age)
+		case l.Level > 0 && l.Files >= filesN:
+			due, bytes = due+l.Files, bytes+l.Bytes
+		}
+	}
+	p.Backlog(due, oldest)
+	p.BacklogBytes(bytes)
+}
