@@ -20,6 +20,8 @@ type Store interface {
 	Groups
 	Transactions
 	Configs
+	Maintenance
+	Leases
 	Snapshots
 
 	// ClusterID is the cluster's ID as Kafka clients see it: 22 characters of
