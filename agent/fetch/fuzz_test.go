@@ -1,10 +1,12 @@
 package fetch
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/protocol"
 )
 
@@ -92,6 +94,48 @@ func FuzzListOffsets(f *testing.F) {
 		again := &kmsg.ListOffsetsResponse{Version: resp.Version}
 		if err := again.ReadFrom(resp.AppendTo(nil)); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// Whatever the bytes of a merged run are, what is read of it are whole batches with offsets that ascend within the
+// run, from every offset.
+func FuzzReadMergedRun(f *testing.F) {
+	batch := makeBatch(f, protocol.CodecNone, recs(3, 10, 0)...)
+	for _, base := range []int64{7, 9, 1<<63 - 1, -1} {
+		second := slices.Clone(batch)
+		second.SetBaseOffset(base)
+		f.Add([]byte(append(slices.Clone(batch), second...)), int32(12), false)
+	}
+	f.Add(append([]byte{0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1}, batch...), int32(3), true)
+	m := &modelLog{f: newReadFixture(f, memoryBucket(), DefaultBlocksConfig(1<<20))}
+	m.f.complaints.SetLimit(0)
+	f.Fuzz(func(t *testing.T, body []byte, records int32, framed bool) {
+		if len(body) == 0 || records <= 0 {
+			return
+		}
+		run := metadata.Run{Partition: 1, BaseOffset: 2, Records: records, FileID: newFileID(t), Size: int32(len(body)), StoredSize: int32(len(body)), Merged: true}
+		if framed {
+			run.Encoding, run.Size = metadata.EncodingFramed, records
+		}
+		for _, offset := range []int64{2, 2 + int64(records)/2, run.NextOffset() - 1} {
+			m.f.blocks.Fill(run.FileID, slices.Clone(body)) // damaged copies are dropped
+			got := m.f.read(t.Context(), []asked{{1, offset, 100}}, []plan{planned(run)}, limits{maxBytes: 1 << 20}, noReplan(t))[0]
+			next := offset
+			for rest := got.batches; len(rest) > 0; {
+				b, behind, err := protocol.NextBatch(rest)
+				if err != nil || !b.CheckCRC() || b.BaseOffset() < run.BaseOffset || lastOf(b) < next || lastOf(b) >= run.NextOffset() {
+					t.Fatalf("from %d: offsets %d to %d of %d, error %v", offset, b.BaseOffset(), lastOf(b), run.NextOffset(), err)
+				}
+				next, rest = lastOf(b)+1, behind
+			}
+			if len(got.batches) > 0 && got.next != next || len(got.batches) == 0 && got.err == nil {
+				t.Fatalf("from %d: up to %d (%d), error %v", offset, next, got.next, got.err)
+			}
+			m.f.blocks.Fill(run.FileID, slices.Clone(body))
+			if h, err := m.f.searchRun(t.Context(), &run, offset, 1); err == nil && h != nil && (h.offset < offset || h.timestamp < 1) {
+				t.Fatalf("from %d: found %+v", offset, *h)
+			}
 		}
 	})
 }

@@ -184,7 +184,7 @@ func (f *Fetcher) listByTime(ctx context.Context, asked []listing) {
 			f.refuse(ctx, l, err)
 		case !found[i].Exists:
 			f.refuse(ctx, l, metadata.ErrUnknownPartition)
-		case found[i].Found && found[i].Run.BaseOffset < l.level.end(&found[i].Bounds):
+		case found[i].Found && (l.largest || found[i].Run.BaseOffset < l.level.end(&found[i].Bounds)):
 			group.Go(func() error {
 				f.search(ctx, l, found[i])
 				return nil

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -162,6 +163,66 @@ func TestListOffsetsSearchesOnBehindTheRun(t *testing.T) {
 	// No record has the largest timestamp that the store knows of.
 	if got := a.listOffsets(t, 11, maxTimestampOffset)[0]; got.ErrorCode != 0 || got.Offset != 6 || got.Timestamp != 700 {
 		t.Errorf("largest timestamp: %+v, want offset 6 at 700", got)
+	}
+}
+
+// TestListOffsetsAfterCompaction: what took the largest timestamps away left the runs' running
+// maximum, and the next smaller one may lie before it.
+func TestListOffsetsAfterCompaction(t *testing.T) {
+	c := newCluster(t, 1)
+	a := c.lonelyAgent(t)
+	a.blocks.config.BlockBytes = 100
+	for _, timestamps := range [][]int64{{100, 600}, {900, 50}, {500, 200}, {800, 300}, {400, 10}} {
+		c.produce(t, map[int32][]protocol.Batch{0: {
+			makeBatch(t, protocol.CodecNone, rec{timestamps[0], 100}), makeBatch(t, protocol.CodecNone, rec{timestamps[1], 100})}})
+	}
+	compact := func(from, to int, offsets ...int64) {
+		runs := c.runsOf(t, 0)[from:to]
+		if !c.merge(t, datafile.None, 0, runs, func(_ protocol.Batch, k protocol.Key) bool { return !slices.Contains(offsets, k.Offset) }) {
+			t.Fatal("the merge was refused")
+		}
+	}
+	want := func(timestamp, offset, its int64) {
+		t.Helper()
+		if got := a.listOffsets(t, 11, timestamp)[0]; got.ErrorCode != 0 || got.Offset != offset || got.Timestamp != its {
+			t.Errorf("timestamp %d: %+v, want offset %d with %d", timestamp, got, offset, its)
+		}
+	}
+	want(maxTimestampOffset, 2, 900)
+	compact(1, 4, 2, 6) // 900 and 800
+	want(maxTimestampOffset, 1, 600)
+	want(550, 1, 600)
+	want(601, -1, -1)
+	want(450, 1, 600)
+	compact(0, 2, 1) // 600
+	want(maxTimestampOffset, 4, 500)
+	want(300, 4, 500)
+	c.deleteRecords(t, 0, 5)
+	want(maxTimestampOffset, 8, 400)
+	want(250, 7, 300)
+	want(350, 8, 400)
+	compact(0, 2, 0, 3, 4, 5, 7, 8, 9) // all
+	want(maxTimestampOffset, -1, -1)
+	want(0, -1, -1)
+}
+
+// TestListOffsetsReadsLittleOfALargeRun: it begins at what the index says, and reads nothing else of a run in which
+// there is no such record.
+func TestListOffsetsReadsLittleOfALargeRun(t *testing.T) {
+	m := largeRun(t, datafile.None, 64<<20, 400) // timestamps from 1000 on
+	run := &m.runs[0]
+	for _, q := range []struct {
+		timestamp, deleted, want int64
+		most                     int64
+	}{{1300, 0, 300, 5 << 16}, {1000, 0, 0, 2 << 16}, {1100, 200, 200, 5 << 16}, {1200, 50, 200, 5 << 16}, {1400, 0, -1, 0}} {
+		before := m.f.readBytes()
+		h, err := m.f.searchRun(t.Context(), run, q.deleted, q.timestamp)
+		if err != nil || q.want < 0 && h != nil || q.want >= 0 && (h == nil || *h != hit{q.want, 1000 + q.want}) {
+			t.Errorf("timestamp %d: %+v, error %v; want offset %d", q.timestamp, h, err, q.want)
+		}
+		if n := m.f.readBytes() - before; n > q.most {
+			t.Errorf("timestamp %d: read %d bytes, want up to %d", q.timestamp, n, q.most)
+		}
 	}
 }
 

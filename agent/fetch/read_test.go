@@ -30,7 +30,7 @@ func (f *readFixture) read(ctx context.Context, parts []asked, plans []plan, lim
 	return out
 }
 
-func newReadFixture(t *testing.T, bucket *objstoretest.Faulty, config BlocksConfig) *readFixture {
+func newReadFixture(t testing.TB, bucket *objstoretest.Faulty, config BlocksConfig) *readFixture {
 	blocks := NewBlocks(bucket, config, testMetrics())
 	t.Cleanup(blocks.Close)
 	return &readFixture{reader: newReader(blocks, blocks.metrics, quiet()), bucket: bucket, next: map[metadata.PartitionID]int64{}}

@@ -50,7 +50,11 @@ func (f *Fetcher) find(ctx context.Context, l listing, found metadata.TimestampR
 	if !found.Found {
 		return nil, nil
 	}
-	err = f.runsFrom(ctx, l, found, l.level.end(&found.Bounds), func(run *metadata.Run) (bool, error) {
+	end := l.level.end(&found.Bounds)
+	if l.largest {
+		end = found.NextOffset // one that the consumer may not read yet is larger nevertheless
+	}
+	err = f.runsFrom(ctx, l, found, end, func(run *metadata.Run) (bool, error) {
 		h, err = f.reader.searchRun(ctx, run, found.LogStartOffset, l.timestamp)
 		return h == nil, err
 	})
@@ -61,7 +65,7 @@ func (f *Fetcher) find(ctx context.Context, l listing, found metadata.TimestampR
 // if none does. found is the first run whose running maximum is as large as that asked for.
 func (f *Fetcher) largestBelow(ctx context.Context, l listing, found metadata.TimestampRun) (largest int64, err error) {
 	largest = -1
-	end := l.level.end(&found.Bounds)
+	end := found.NextOffset
 	for found.Found && found.Run.BaseOffset < end {
 		err := f.runsFrom(ctx, l, found, end, func(run *metadata.Run) (bool, error) {
 			stated, err := f.reader.statedBelow(ctx, run, found.LogStartOffset, l.timestamp)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -29,11 +30,8 @@ func consumed(t testing.TB, level isolation, offset int64, p *kmsg.FetchResponse
 	skipped := map[int64]bool{} // producers
 	for rest := p.RecordBatches; len(rest) > 0; {
 		batch, behind, err := protocol.NextBatch(rest)
-		if err == nil {
-			err = batch.Validate()
-		}
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || !batch.CheckCRC() {
+			t.Fatalf("error %v, or a wrong CRC", err)
 		}
 		last := batch.BaseOffset() + int64(batch.LastOffsetDelta())
 		for len(aborted) > 0 && aborted[0].FirstOffset <= last {
@@ -52,8 +50,13 @@ func consumed(t testing.TB, level isolation, offset int64, p *kmsg.FetchResponse
 			}
 		case level == readCommitted && batch.IsTransactional() && skipped[batch.ProducerID()]:
 		default:
-			for at := max(offset, batch.BaseOffset()); at <= last; at++ {
-				records = append(records, at)
+			for record, err := range batch.Records(0) { // compaction leaves some out
+				if err != nil {
+					t.Fatal(err)
+				}
+				if record.Offset >= offset {
+					records = append(records, record.Offset)
+				}
 			}
 		}
 		next, rest = last+1, behind
@@ -61,9 +64,9 @@ func consumed(t testing.TB, level isolation, offset int64, p *kmsg.FetchResponse
 	return records, next
 }
 
-// A transactional log grows at random, and consumers of both levels read it at random
-// through agents whose tails lag, are short, or know nothing: each gets exactly the
-// records that count, in order.
+// A transactional log grows at random, is merged, compacted and trimmed, and its old files are deleted.
+// Consumers of both levels read it at random through agents whose tails lag, are short, or know
+// nothing: each gets exactly the records that count, in order, and finds them by their timestamps.
 func TestConsumersSeeWhatCounts(t *testing.T) {
 	for range 4 {
 		seed := rand.Uint64()
@@ -77,7 +80,11 @@ type simulation struct {
 	t *testing.T
 	r *rand.Rand
 	// fates are the records of each partition by offset.
-	fates     [3][]*fate
+	fates [3][]*fate
+	// times are their timestamps. removed are those that compaction took away, which
+	// consumers may have seen or not.
+	times     [3][]int64
+	removed   [3]map[int64]bool
 	producers []*producer
 	open      map[int]*fate // by the index of the producer
 	agents    []*agent
@@ -98,19 +105,26 @@ type simulatedReader struct {
 
 func simulate(t *testing.T, seed uint64) {
 	s := &simulation{cluster: newCluster(t, 3), t: t, r: rand.New(rand.NewPCG(seed, 0)), open: map[int]*fate{}}
+	for p := range s.removed {
+		s.removed[p] = map[int64]bool{}
+	}
 	for range 5 {
 		s.producers = append(s.producers, s.cluster.producer(t))
 	}
 	for _, limit := range []int{1, 8, 64, DefaultTailRuns} {
 		a := s.lonelyAgent(t)
 		a.tail.limit = limit
+		if limit%16 == 0 {
+			// It seeks in small runs, too, and has no copy of a file that is deleted.
+			a.blocks.config.BlockBytes, a.blocks.cache = 200, newCache(0)
+		}
 		a.tail.Reset(0)
 		s.agents = append(s.agents, a)
 	}
 	for range 12 {
 		s.readers = append(s.readers, &simulatedReader{level: isolation(s.r.IntN(2)), partition: int32(s.r.IntN(3))})
 	}
-	for range 400 {
+	for range 600 {
 		s.step()
 	}
 	for _, producer := range slices.Sorted(maps.Keys(s.open)) {
@@ -121,6 +135,11 @@ func simulate(t *testing.T, seed uint64) {
 			s.follow(a)
 		}
 	}
+	replans := 0
+	for _, a := range s.agents {
+		replans += counted(a.planner.metrics.replans)
+	}
+	t.Logf("%d files were gone", replans)
 	for _, reader := range s.readers {
 		for reader.next < int64(len(s.fates[reader.partition])) {
 			s.fetch(reader)
@@ -144,8 +163,14 @@ func (s *simulation) step() {
 	case n < 45:
 		reader := s.readers[s.r.IntN(len(s.readers))]
 		reader.next = s.r.Int64N(int64(len(s.fates[reader.partition])) + 1)
-	case n < 60:
+	case n < 57:
 		s.follow(s.agents[s.r.IntN(len(s.agents))])
+	case n < 63:
+		s.mergeSome()
+	case n < 65:
+		s.deleteDead(s.t, time.Now().Add(time.Hour))
+	case n < 72:
+		s.list()
 	default:
 		s.fetch(s.readers[s.r.IntN(len(s.readers))])
 	}
@@ -157,7 +182,12 @@ func (s *simulation) write() {
 	for range 1 + s.r.IntN(6) {
 		p := int32(s.r.IntN(3))
 		n := 1 + s.r.IntN(4)
-		batch := makeBatch(s.t, protocol.CodecNone, recs(n, s.r.IntN(200), 0)...)
+		records := make([]rec, n)
+		for i := range records {
+			records[i] = rec{timestamp: s.r.Int64N(1000), size: s.r.IntN(200)}
+			s.times[p] = append(s.times[p], records[i].timestamp)
+		}
+		batch := makeBatch(s.t, protocol.CodecNone, records...)
 		f := &fate{ended: true}
 		if s.r.IntN(3) > 0 {
 			i := s.r.IntN(len(s.producers))
@@ -183,6 +213,7 @@ func (s *simulation) endOf(producer int) {
 		for _, run := range commit.Runs {
 			p := slices.Index(s.topic.Partitions, run.Partition)
 			s.fates[p] = append(s.fates[p], &fate{marker: true, ended: true})
+			s.times[p] = append(s.times[p], -1)
 		}
 	}
 }
@@ -191,6 +222,67 @@ func (s *simulation) deleteSome() {
 	p := int32(s.r.IntN(3))
 	b := s.bounds(s.t, p)
 	s.deleteRecords(s.t, p, b.LogStartOffset+s.r.Int64N(b.NextOffset-b.LogStartOffset+1)/2)
+}
+
+// mergeSome merges neighbouring runs, merged ones too, and compacts them where all is decided.
+func (s *simulation) mergeSome() {
+	p := int32(s.r.IntN(3))
+	runs := s.runsOf(s.t, p)
+	if len(runs) == 0 {
+		return
+	}
+	from := s.r.IntN(len(runs))
+	runs = runs[from : from+1+s.r.IntN(min(len(runs)-from, 20))]
+	var keep func(protocol.Batch, protocol.Key) bool
+	if s.r.IntN(2) == 0 && runs[len(runs)-1].NextOffset() <= s.bounds(s.t, p).StableOffset {
+		keep = func(_ protocol.Batch, k protocol.Key) bool {
+			if s.r.IntN(3) == 0 || s.fates[p][k.Offset].aborted && s.r.IntN(2) == 0 {
+				s.removed[p][k.Offset] = true
+			}
+			return !s.removed[p][k.Offset]
+		}
+	}
+	compression := []datafile.Compression{datafile.None, datafile.S2, datafile.Auto}[s.r.IntN(3)]
+	if !s.merge(s.t, compression, p, runs, keep) {
+		s.t.Fatal("a merge was refused that nobody disturbed")
+	}
+}
+
+// list looks for a record by its timestamp, or for the one with the largest.
+func (s *simulation) list() {
+	a, p, level := s.agents[s.r.IntN(len(s.agents))], s.r.IntN(3), isolation(s.r.IntN(2))
+	b := s.bounds(s.t, int32(p))
+	asked := s.r.Int64N(1100)
+	least := asked
+	if s.r.IntN(3) == 0 {
+		asked, least = maxTimestampOffset, 0
+	}
+	want, timestamp := int64(-1), int64(-1)
+	for at := b.LogStartOffset; at < b.NextOffset; at++ {
+		if !s.removed[p][at] && s.times[p][at] >= least {
+			want, timestamp = at, s.times[p][at]
+			if asked >= 0 {
+				break
+			}
+			least = timestamp + 1
+		}
+	}
+	if want >= level.end(&b) {
+		want, timestamp = -1, -1
+	}
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.Version, req.IsolationLevel = 11, int8(level)
+	topic := kmsg.NewListOffsetsRequestTopic()
+	topic.Topic = "t"
+	partition := kmsg.NewListOffsetsRequestTopicPartition()
+	partition.Partition, partition.Timestamp = int32(p), asked
+	topic.Partitions = append(topic.Partitions, partition)
+	req.Topics = append(req.Topics, topic)
+	got := a.ListOffsets(s.t.Context(), protocol.Client{}, req).Topics[0].Partitions[0]
+	wantCode(s.t, "list offsets", got.ErrorCode, nil)
+	if got.Offset != want || got.Timestamp != timestamp {
+		s.t.Fatalf("partition %d, level %d, timestamp %d: offset %d with %d, want %d with %d", p, level, asked, got.Offset, got.Timestamp, want, timestamp)
+	}
 }
 
 // follow gives the agent some of the commits that it lacks.
@@ -241,7 +333,9 @@ func (s *simulation) fetch(reader *simulatedReader) {
 // check compares what the reader got with what counted of the offsets that it passed.
 func (s *simulation) check(reader *simulatedReader) {
 	var want []int64
-	for _, at := range reader.passed {
+	removed := func(at int64) bool { return s.removed[reader.partition][at] }
+	reader.records = slices.DeleteFunc(reader.records, removed)
+	for _, at := range slices.DeleteFunc(reader.passed, removed) {
 		if f := s.fates[reader.partition][at]; !f.marker && (reader.level == readUncommitted || !f.aborted) {
 			want = append(want, at)
 		}
