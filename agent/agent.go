@@ -89,12 +89,12 @@ func New(ctx context.Context, config Config, log *slog.Logger, level *slog.Level
 		}
 	}()
 	// The fields are set after the check: a nil *Store in an interface is not nil.
-	store, err := openMetadata(ctx, config.MetadataURL())
+	store, err := OpenMetadata(ctx, config.MetadataURL())
 	if err != nil {
 		return nil, err
 	}
 	a.store = store
-	bucket, err := openBucket(ctx, config, reg)
+	bucket, err := OpenObjects(ctx, config, reg)
 	if err != nil {
 		return nil, err
 	}

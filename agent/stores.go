@@ -49,7 +49,8 @@ func scheme(url string) string {
 	return s
 }
 
-func openMetadata(ctx context.Context, url string) (metadata.Store, error) {
+// OpenMetadata opens the metadata store of the URL, and sets it up if it is empty.
+func OpenMetadata(ctx context.Context, url string) (metadata.Store, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if scheme(url) != "sqlite" {
@@ -69,10 +70,10 @@ func makeFolder(path, setting string) error {
 	return nil
 }
 
-// openBucket opens the object store and decorates it, from the outside in: a
+// OpenObjects opens the object store and decorates it, from the outside in: a
 // failed call is retried, a slow read of each try is asked for twice, and every
 // request that the store sees is counted, as it is on the bill.
-func openBucket(ctx context.Context, c Config, reg prometheus.Registerer) (objstore.Bucket, error) {
+func OpenObjects(ctx context.Context, c Config, reg prometheus.Registerer) (objstore.Bucket, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	bucket, err := openStore(ctx, c)

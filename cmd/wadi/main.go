@@ -7,7 +7,7 @@
 //
 // What a command was asked for goes to standard output, everything else to
 // standard error. The exit code is 0 for success, 1 for failure, and 128 plus
-// the signal's number when a signal ended a command early.
+// the signal's number when a signal ended a command early; some commands have more, and say so.
 package main
 
 import (
@@ -30,6 +30,9 @@ func main() {
 	}
 	if signalled := (interruption{}); errors.As(err, &signalled) {
 		os.Exit(signalled.exitCode())
+	}
+	if coded := (interface{ ExitCode() int })(nil); errors.As(err, &coded) {
+		os.Exit(coded.ExitCode())
 	}
 	os.Exit(1)
 }

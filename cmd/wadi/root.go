@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/wadi-log/wadi/cmd/wadi/internal/args"
+	"github.com/wadi-log/wadi/cmd/wadi/internal/backup"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/consume"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/group"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/inspect"
@@ -47,7 +48,7 @@ order in a metadata store, and any agent can serve any client.`,
 			root.AddCommand(cmd)
 		}
 	}
-	add(serverGroup, agentCommand(), migrateCommand(), inspect.Command())
+	add(serverGroup, agentCommand(), migrateCommand(), inspect.Command(), backup.Command())
 	add(clientGroup, topic.Command(), group.Command(), produce.Command(), consume.Command())
 	add("", versionCommand())
 	return root
