@@ -36,7 +36,7 @@ type FileRow struct {
 
 // RunMaintenance runs the tests of metadata.Maintenance and metadata.Leases.
 func RunMaintenance(t *testing.T, create func(t testing.TB) Database) {
-	for _, test := range slices.Concat(claimTests, replaceTests, retentionTests, upkeepTests) {
+	for _, test := range slices.Concat(claimTests, replaceTests, retentionTests, upkeepTests, randomMaintenanceTests) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, create(t))

@@ -50,13 +50,13 @@ func (s *Store) ClaimFiles(ctx context.Context, claim metadata.FileClaim) (files
 
 // claimCandidates are the files that the claim may take, in its order.
 func (t *tx) claimCandidates(claim metadata.FileClaim) (candidates []sequence.ClaimCandidate, err error) {
-	which := `level = ?`
+	which := ` WHERE level = ?`
 	args := []any{claim.Level}
 	if claim.Sparse {
-		// As the index files_sparse has it.
-		which, args = `level NOT IN (0, -2) AND live_bytes * 2 < size`, nil
+		// In the words of the index: SQLite uses it for no others.
+		which, args = ` INDEXED BY files_sparse WHERE level <> 0 AND level <> -2 AND size > live_bytes * 2`, nil
 	}
-	rows, err := t.QueryContext(t.ctx, `SELECT id, seq, size, level, live_runs, committed_at FROM files WHERE `+which+`
+	rows, err := t.QueryContext(t.ctx, `SELECT id, seq, size, level, live_runs, committed_at FROM files`+which+`
 		AND (claimed_until IS NULL OR claimed_until <= ? OR claimed_by = ?) ORDER BY seq, id LIMIT ?`, append(args, millis(t.now), claim.Holder[:], claim.MaxFiles)...)
 	if err != nil {
 		return nil, err

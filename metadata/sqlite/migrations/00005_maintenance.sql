@@ -37,7 +37,7 @@ DELETE FROM files WHERE live_runs <= 0;
 
 CREATE INDEX files_level ON files (level, seq);
 -- Merged files of which less than half is live.
-CREATE INDEX files_sparse ON files (seq) WHERE level NOT IN (0, -2) AND live_bytes * 2 < size;
+CREATE INDEX files_sparse ON files (seq) WHERE level <> 0 AND level <> -2 AND size > live_bytes * 2;
 
 -- How far partitions are compacted: sequence.CompactionState.
 CREATE TABLE compactions (
