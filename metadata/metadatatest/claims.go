@@ -66,11 +66,11 @@ func claimsWaitUntilTheyAreFullOrDue(f *fixture) {
 		small.MaxBytes = 2 << 20 // as two files have
 		for range min(1, n/2) {
 			files := f.claimFiles(small, 2)
-			f.must(f.maintenance().ReleaseFiles(f.ctx, claim.Holder, fileIDs(files), false))
+			f.must(f.store.ReleaseFiles(f.ctx, claim.Holder, fileIDs(files), false))
 		}
 		f.commitOne(p, plain(1, 1))
 	}
-	f.must(f.maintenance().ReleaseFiles(f.ctx, claim.Holder, fileIDs(f.claimFiles(claim, 4)), false))
+	f.must(f.store.ReleaseFiles(f.ctx, claim.Holder, fileIDs(f.claimFiles(claim, 4)), false))
 	claim.MaxFiles = 5
 	f.claimFiles(claim, 0)
 	f.db.Age(f, time.Hour)
@@ -94,7 +94,7 @@ func claimsAreExclusive(f *fixture) {
 	if again := f.claimFiles(first, 2); !slices.Equal(fileIDs(again), fileIDs(held)) {
 		f.Errorf("claimed %v, and again %v", fileIDs(held), fileIDs(again))
 	}
-	m := f.other().maintenance()
+	m := f.other().store
 	f.must(m.ReleaseFiles(f.ctx, first.Holder, fileIDs(rest), false)) // not his
 	f.must(m.ReleaseFiles(f.ctx, first.Holder, fileIDs(held), false))
 	third := claimAll(0)
@@ -124,7 +124,7 @@ func claimsAtOnceAreDisjoint(f *fixture) {
 			// A store may pass over files that another is claiming right now.
 			for range 100 {
 				var err error
-				if claimed[i], err = agent.maintenance().ClaimFiles(agent.ctx, claim); err != nil {
+				if claimed[i], err = agent.store.ClaimFiles(agent.ctx, claim); err != nil {
 					f.Error(err)
 					return
 				}
@@ -159,7 +159,7 @@ func lostClaimsAreNotRenewed(f *fixture) {
 	ids := fileIDs(f.claimFiles(first, 3))
 	renew := func(holder uuid.UUID, want bool, files ...uuid.UUID) {
 		f.Helper()
-		held, err := f.maintenance().RenewFiles(f.ctx, holder, files, time.Minute)
+		held, err := f.store.RenewFiles(f.ctx, holder, files, time.Minute)
 		f.must(err)
 		if held != want {
 			f.Errorf("renewed: %v, want %v", held, want)
@@ -175,7 +175,7 @@ func lostClaimsAreNotRenewed(f *fixture) {
 	f.must(f.store.DeleteTopic(f.ctx, topic.ID))
 	renew(first.Holder, true, ids...)
 	f.claimFiles(second, 0)
-	f.must(f.maintenance().ReleaseFiles(f.ctx, first.Holder, ids[1:2], false))
+	f.must(f.store.ReleaseFiles(f.ctx, first.Holder, ids[1:2], false))
 	renew(first.Holder, false, ids...)
 	renew(first.Holder, true, ids[0], ids[2])
 	f.db.Age(f, time.Hour)
@@ -191,7 +191,7 @@ func damagedFilesAreLeftAlone(f *fixture) {
 	}
 	claim := claimAll(0)
 	files := f.claimFiles(claim, 3)
-	m := f.maintenance()
+	m := f.store
 	f.must(m.ReleaseFiles(f.ctx, uuid.New(), fileIDs(files), true)) // who has no claim settles nothing
 	f.must(m.ReleaseFiles(f.ctx, claim.Holder, fileIDs(files[:1]), true))
 	f.must(m.ReleaseFiles(f.ctx, claim.Holder, fileIDs(files[1:]), false))
@@ -278,7 +278,7 @@ func markersComeWithTheirRuns(f *fixture) {
 		}
 	}
 	// Those before the first run come, too, and not those that another's runs separate.
-	f.must(f.maintenance().ReleaseFiles(f.ctx, claim.Holder, fileIDs(files), false))
+	f.must(f.store.ReleaseFiles(f.ctx, claim.Holder, fileIDs(files), false))
 	claim.Holder, claim.MaxFiles = uuid.New(), 1
 	if got := markersOf(f.claimFiles(claim, 1)); len(got) != 0 {
 		f.Errorf("markers of the first file: %v", got)
@@ -293,7 +293,7 @@ func markersComeWithTheirRuns(f *fixture) {
 	if got := markersOf(f.claimFiles(third, 1)); !slices.Equal(got[a], []int64{6}) || len(got[b]) != 0 {
 		f.Errorf("markers of the third file, with those that the second came with: %v", got)
 	}
-	f.must(f.maintenance().ReleaseFiles(f.ctx, second.Holder, []uuid.UUID{files[1].ID}, false))
+	f.must(f.store.ReleaseFiles(f.ctx, second.Holder, []uuid.UUID{files[1].ID}, false))
 	third.MaxFiles = 2
 	if got := markersOf(f.claimFiles(third, 2)); !slices.Equal(got[a], []int64{2, 3, 6}) || !slices.Equal(got[b], []int64{1}) {
 		f.Errorf("markers of the second and third file: %v", got)
@@ -325,10 +325,10 @@ func noMoreMarkersThanRuns(f *fixture) {
 	if got := files[0].Markers; len(got) != 0 {
 		f.Errorf("markers %+v of runs that another separates from them", got)
 	}
-	f.must(f.maintenance().ReleaseFiles(f.ctx, claim.Holder, fileIDs(files[:2]), false))
+	f.must(f.store.ReleaseFiles(f.ctx, claim.Holder, fileIDs(files[:2]), false))
 	claim.Holder, claim.MaxRuns = uuid.New(), 2
 	f.db.Age(f, time.Hour)
-	f.must(f.maintenance().ReleaseFiles(f.ctx, claim.Holder, fileIDs(f.claimFiles(claim, 2)), true))
+	f.must(f.store.ReleaseFiles(f.ctx, claim.Holder, fileIDs(f.claimFiles(claim, 2)), true))
 	claim.Holder = uuid.New()
 	if got := f.claimFiles(claim, 2)[0].Markers; len(got) != 2 || got[0].BaseOffset != 4 || got[1].BaseOffset != 5 {
 		f.Errorf("markers %+v, want the two next to the runs", got)
@@ -366,7 +366,7 @@ func claimsLeaveOutWhatIsDeleted(f *fixture) {
 
 func wrongClaimsAreRefused(f *fixture) {
 	for _, level := range []int16{metadata.LevelSettled, metadata.LevelDamaged, metadata.MaxFileLevel} {
-		if _, err := f.maintenance().ClaimFiles(f.ctx, claimAll(level)); err == nil {
+		if _, err := f.store.ClaimFiles(f.ctx, claimAll(level)); err == nil {
 			f.Errorf("a claim of level %d", level)
 		}
 	}
@@ -376,7 +376,7 @@ func backlogByLevel(f *fixture) {
 	p := f.topic("t", 1).Partitions[0]
 	backlog := func(want ...int64) {
 		f.Helper()
-		levels, err := f.maintenance().MergeBacklog(f.ctx)
+		levels, err := f.store.MergeBacklog(f.ctx)
 		f.must(err)
 		var got []int64
 		for i, b := range levels {
@@ -396,9 +396,9 @@ func backlogByLevel(f *fixture) {
 		f.commitOne(p, plain(1, 1))
 	}
 	backlog(4, 4<<20, 0, 0, 0, 0)
-	levels, err := f.maintenance().MergeBacklog(f.ctx)
+	levels, err := f.store.MergeBacklog(f.ctx)
 	f.must(err)
-	now, err := f.maintenance().Now(f.ctx)
+	now, err := f.store.Now(f.ctx)
 	f.must(err)
 	if age := now.Sub(levels[0].OldestAt); age < time.Hour || age > time.Hour+time.Minute {
 		f.Errorf("the oldest is %v old", age)

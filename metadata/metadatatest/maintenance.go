@@ -10,15 +10,6 @@ import (
 	"github.com/wadi-log/wadi/metadata"
 )
 
-// MaintenanceDatabase is a Database whose stores also do maintenance.
-type MaintenanceDatabase interface {
-	Database
-	// Runs returns all rows of the index, ascending by partition and offset.
-	Runs(t testing.TB) []metadata.Run
-	// Files returns all rows about data files, live and dead.
-	Files(t testing.TB) []FileRow
-}
-
 // FileRow is what the database says of one file.
 type FileRow struct {
 	ID       uuid.UUID
@@ -34,46 +25,20 @@ type FileRow struct {
 	Keys int
 }
 
-// RunMaintenance runs the tests of metadata.Maintenance and metadata.Leases.
-func RunMaintenance(t *testing.T, create func(t testing.TB) Database) {
-	for _, test := range slices.Concat(claimTests, replaceTests, retentionTests, upkeepTests, randomMaintenanceTests) {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			f := newFixture(t, create(t))
-			test.run(f)
-			f.checkInvariants()
-		})
-	}
-}
-
-// maintenance is the store's.
-func (f *fixture) maintenance() metadata.Maintenance {
-	f.Helper()
-	m, ok := f.store.(metadata.Maintenance)
-	if !ok {
-		f.Fatal("the store does no maintenance")
-	}
-	return m
-}
-
 // checkFiles: rows cover all offsets of each partition once; what files say of their
 // runs is what the rows say; and a file without runs is dead, once.
 func (f *fixture) checkFiles() {
 	f.Helper()
-	db, ok := f.db.(MaintenanceDatabase)
-	if !ok {
-		return
-	}
 	runs, bytes := map[uuid.UUID]int{}, map[uuid.UUID]int64{}
 	rows := map[metadata.PartitionID][]metadata.Run{}
-	for _, r := range db.Runs(f) {
+	for _, r := range f.db.Runs(f) {
 		rows[r.Partition] = append(rows[r.Partition], r)
 		if r.Encoding != metadata.EncodingMarker {
 			runs[r.FileID]++
 			bytes[r.FileID] += int64(r.StoredSize)
 		}
 	}
-	for _, file := range db.Files(f) {
+	for _, file := range f.db.Files(f) {
 		n, known := runs[file.ID]
 		delete(runs, file.ID)
 		switch {
@@ -112,11 +77,7 @@ func (f *fixture) checkFiles() {
 // file returns what the database says of the file.
 func (f *fixture) file(id uuid.UUID) FileRow {
 	f.Helper()
-	db, ok := f.db.(MaintenanceDatabase)
-	if !ok {
-		f.Fatal("the database shows no files")
-	}
-	for _, file := range db.Files(f) {
+	for _, file := range f.db.Files(f) {
 		if file.ID == id {
 			return file
 		}
@@ -136,7 +97,7 @@ func claimAll(level int16) metadata.FileClaim {
 // claimFiles requires as many.
 func (f *fixture) claimFiles(claim metadata.FileClaim, want int) []metadata.ClaimedFile {
 	f.Helper()
-	files, err := f.maintenance().ClaimFiles(f.ctx, claim)
+	files, err := f.store.ClaimFiles(f.ctx, claim)
 	f.must(err)
 	if len(files) != want {
 		f.Fatalf("claimed %d files, want %d: %+v", len(files), want, files)
@@ -146,7 +107,7 @@ func (f *fixture) claimFiles(claim metadata.FileClaim, want int) []metadata.Clai
 
 func (f *fixture) replace(r metadata.Replacement, want ...bool) {
 	f.Helper()
-	taken, err := f.maintenance().ReplaceRuns(f.ctx, r)
+	taken, err := f.store.ReplaceRuns(f.ctx, r)
 	f.must(err)
 	if !slices.Equal(taken, want) {
 		f.Fatalf("taken: %v, want %v", taken, want)
@@ -177,11 +138,7 @@ func replacement(t testing.TB, replaced ...[]metadata.Run) metadata.Replacement 
 // rows are those of the partition, all of them.
 func (f *fixture) rows(partition metadata.PartitionID) (rows []metadata.Run) {
 	f.Helper()
-	db, ok := f.db.(MaintenanceDatabase)
-	if !ok {
-		f.Fatal("the database shows no rows")
-	}
-	for _, r := range db.Runs(f) {
+	for _, r := range f.db.Runs(f) {
 		if r.Partition == partition {
 			rows = append(rows, r)
 		}

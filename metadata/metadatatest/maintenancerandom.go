@@ -278,7 +278,7 @@ func (m *logModel) takes(n metadata.NewRun, replaced []metadata.Run) bool {
 func (m *logModel) stepClaim() {
 	claim := claimAll(int16(m.rng.IntN(metadata.MaxFileLevel)))
 	claim.MaxFiles = 1 + m.rng.IntN(10)
-	files, err := m.maintenance().ClaimFiles(m.ctx, claim)
+	files, err := m.store.ClaimFiles(m.ctx, claim)
 	m.must(err)
 	for i, got := range files {
 		file := m.files[got.ID]
@@ -302,7 +302,7 @@ func (m *logModel) stepClaim() {
 		}
 	}
 	if len(files) > 0 && m.rng.IntN(2) == 0 {
-		m.must(m.maintenance().ReleaseFiles(m.ctx, claim.Holder, fileIDs(files), false))
+		m.must(m.store.ReleaseFiles(m.ctx, claim.Holder, fileIDs(files), false))
 		for _, file := range files {
 			m.files[file.ID].claimedBy = uuid.UUID{}
 		}
@@ -370,15 +370,11 @@ func (m *logModel) syncTrimmed() {
 // check compares everything that the database has.
 func (m *logModel) check() {
 	m.Helper()
-	db, ok := m.db.(MaintenanceDatabase)
-	if !ok {
-		m.Fatal("the database shows no rows")
-	}
 	var want []metadata.Run
 	for _, id := range m.partitions() {
 		want = append(want, m.standing(id)...)
 	}
-	if got := db.Runs(m); !slices.Equal(got, want) {
+	if got := m.db.Runs(m); !slices.Equal(got, want) {
 		m.Errorf("rows:\ngot  %+v\nwant %+v", got, want)
 		return
 	}
@@ -392,7 +388,7 @@ func (m *logModel) check() {
 	}
 	byID := func(a, b FileRow) int { return bytes.Compare(a.ID[:], b.ID[:]) }
 	slices.SortFunc(files, byID)
-	got := db.Files(m)
+	got := m.db.Files(m)
 	if slices.SortFunc(got, byID); !slices.Equal(got, files) {
 		m.Errorf("files:\ngot  %+v\nwant %+v", got, files)
 	}

@@ -3,8 +3,8 @@
 //
 // Each test gets a fresh database and may open several stores on it, as several
 // agents would. After each test the suite checks what must hold at all times:
-// every file's live runs equal its rows, the feed has no gaps, and nothing is
-// left of groups that are gone and transactions that ended.
+// every offset lies in one row, every file's live runs equal its rows and files without any
+// are dead, the feed has no gaps, and nothing is left of groups that are gone and transactions that ended.
 package metadatatest
 
 import (
@@ -34,6 +34,10 @@ type Database interface {
 	// FileCounts returns each file's live-run counter, and the number of rows of
 	// the index that name it; also files that have only one of the two. Markers name none.
 	FileCounts(t testing.TB) map[uuid.UUID]FileCount
+	// Runs returns all rows of the index, ascending by partition and offset.
+	Runs(t testing.TB) []metadata.Run
+	// Files returns all rows about data files, live and dead.
+	Files(t testing.TB) []FileRow
 	// GroupLeftovers counts states, offsets and beats without their group, and
 	// groups without their state.
 	GroupLeftovers(t testing.TB) int
@@ -41,6 +45,8 @@ type Database interface {
 	// transaction, offsets put aside for groups that are gone, and aborted
 	// transactions of which no run has the marker.
 	TransactionLeftovers(t testing.TB) int
+	// CompactionLeftovers counts what is noted of compacting partitions that are gone.
+	CompactionLeftovers(t testing.TB) int
 	// AddFeedEntry appends an entry with the payload, past the store's back.
 	AddFeedEntry(t testing.TB, payload []byte)
 	// SetLogStart moves a partition's log start and leaves the runs before it, as
@@ -73,6 +79,11 @@ func Run(t *testing.T, create func(t testing.TB) Database) {
 		{"Groups", groupTests},
 		{"GroupOffsets", offsetTests},
 		{"Transactions", transactionTests},
+		{"Claims", claimTests},
+		{"Replace", replaceTests},
+		{"Retention", retentionTests},
+		{"Upkeep", upkeepTests},
+		{"Maintenance", randomMaintenanceTests},
 		{"Snapshots", snapshotTests},
 	} {
 		for _, test := range group.tests {
@@ -127,6 +138,9 @@ func (f *fixture) checkInvariants() {
 	}
 	if n := f.db.TransactionLeftovers(f); n != 0 {
 		f.Errorf("%d rows of transactions that ended", n)
+	}
+	if n := f.db.CompactionLeftovers(f); n != 0 {
+		f.Errorf("%d rows of compacting partitions that are gone", n)
 	}
 	last, err := f.store.LastSeq(f.ctx)
 	f.must(err)

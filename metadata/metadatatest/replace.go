@@ -17,6 +17,7 @@ var replaceTests = slices.Concat([]test{
 	{"MarkersAreAbsorbed", markersAreAbsorbed},
 	{"StaleRunsAreLeft", staleRunsAreLeft},
 	{"TrimmedRunsAreNoLoss", trimmedRunsAreNoLoss},
+	{"ReplacedRunsAreNotTrimmed", replacedRunsAreNotTrimmed},
 	{"RunsOfDeletedTopicsAreLeft", runsOfDeletedTopicsAreLeft},
 	{"LostReplyOfReplacement", lostReplyOfReplacement},
 	{"OldFilesReplaceNothing", oldFilesReplaceNothing},
@@ -185,6 +186,9 @@ func staleRunsAreLeft(f *fixture) {
 	if got, want := f.rows(p[0]), []metadata.Run{rows[0], first.Runs[0].Run, rows[3], rows[4]}; !slices.Equal(got, want) {
 		f.Errorf("got  %+v\nwant %+v", got, want)
 	}
+	short := replacement(f, rows[3:5])
+	short.Runs[0].Records--
+	f.replace(short, false)
 	// One that is stale harms no other of its file.
 	both := replacement(f, rows[0:2], rows[3:5], others[:4])
 	f.replace(both, false, true, true)
@@ -214,6 +218,22 @@ func trimmedRunsAreNoLoss(f *fixture) {
 	f.replace(replacement(f, []metadata.Run{whole.Runs[0].Run, rows[4]}), false)
 	f.deleteRecords(p, metadata.AllRecords, 60)
 	f.replace(replacement(f, rows[5:]), false)
+}
+
+// replacedRunsAreNotTrimmed: a run is gone because another took its place, which reaches beyond
+// the log start but was not trimmed yet.
+func replacedRunsAreNotTrimmed(f *fixture) {
+	p := f.topic("t", 1).Partitions[0]
+	for range 4 {
+		f.commitOne(p, plain(10, 1))
+	}
+	rows := f.rows(p)
+	f.replace(replacement(f, rows[:2]), true)
+	f.db.SetLogStart(f, p, 25)
+	f.replace(replacement(f, rows[1:3]), false)
+	f.checkFiles()
+	f.trim(10, 1)
+	f.replace(replacement(f, rows[1:3]), true)
 }
 
 func runsOfDeletedTopicsAreLeft(f *fixture) {
@@ -260,9 +280,9 @@ func oldFilesReplaceNothing(f *fixture) {
 		r := replacement(f, before)
 		r.FileID = datedFile(f, time.Now().Add(off)).ID
 		r.Runs[0].FileID = r.FileID
-		_, err := f.maintenance().ReplaceRuns(f.ctx, r)
+		_, err := f.store.ReplaceRuns(f.ctx, r)
 		f.wantErr(err, metadata.ErrFileTooOld)
-		known, err := f.maintenance().KnownFiles(f.ctx, []uuid.UUID{r.FileID})
+		known, err := f.store.KnownFiles(f.ctx, []uuid.UUID{r.FileID})
 		if f.must(err); known[0] {
 			f.Error("a refused file is known")
 		}
@@ -281,7 +301,7 @@ func wrongReplacementsAreRefused(f *fixture) {
 	} {
 		r := replacement(f, f.rows(p))
 		change(&r)
-		if taken, err := f.maintenance().ReplaceRuns(f.ctx, r); err == nil {
+		if taken, err := f.store.ReplaceRuns(f.ctx, r); err == nil {
 			f.Errorf("%s: %v", name, taken)
 		}
 	}
@@ -297,7 +317,7 @@ func cancelledReplacementChangesNothing(f *fixture) {
 	r := replacement(f, before)
 	ctx, cancel := context.WithCancel(f.ctx)
 	cancel()
-	_, err := f.maintenance().ReplaceRuns(ctx, r)
+	_, err := f.store.ReplaceRuns(ctx, r)
 	f.wantErr(err, metadata.ErrUnavailable)
 	if got := f.rows(p); !slices.Equal(got, before) {
 		f.Errorf("got %+v", got)
@@ -340,7 +360,7 @@ func replacementsOfTheSameRunsAtOnce(f *fixture) {
 		for i, store := range stores {
 			wg.Go(func() {
 				var err error
-				if taken[i], err = store.maintenance().ReplaceRuns(f.ctx, rivals[i]); err != nil {
+				if taken[i], err = store.store.ReplaceRuns(f.ctx, rivals[i]); err != nil {
 					f.Error(err)
 				}
 			})

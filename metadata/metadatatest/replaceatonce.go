@@ -1,7 +1,6 @@
 package metadatatest
 
 import (
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -93,11 +92,7 @@ func (f *fixture) mergeSome(partition metadata.PartitionID, rng *rand.Rand) (tak
 	from := rng.IntN(len(rows))
 	rows = rows[from : from+1+rng.IntN(min(6, len(rows)-from))]
 	r := replacement(f, rows)
-	m, ok := f.store.(metadata.Maintenance)
-	if !ok {
-		return 0, errors.New("the store does no maintenance")
-	}
-	answer, err := m.ReplaceRuns(f.ctx, r)
+	answer, err := f.store.ReplaceRuns(f.ctx, r)
 	if err == nil && answer[0] {
 		taken++
 	}

@@ -19,7 +19,7 @@ var retentionTests = slices.Concat([]test{
 
 func (f *fixture) wantRetained(q metadata.RetentionQuery, want int64) {
 	f.Helper()
-	got, err := f.maintenance().RetainedFrom(f.ctx, []metadata.RetentionQuery{q})
+	got, err := f.store.RetainedFrom(f.ctx, []metadata.RetentionQuery{q})
 	f.must(err)
 	if len(got) != 1 || got[0] != want {
 		f.Errorf("%+v: from %v, want %d", q, got, want)
@@ -47,14 +47,14 @@ func retentionByTime(f *fixture) {
 	for before, want := range map[int64]int64{200: 25, 201: 30, 400: 30, 401: 50} {
 		by(before, want)
 	}
-	answers, err := f.maintenance().RetainedFrom(f.ctx, []metadata.RetentionQuery{
+	answers, err := f.store.RetainedFrom(f.ctx, []metadata.RetentionQuery{
 		{Partition: p[1], Before: 5, MaxBytes: -1}, {Partition: p[0], Before: 201, MaxBytes: -1}, {Partition: 12345, Before: 1, MaxBytes: 1}, {Partition: p[0], Before: -1, MaxBytes: -1},
 	})
 	f.must(err)
 	if want := []int64{0, 30, 0, 25}; !slices.Equal(answers, want) {
 		f.Errorf("answers %v, want %v", answers, want)
 	}
-	if answers, err := f.maintenance().RetainedFrom(f.ctx, nil); err != nil || len(answers) != 0 {
+	if answers, err := f.store.RetainedFrom(f.ctx, nil); err != nil || len(answers) != 0 {
 		f.Errorf("no queries: %v, %v", answers, err)
 	}
 	if got := f.bounds(p[0]).LogStartOffset; got != 25 {
@@ -141,7 +141,7 @@ func retentionFollowsTheRows(f *fixture, seed uint64) {
 		queries = append(queries, q)
 		want = append(want, f.retainedFrom(q))
 	}
-	got, err := f.maintenance().RetainedFrom(f.ctx, queries)
+	got, err := f.store.RetainedFrom(f.ctx, queries)
 	f.must(err)
 	for i, q := range queries {
 		if got[i] != want[i] {

@@ -26,7 +26,7 @@ var upkeepTests = []test{
 
 func storeHasTheClock(f *fixture) {
 	before := time.Now()
-	now, err := f.maintenance().Now(f.ctx)
+	now, err := f.store.Now(f.ctx)
 	f.must(err)
 	if d := now.Sub(before); d < -time.Minute || d > time.Minute {
 		f.Errorf("the clock is off by %v", d)
@@ -35,14 +35,14 @@ func storeHasTheClock(f *fixture) {
 
 func (f *fixture) compaction(partition metadata.PartitionID) metadata.Compaction {
 	f.Helper()
-	got, err := f.maintenance().Compactions(f.ctx, []metadata.PartitionID{partition})
+	got, err := f.store.Compactions(f.ctx, []metadata.PartitionID{partition})
 	f.must(err)
 	return got[0]
 }
 
 func (f *fixture) finishCompaction(partition metadata.PartitionID, cleanUntil int64) {
 	f.Helper()
-	f.must(f.maintenance().FinishCompaction(f.ctx, partition, cleanUntil))
+	f.must(f.store.FinishCompaction(f.ctx, partition, cleanUntil))
 }
 
 func compactionGoesOn(f *fixture) {
@@ -66,7 +66,7 @@ func compactionGoesOn(f *fixture) {
 	}
 	f.finishCompaction(p, 20)
 	is(20, 200, 400, 200)
-	now, err := f.maintenance().Now(f.ctx)
+	now, err := f.store.Now(f.ctx)
 	f.must(err)
 	if age := now.Sub(f.compaction(p).CleanedAt); age < -time.Second || age > time.Minute {
 		f.Errorf("cleaned %v ago", age)
@@ -94,7 +94,7 @@ func compactionsInOrderAsked(f *fixture) {
 	p := f.topic("t", 2).Partitions
 	f.commitOne(p[1], plain(10, 7))
 	f.finishCompaction(p[1], 10)
-	got, err := f.maintenance().Compactions(f.ctx, []metadata.PartitionID{p[1], 12345, p[0], p[1]})
+	got, err := f.store.Compactions(f.ctx, []metadata.PartitionID{p[1], 12345, p[0], p[1]})
 	f.must(err)
 	var until []int64
 	for _, c := range got {
@@ -106,7 +106,7 @@ func compactionsInOrderAsked(f *fixture) {
 	if got[1].Exists || got[1].DirtySince != -1 {
 		f.Errorf("of no partition: %+v", got[1])
 	}
-	if got, err := f.maintenance().Compactions(f.ctx, nil); err != nil || len(got) != 0 {
+	if got, err := f.store.Compactions(f.ctx, nil); err != nil || len(got) != 0 {
 		f.Errorf("of none: %+v, %v", got, err)
 	}
 }
@@ -167,7 +167,7 @@ func compactionEndsWithItsTopic(f *fixture) {
 // dead lists the dead files that died before the time.
 func (f *fixture) dead(before time.Time, limit int) []metadata.DeadFile {
 	f.Helper()
-	files, err := f.maintenance().DeadFiles(f.ctx, before, limit)
+	files, err := f.store.DeadFiles(f.ctx, before, limit)
 	f.must(err)
 	return files
 }
@@ -183,7 +183,7 @@ func deadFilesByAge(f *fixture) {
 		want = append(want, file.ID)
 		f.db.Age(f, time.Minute)
 	}
-	now, err := f.maintenance().Now(f.ctx)
+	now, err := f.store.Now(f.ctx)
 	f.must(err)
 	ids := func(files []metadata.DeadFile) (ids []uuid.UUID) {
 		for _, file := range files {
@@ -221,18 +221,18 @@ func onlyDeadFilesAreForgotten(f *fixture) {
 	ids := []uuid.UUID{uuid.New(), live.ID, dead.ID, live.ID}
 	known := func(want ...bool) {
 		f.Helper()
-		got, err := f.other().maintenance().KnownFiles(f.ctx, ids)
+		got, err := f.other().store.KnownFiles(f.ctx, ids)
 		f.must(err)
 		if !slices.Equal(got, want) {
 			f.Errorf("known: %v, want %v", got, want)
 		}
 	}
 	known(false, true, true, true)
-	f.must(f.maintenance().ForgetFiles(f.ctx, ids))
+	f.must(f.store.ForgetFiles(f.ctx, ids))
 	known(false, true, false, true)
-	f.must(f.maintenance().ForgetFiles(f.ctx, ids))
-	f.must(f.maintenance().ForgetFiles(f.ctx, nil))
-	if got, err := f.maintenance().KnownFiles(f.ctx, nil); err != nil || len(got) != 0 {
+	f.must(f.store.ForgetFiles(f.ctx, ids))
+	f.must(f.store.ForgetFiles(f.ctx, nil))
+	if got, err := f.store.KnownFiles(f.ctx, nil); err != nil || len(got) != 0 {
 		f.Errorf("none: %v, %v", got, err)
 	}
 	checkContiguousFrom(f, f.runsFrom(p, 1), 1, 2)
@@ -244,20 +244,11 @@ func onlyDeadFilesAreForgotten(f *fixture) {
 	known(false, true, false, true)
 }
 
-func (f *fixture) leases() metadata.Leases {
-	f.Helper()
-	l, ok := f.store.(metadata.Leases)
-	if !ok {
-		f.Fatal("the store has no leases")
-	}
-	return l
-}
-
 func leasesAreExclusive(f *fixture) {
 	a, b := uuid.New(), uuid.New()
 	acquire := func(holder uuid.UUID, name string, period time.Duration, want bool) {
 		f.Helper()
-		got, err := f.leases().AcquireLease(f.ctx, holder, name, period)
+		got, err := f.store.AcquireLease(f.ctx, holder, name, period)
 		f.must(err)
 		if got != want {
 			f.Errorf("acquired: %v, want %v", got, want)
@@ -271,10 +262,10 @@ func leasesAreExclusive(f *fixture) {
 	f.db.Age(f, 50*time.Second)
 	acquire(b, "x", time.Minute, false)
 	acquire(a, "y", time.Minute, true) // ended
-	f.must(f.leases().ReleaseLease(f.ctx, b, "x"))
+	f.must(f.store.ReleaseLease(f.ctx, b, "x"))
 	acquire(b, "x", time.Minute, false)
-	f.must(f.leases().ReleaseLease(f.ctx, a, "x"))
-	f.must(f.leases().ReleaseLease(f.ctx, a, "x"))
+	f.must(f.store.ReleaseLease(f.ctx, a, "x"))
+	f.must(f.store.ReleaseLease(f.ctx, a, "x"))
 	acquire(b, "x", time.Minute, true)
 	// The period counts from now, also when it is shorter.
 	acquire(b, "x", time.Second, true)
@@ -294,7 +285,7 @@ func leaseForOneAgentOnly(f *fixture) {
 		for range 4 {
 			agent := f.other()
 			wg.Go(func() {
-				got, err := agent.leases().AcquireLease(f.ctx, uuid.New(), "x", time.Minute)
+				got, err := agent.store.AcquireLease(f.ctx, uuid.New(), "x", time.Minute)
 				if err != nil {
 					f.Error(err)
 				}

@@ -22,10 +22,6 @@ func TestConformance(t *testing.T) {
 	metadatatest.Run(t, newDatabases(harness.Postgres(t), ""))
 }
 
-func TestMaintenance(t *testing.T) {
-	metadatatest.RunMaintenance(t, newDatabases(harness.Postgres(t), ""))
-}
-
 // As a pooler without prepared statements needs it.
 func TestConformanceWithoutPreparedStatements(t *testing.T) {
 	metadatatest.Run(t, newDatabases(harness.Postgres(t), "&default_query_exec_mode=exec"))
@@ -88,7 +84,6 @@ func (d database) FileCounts(t testing.TB) map[uuid.UUID]metadatatest.FileCount 
 	return counts
 }
 
-// Runs implements metadatatest.MaintenanceDatabase.
 func (d database) Runs(t testing.TB) (runs []metadata.Run) {
 	t.Helper()
 	query(t, d.url, func(rows pgx.Rows) error {
@@ -103,7 +98,6 @@ func (d database) Runs(t testing.TB) (runs []metadata.Run) {
 	return runs
 }
 
-// Files implements metadatatest.MaintenanceDatabase.
 func (d database) Files(t testing.TB) (files []metadatatest.FileRow) {
 	t.Helper()
 	query(t, d.url, func(rows pgx.Rows) (err error) {
@@ -143,6 +137,14 @@ func (d database) TransactionLeftovers(t testing.TB) (rows int) {
 		+ (SELECT count(*) FROM partitions p WHERE first_unstable IS DISTINCT FROM (SELECT min(first_offset) FROM transaction_partitions WHERE partition_id = p.id))
 		+ (SELECT count(*) FROM partitions p WHERE last_aborted < (SELECT max(last_offset) FROM aborted_transactions WHERE partition_id = p.id))`,
 		metadata.EncodingMarker).Scan(&rows); err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func (d database) CompactionLeftovers(t testing.TB) (rows int) {
+	t.Helper()
+	if err := dial(t, d.url).QueryRow(t.Context(), `SELECT count(*) FROM compactions WHERE partition_id NOT IN (SELECT id FROM partitions)`).Scan(&rows); err != nil {
 		t.Fatal(err)
 	}
 	return rows

@@ -38,8 +38,6 @@ type Store struct {
 
 var (
 	_ metadata.Store       = (*Store)(nil)
-	_ metadata.Maintenance = (*Store)(nil)
-	_ metadata.Leases      = (*Store)(nil)
 )
 
 // Open opens the file, given as a path or as sqlite:PATH, creates it with its
