@@ -98,6 +98,12 @@ func Run(t *testing.T, create func(t testing.TB) Database) {
 	}
 }
 
+// Check checks what must hold of a database at all times.
+func Check(t testing.TB, db Database) {
+	t.Helper()
+	newFixture(t, db).checkInvariants()
+}
+
 type test struct {
 	name string
 	run  func(f *fixture)

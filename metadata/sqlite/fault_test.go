@@ -221,6 +221,12 @@ func runChild(path string) error {
 			return err
 		})
 	}
+	if os.Getenv(childMerges) != "" {
+		return mergeOn(context.Background(), s, func(id uuid.UUID) error {
+			_, err := fmt.Println(id)
+			return err
+		})
+	}
 	for {
 		file := newFile(1)
 		result, err := s.CommitFiles(context.Background(), []metadata.File{file})

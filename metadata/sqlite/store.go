@@ -36,9 +36,7 @@ type Store struct {
 	clusterID string
 }
 
-var (
-	_ metadata.Store       = (*Store)(nil)
-)
+var _ metadata.Store = (*Store)(nil)
 
 // Open opens the file, given as a path or as sqlite:PATH, creates it with its
 // folder if there is none, and sets it up if it is empty. Errors:

@@ -5,7 +5,8 @@ ALTER TABLE runs ADD COLUMN merged INTEGER NOT NULL DEFAULT 0;
 
 -- How often the file's records were merged (metadata.FileLevel), and its place among
 -- files: the number of the commit that brought it, or the smallest of those that it was
--- merged from. Files from before this migration whose commits are gone have 0, and the order of their IDs.
+-- merged from. Commits that are no longer in the feed get the last numbers before it, in
+-- the order of time: there are at least as many as files.
 ALTER TABLE files ADD COLUMN level INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE files ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
 -- The size without the stored bytes of runs that are gone.
@@ -13,7 +14,11 @@ ALTER TABLE files ADD COLUMN live_bytes INTEGER NOT NULL DEFAULT 0;
 -- Who merges the file, until when; NULL unless somebody does.
 ALTER TABLE files ADD COLUMN claimed_by BLOB;
 ALTER TABLE files ADD COLUMN claimed_until INTEGER;
-UPDATE files SET seq = COALESCE((SELECT seq FROM commits WHERE file_id = files.id), 0), live_bytes = size;
+UPDATE files SET live_bytes = size, seq = n.seq FROM (
+	SELECT f.id, COALESCE(c.seq, (SELECT COALESCE((SELECT min(seq) FROM commits), last_seq + 1) FROM sequencer)
+		- row_number() OVER (PARTITION BY c.seq IS NULL ORDER BY f.committed_at DESC, f.id DESC)) AS seq
+	FROM files f LEFT JOIN commits c ON c.file_id = f.id
+) n WHERE n.id = files.id;
 
 -- The keys of a file's runs when it came, live or not: a JSON array of [partition, base
 -- offset]. They take the place of an index on runs, which each commit would pay for; in a
@@ -23,7 +28,7 @@ CREATE TABLE file_keys (
 	keys    TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO file_keys SELECT file_id, json_group_array(json_array(partition_id, base_offset))
-	FROM runs WHERE file_id IN (SELECT id FROM files) GROUP BY file_id;
+	FROM (SELECT * FROM runs WHERE file_id IN (SELECT id FROM files WHERE live_runs > 0) ORDER BY partition_id, base_offset) GROUP BY file_id;
 
 -- Files that lost their last run: their objects are to be deleted. All others are in files.
 CREATE TABLE dead_files (
