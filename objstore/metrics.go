@@ -12,7 +12,7 @@ import (
 // keysPerRequest is how many keys S3 lists or deletes in one request.
 const keysPerRequest = 1000
 
-// Metrics counts what is asked of b, by verb (put, get, list, delete), in
+// Metrics counts what is asked of b, by verb (put, get, list, delete, abort), in
 // collectors that it registers with reg:
 //
 //   - wadi_objstore_requests_total{verb, outcome}: requests as S3 bills them; a

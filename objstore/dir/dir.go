@@ -6,7 +6,7 @@
 //
 //   - Put: the file is written and fsynced under a temporary name, then renamed
 //     to its key, then every folder entry on the way to it is fsynced. A crash
-//     leaves the whole object or a temporary file, which a later Open removes.
+//     leaves the whole object or a temporary file, which a later Open or AbortUploads removes.
 //   - Delete removes folders that became empty, also while others put objects
 //     into them.
 //   - List visits one folder at a time, in the order of keys.
@@ -75,8 +75,8 @@ func Open(ctx context.Context, path string) (*Bucket, error) {
 	if err := makeDurable(filepath.Join(root, tempFolder)); err != nil {
 		return nil, b.explain("make folder", tempFolder, err)
 	}
-	if err := b.removeLeftovers(time.Now()); err != nil {
-		return nil, b.explain("remove leftovers in", tempFolder, err)
+	if _, err := b.AbortUploads(ctx, "", tempAge); err != nil {
+		return nil, err
 	}
 	if err := objstore.Probe(ctx, b); err != nil {
 		return nil, fmt.Errorf("try out the object store: %w", err)
@@ -84,22 +84,37 @@ func Open(ctx context.Context, path string) (*Bucket, error) {
 	return b, nil
 }
 
-// removeLeftovers removes temporary files that are older than tempAge.
-func (b *Bucket) removeLeftovers(now time.Time) error {
+// AbortUploads implements objstore.Uploads: it removes temporary files that are older than
+// the age. They bear no keys, so the prefix is of no account.
+func (b *Bucket) AbortUploads(ctx context.Context, _ string, age time.Duration) (int, error) {
+	n, err := b.removeLeftovers(ctx, time.Now().Add(-age))
+	if err != nil {
+		return n, b.explain("remove leftovers in", tempFolder, err)
+	}
+	return n, nil
+}
+
+func (b *Bucket) removeLeftovers(ctx context.Context, before time.Time) (int, error) {
 	entries, err := os.ReadDir(filepath.Join(b.root, tempFolder))
 	if err != nil {
-		return err
+		return 0, err
 	}
+	removed := 0
 	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return removed, err
+		}
 		info, err := e.Info()
-		if err == nil && now.Sub(info.ModTime()) > tempAge {
-			err = os.Remove(filepath.Join(b.root, tempFolder, e.Name()))
+		if err == nil && info.ModTime().Before(before) {
+			if err = os.Remove(filepath.Join(b.root, tempFolder, e.Name())); err == nil {
+				removed++
+			}
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // its writer, or another agent, was faster
-			return err
+			return removed, err
 		}
 	}
-	return nil
+	return removed, nil
 }
 
 // Close implements objstore.Bucket; there is nothing to release.

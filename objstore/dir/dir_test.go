@@ -62,25 +62,53 @@ func TestOpenMakesMissingFoldersAndKeepsObjects(t *testing.T) {
 	}
 }
 
+// leaveBehind makes a temporary file as a process leaves it that died so long ago.
+func leaveBehind(t *testing.T, root, name string, age time.Duration) (path string) {
+	t.Helper()
+	path = filepath.Join(root, tempFolder, name)
+	if err := os.WriteFile(path, []byte("unfinished"), fileMode); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now().Add(-age)
+	if err := os.Chtimes(path, began, began); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func wantLeftovers(t *testing.T, gone, stays string) {
+	t.Helper()
+	if _, err := os.Stat(gone); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the old leftover is still there: %v", err)
+	}
+	if _, err := os.Stat(stays); err != nil {
+		t.Errorf("the young file, which another agent may be writing, is gone: %v", err)
+	}
+}
+
 func TestOpenRemovesOnlyOldLeftovers(t *testing.T) {
 	root := t.TempDir()
 	openDir(t, root)
-	old, young := filepath.Join(root, tempFolder, "old"), filepath.Join(root, tempFolder, "young")
-	for _, path := range []string{old, young} {
-		if err := os.WriteFile(path, []byte("unfinished"), fileMode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	before := time.Now().Add(-tempAge - time.Minute)
-	if err := os.Chtimes(old, before, before); err != nil {
+	old, young := leaveBehind(t, root, "old", tempAge+time.Minute), leaveBehind(t, root, "young", 0)
+	openDir(t, root)
+	wantLeftovers(t, old, young)
+}
+
+func TestAbortUploadsRemovesOnlyOldLeftovers(t *testing.T) {
+	root := t.TempDir()
+	b := openDir(t, root)
+	if err := b.Put(t.Context(), "data/x", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	openDir(t, root)
-	if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the old leftover is still there: %v", err)
+	old, young := leaveBehind(t, root, "old", 25*time.Hour), leaveBehind(t, root, "young", 23*time.Hour)
+	for _, want := range []int{1, 0} {
+		if n, err := b.AbortUploads(t.Context(), "data/", 24*time.Hour); n != want || err != nil {
+			t.Errorf("AbortUploads: %d, %v; want %d", n, err, want)
+		}
 	}
-	if _, err := os.Stat(young); err != nil {
-		t.Errorf("the young file, which another agent may be writing, is gone: %v", err)
+	wantLeftovers(t, old, young)
+	if _, err := b.Get(t.Context(), "data/x", 0, -1); err != nil {
+		t.Error(err)
 	}
 }
 

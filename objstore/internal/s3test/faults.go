@@ -64,6 +64,9 @@ func Run(t *testing.T, open Opener) {
 	t.Run("EarlyRefusalLeavesTheBodyToItsCaller", func(t *testing.T) { testEarlyRefusal(t, open) })
 	t.Run("HangingServerAndCancelledCall", func(t *testing.T) { testHanging(t, open) })
 	t.Run("DeleteReportsTheKeyThatFailed", func(t *testing.T) { testDeleteError(t, open) })
+	t.Run("AbortsUploads", func(t *testing.T) { testUploads(t, open) })
+	t.Run("AbortsUploadsOfAllPages", func(t *testing.T) { testUploadPages(t, open) })
+	t.Run("AbortOfUploadsFails", func(t *testing.T) { testUploadErrors(t, open) })
 	t.Run("Headers", func(t *testing.T) { testHeaders(t, open) })
 }
 

@@ -20,7 +20,7 @@ type Store struct {
 
 // Failure is a failed call as the libraries report it.
 type Failure struct {
-	Verb   string // put, get, list or delete
+	Verb   string // put, get, list, delete or abort
 	Key    string // or prefix; "" for many
 	Code   string // error code of S3; "" where the answer had none, or there was no answer
 	Status int    // HTTP status, 0 without an answer
@@ -30,6 +30,7 @@ type Failure struct {
 // permissions are what Wadi needs to be allowed, by verb.
 var permissions = map[string]string{
 	"put": "s3:PutObject", "get": "s3:GetObject", "list": "s3:ListBucket", "delete": "s3:DeleteObject",
+	"abort": "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload",
 }
 
 // errDenied marks a refusal that may be a false one.
