@@ -8,11 +8,14 @@ import (
 	"fmt"
 )
 
+// ProbePrefix is where Probe's objects lie. One that is old was left by a process that died.
+const ProbePrefix = "probe/"
+
 // Probe finds out whether b can do what will be asked of it: it puts a small
-// object under "probe/", reads it back, lists it and deletes it. Four requests
+// object under ProbePrefix, reads it back, lists it and deletes it. Four requests
 // at the start of an agent name a missing permission before a producer meets it.
 func Probe(ctx context.Context, b Bucket) error {
-	key, want := "probe/"+rand.Text(), []byte("wadi probes whether it can write here")
+	key, want := ProbePrefix+rand.Text(), []byte("wadi probes whether it can write here")
 	if err := b.Put(ctx, key, want); err != nil {
 		return err
 	}
