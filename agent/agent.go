@@ -59,6 +59,8 @@ type Agent struct {
 	transactions *transaction.Coordinator
 	server       *server.Server
 	http         *http.Server
+	// records deletes records, also for background work.
+	records records
 	// runner does background work; nil without the role jobs.
 	runner *maintenance.Runner
 
@@ -215,6 +217,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	a.transactions = transaction.New(a.store, a.catalog, a.settings.Broker, a.changed(tail), transaction.NewMetrics(reg), a.log)
 	a.groups = group.New(a.store, a.transactions, a.catalog, groupSettings{a.settings}, a.membership.Self().Incarnation, group.NewMetrics(reg), a.log)
 
+	a.records = records{a.store, tail, a.follower}
 	budget := server.NewBudget(a.config.MemoryBytes)
 	serverConfig := server.DefaultConfig()
 	serverConfig.MaxConnections = a.config.MaxConnections
@@ -228,7 +231,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		a.fetcher,
 		cluster.New(a.catalog, a.membership, a.broker, a.settings.Features, clusterID, a.log),
 		a.groups,
-		admin.New(a.catalog, records{a.store, tail, a.follower}, adminAgents{a.membership}, a.settings, a.store, a.brokerFacts(), a.log),
+		admin.New(a.catalog, a.records, adminAgents{a.membership}, a.settings, a.store, a.brokerFacts(), a.log),
 		telemetry.New(a.settings.ClientMetrics, a.broker.TelemetryMaxBytes, reg),
 	), budget, server.NewMetrics(reg, budget), a.log)
 	a.runner = a.newRunner(maintenance.NewMetrics(reg))

@@ -70,6 +70,7 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		"--job-memory-bytes":  func(c *Config) { c.JobMemoryBytes = 128 << 20 },
 		"--job-bandwidth":     func(c *Config) { c.JobBandwidth = 1 },
 		"--delete-grace":      func(c *Config) { c.DeleteGrace = 0 },
+		"--orphan-interval":   func(c *Config) { c.OrphanInterval = 0 },
 		"--snapshot-interval": func(c *Config) { c.SnapshotInterval = -1 },
 		"--log-level":         func(c *Config) { c.LogLevel = "trace" },
 		"--log-format":        func(c *Config) { c.LogFormat = "xml" },

@@ -75,6 +75,9 @@ type Config struct {
 	// DeleteGrace is how long the object of a data file is kept after nothing refers to it
 	// any more, for readers that planned before.
 	DeleteGrace time.Duration
+	// OrphanInterval is the time between two looks through all objects for data files that
+	// were never committed.
+	OrphanInterval time.Duration
 	// SnapshotInterval is how often the metadata store is backed up into the object
 	// store; 0 is never.
 	SnapshotInterval time.Duration
@@ -107,6 +110,7 @@ func DefaultConfig() Config {
 		JobMemoryBytes:   256 << 20,
 		JobBandwidth:     64 << 20,
 		DeleteGrace:      10 * time.Minute,
+		OrphanInterval:   6 * time.Hour,
 		SnapshotInterval: 10 * time.Minute,
 
 		KafkaConfigs: map[string]string{},
@@ -235,6 +239,9 @@ func (c Config) validateJobs(bad func(setting, format string, args ...any)) {
 	}
 	if c.DeleteGrace <= 0 {
 		bad("delete-grace", "%v takes objects away from under readers; want more than 0", c.DeleteGrace)
+	}
+	if c.OrphanInterval < time.Second {
+		bad("orphan-interval", "%v is out of range; want 1s or more", c.OrphanInterval)
 	}
 	if c.SnapshotInterval < 0 {
 		bad("snapshot-interval", "%v is negative; want a duration, or 0 for no snapshots", c.SnapshotInterval)

@@ -5,6 +5,8 @@ import (
 
 	"github.com/wadi-log/wadi/agent/maintenance"
 	"github.com/wadi-log/wadi/agent/maintenance/backup"
+	"github.com/wadi-log/wadi/agent/maintenance/retention"
+	"github.com/wadi-log/wadi/agent/maintenance/sweep"
 )
 
 // jobs are the kinds of background work that the agent does.
@@ -13,11 +15,16 @@ func (a *Agent) jobs() []maintenance.Job {
 	holder := uuid.New()
 	jobs := []maintenance.Job{
 		a.trimJob(),
+		retention.Job(a.store, a.records, a.catalog, a.settings.Broker, holder, a.log),
+		sweep.Orphans(a.store, a.bucket, a.config.OrphanInterval, holder, a.log),
 	}
+	// Dead files wait for a snapshot only if there will be one.
+	var snapshots sweep.Snapshots
 	if a.config.SnapshotInterval > 0 {
+		snapshots = a.store
 		jobs = append(jobs, backup.Job(a.store, a.bucket, a.config.SnapshotInterval, holder, a.log))
 	}
-	return jobs
+	return append(jobs, sweep.Delete(a.store, snapshots, a.bucket, a.config.DeleteGrace, holder, a.log))
 }
 
 // runner runs them; nil without the role.

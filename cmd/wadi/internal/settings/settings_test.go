@@ -110,6 +110,7 @@ var samples = map[string]struct {
 	"JobMemoryBytes":   {"job-memory-bytes", "128MiB", int64(128 << 20)},
 	"JobBandwidth":     {"job-bandwidth", "8MiB", int64(8 << 20)},
 	"DeleteGrace":      {"delete-grace", "15m", 15 * time.Minute},
+	"OrphanInterval":   {"orphan-interval", "2h0m0s", 2 * time.Hour},
 	"SnapshotInterval": {"snapshot-interval", "0s", time.Duration(0)},
 	"KafkaConfigs":     {"kafka-config", "num.partitions=3", map[string]string{"num.partitions": "3"}},
 	"LogLevel":         {"log-level", "debug", "debug"},
