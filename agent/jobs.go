@@ -1,10 +1,13 @@
 package agent
 
 import (
+	"time"
+
 	"github.com/google/uuid"
 
 	"github.com/wadi-log/wadi/agent/maintenance"
 	"github.com/wadi-log/wadi/agent/maintenance/backup"
+	"github.com/wadi-log/wadi/agent/maintenance/compact"
 	"github.com/wadi-log/wadi/agent/maintenance/retention"
 	"github.com/wadi-log/wadi/agent/maintenance/sweep"
 )
@@ -17,6 +20,7 @@ func (a *Agent) jobs() []maintenance.Job {
 		a.trimJob(),
 		retention.Job(a.store, a.records, a.catalog, a.settings.Broker, holder, a.log),
 		sweep.Orphans(a.store, a.bucket, a.config.OrphanInterval, holder, a.log),
+		a.compactJob(holder),
 	}
 	// Dead files wait for a snapshot only if there will be one.
 	var snapshots sweep.Snapshots
@@ -25,6 +29,27 @@ func (a *Agent) jobs() []maintenance.Job {
 		jobs = append(jobs, backup.Job(a.store, a.bucket, a.config.SnapshotInterval, holder, a.log))
 	}
 	return append(jobs, sweep.Delete(a.store, snapshots, a.bucket, a.config.DeleteGrace, holder, a.log))
+}
+
+// minBackoff is the least time between two looks for something to do, whatever is configured.
+const minBackoff = 100 * time.Millisecond
+
+// compactJob keeps the latest record of each key of compacted topics. Half of the memory for background work is for
+// the keys of a pass, an eighth for reading, and the rest for the file that is written.
+func (a *Agent) compactJob(holder uuid.UUID) maintenance.Job {
+	compactor := compact.New(a.store, a.bucket, a.catalog, a.settings.Broker, holder, compact.Config{
+		KeyBytes:    a.config.JobMemoryBytes / 2,
+		WindowBytes: a.config.JobMemoryBytes / 8,
+		FileBytes:   a.config.MergeBytes,
+	}, a.log)
+	return maintenance.Job{
+		Name: "compact",
+		Every: func() time.Duration {
+			return max(time.Duration(a.settings.Broker().CleanerBackoffMs)*time.Millisecond, minBackoff)
+		},
+		Heavy: true,
+		Round: compactor.Round,
+	}
 }
 
 // runner runs them; nil without the role.

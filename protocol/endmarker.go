@@ -51,3 +51,22 @@ func (m EndMarker) AppendTo(dst []byte) []byte {
 	binary.BigEndian.PutUint32(b[atCRC:], Batch(b[:]).checksum())
 	return append(dst, b[:]...)
 }
+
+// EndsTransaction reports whether the batch is an EndMarker's, and whether that commits. Of other
+// batches, other control batches and markers that compaction has emptied ok is false.
+func (b Batch) EndsTransaction() (commit, ok bool) {
+	if !b.IsControl() || !b.IsTransactional() {
+		return false, false
+	}
+	for record, err := range b.Records(maxControlBytes) {
+		if err != nil || len(record.Key) < 4 {
+			return false, false
+		}
+		kind := binary.BigEndian.Uint16(record.Key[2:])
+		return kind == 1, kind <= 1
+	}
+	return false, false
+}
+
+// maxControlBytes is more than the record of a control batch takes.
+const maxControlBytes = 1 << 20

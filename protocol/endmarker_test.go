@@ -27,6 +27,9 @@ func TestEndMarkerIsWhatKafkaWrites(t *testing.T) {
 			if err := got.Validate(); err != nil || len(got) != EndMarkerSize || !got.IsControl() || !got.IsTransactional() {
 				t.Errorf("%v, %d bytes, attributes %x", err, len(got), got.Attributes())
 			}
+			if c, ok := got.EndsTransaction(); !ok || c != commit {
+				t.Errorf("ends a transaction: %v, commits: %v", ok, c)
+			}
 			wantControlRecord(t, got, commit)
 		})
 	}
@@ -63,5 +66,23 @@ func wantControlRecord(t *testing.T, b Batch, commit bool) {
 	}
 	if length, n := binary.Varint(batch.Records); int(length)+n != len(batch.Records) {
 		t.Errorf("the record has %d bytes of %d", int(length)+n, len(batch.Records))
+	}
+}
+
+func TestOtherBatchesEndNoTransaction(t *testing.T) {
+	marker := Batch(EndMarker{ProducerID: 1, Commit: true}.AppendTo(nil))
+	other := append(Batch(nil), marker...)
+	other[69] = 2 // the type of Kafka's LEADER_CHANGE
+	for name, b := range map[string]Batch{
+		"data":              build(t, threeRecords(), nil),
+		"transactional":     build(t, threeRecords(), func(b *kmsg.RecordBatch) { b.Attributes = attributeTransactional }),
+		"emptied marker":    marker.Empty(),
+		"other control":     resum(other),
+		"control, no key":   build(t, []kmsg.Record{{}}, func(b *kmsg.RecordBatch) { b.Attributes = attributeTransactional | attributeControl }),
+		"control, nonsense": build(t, nil, func(b *kmsg.RecordBatch) { b.Attributes, b.NumRecords = attributeTransactional|attributeControl, 5 }),
+	} {
+		if _, ok := b.EndsTransaction(); ok {
+			t.Error(name)
+		}
 	}
 }

@@ -27,6 +27,8 @@ type Broker struct {
 	JobsPaused []string
 	// RetentionCheckIntervalMs is how often retention is looked after.
 	RetentionCheckIntervalMs int64
+	// CleanerBackoffMs is how often partitions to compact are looked for.
+	CleanerBackoffMs int64
 	// TelemetryMaxBytes bounds what a client may push of its metrics at once.
 	TelemetryMaxBytes int32
 
@@ -165,6 +167,7 @@ func newBroker(static, defaults, own map[string]string) (Broker, error) {
 		ProducerIDExpirationMs:   v.int(producerIDExpirationMs),
 		JobsPaused:               SplitList(v.string(JobsPaused)),
 		RetentionCheckIntervalMs: v.int(retentionCheckIntervalMs),
+		CleanerBackoffMs:         v.int(cleanerBackoffMs),
 		TelemetryMaxBytes:        int32(v.int(telemetryMaxBytes)),
 
 		GroupMinSessionTimeoutMs:     v.int(groupMinSessionTimeoutMs),

@@ -61,6 +61,7 @@ const (
 	offsetsRetentionCheckIntervalMs = "offsets.retention.check.interval.ms"
 
 	retentionCheckIntervalMs = "log.retention.check.interval.ms"
+	cleanerBackoffMs         = "log.cleaner.backoff.ms"
 
 	telemetryMaxBytes = "telemetry.max.bytes"
 
@@ -127,6 +128,8 @@ var ownBrokerDefinitions = []Definition{
 		Doc: "Whether topics may be deleted."},
 	{Name: fetchMaxBytes, Type: typeInt, Default: "57671680", Settable: true, check: atLeast(1024),
 		Doc: "Bytes in the answer to a fetch request at most, whatever the client allows; a first batch above it is sent all the same."},
+	{Name: cleanerBackoffMs, Type: typeLong, Default: "15000", Settable: true, Dynamic: true, check: atLeast(0),
+		Doc: "Time between two looks for partitions to compact, once none is due."},
 	{Name: retentionCheckIntervalMs, Type: typeLong, Default: "300000", Settable: true, check: atLeast(1),
 		Doc: "Time between two looks for records that retention drops."},
 	{Name: "log.flush.interval.ms", Type: typeLong, Nullable: true, Settable: true, check: atLeast(0),

@@ -79,7 +79,7 @@ func TestOnlyDynamicBrokerConfigsAreTaken(t *testing.T) {
 func TestDynamicBrokerConfigsAreThoseOfKafka(t *testing.T) {
 	want := []string{
 		"compression.gzip.level", "compression.lz4.level", "compression.type", "compression.zstd.level",
-		"follower.replication.throttled.rate", "leader.replication.throttled.rate", "log.cleaner.delete.retention.ms",
+		"follower.replication.throttled.rate", "leader.replication.throttled.rate", "log.cleaner.backoff.ms", "log.cleaner.delete.retention.ms",
 		"log.cleaner.max.compaction.lag.ms", "log.cleaner.min.cleanable.ratio", "log.cleaner.min.compaction.lag.ms", "log.cleanup.policy",
 		"log.flush.interval.messages", "log.flush.interval.ms", "log.index.interval.bytes", "log.index.size.max.bytes",
 		"log.local.retention.bytes", "log.local.retention.ms", "log.message.timestamp.after.max.ms", "log.message.timestamp.before.max.ms",
