@@ -205,6 +205,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	}, a.log)
 	fetchConfig := fetch.DefaultConfig()
 	fetchConfig.MaxBytes = int64(a.broker.FetchMaxBytes)
+	fetchConfig.TailAge = min(fetchConfig.TailAge, a.config.DeleteGrace/2)
 	a.fetcher = fetch.New(a.catalog, a.store, tail, a.blocks, fetchMetrics, fetchConfig, a.log)
 
 	produceMetrics := produce.NewMetrics(reg)

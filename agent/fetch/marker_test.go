@@ -97,9 +97,6 @@ func TestMarkersCauseNoReads(t *testing.T) {
 	if n := f.bucket.Calls(objstoretest.Get); n != 2 {
 		t.Errorf("%d reads of 2 files", n)
 	}
-	if w := newWindow(f.blocks, []asked{{1, 0, 1 << 20}}, []plan{planned(runs...)}); len(w.files) != 2 {
-		t.Errorf("a window on %d files, want 2", len(w.files))
-	}
 }
 
 func TestReadEndsWhereThePlanDoes(t *testing.T) {

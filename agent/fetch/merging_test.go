@@ -42,7 +42,7 @@ func (c *cluster) batchesOf(t testing.TB, runs []metadata.Run) (batches []protoc
 	t.Helper()
 	for _, run := range runs {
 		next := run.BaseOffset
-		body := []byte(nil)
+		var body []byte
 		if marker, ok := run.Marker(); ok {
 			body = protocol.EndMarker{ProducerID: marker.ProducerID, ProducerEpoch: marker.Epoch, Commit: marker.Commit, Timestamp: marker.Timestamp}.AppendTo(nil)
 		} else {

@@ -23,12 +23,13 @@ func largeRun(t *testing.T, compression datafile.Compression, cacheBytes int64, 
 	config.BlockBytes, config.RangeBytes = 64<<10, 256<<10
 	m := &modelLog{f: newReadFixture(t, memoryBucket(), config), r: rand.New(rand.NewPCG(1, 2))}
 	var batches []protocol.Batch
+	noise := rand.NewChaCha8([32]byte{})
 	for i := range n {
 		const size = 10_000
 		b := makeBatch(t, protocol.CodecNone, rec{int64(1000 + i), size})
-		for k := range size / 2 {
-			hex.Encode(b[len(b)-1-size+2*k:], []byte{byte(m.r.Uint32())})
-		}
+		var half [size / 2]byte
+		_, _ = noise.Read(half[:])
+		hex.Encode(b[len(b)-1-size:], half[:])
 		resum(b)
 		batches = append(batches, m.place(b))
 	}
@@ -128,9 +129,10 @@ func TestADamagedIndexSlowsReadingDown(t *testing.T) {
 			}
 			end := run.Position + int64(run.StoredSize)
 			broken := append(slices.Clone(body[:end]), damage(m.index(t))...)
-			if err := m.f.bucket.Delete(t.Context(), key); err == nil {
+			if err = m.f.bucket.Delete(t.Context(), key); err == nil {
 				err = m.f.bucket.Put(t.Context(), key, broken)
-			} else {
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			got := m.fetch(t, 1030, m.end, 30_000)
@@ -252,4 +254,43 @@ func asBytes(batches []protocol.Batch) [][]byte {
 		out[i] = b
 	}
 	return out
+}
+
+// TestPartitionsOfAFileAreReadTogether: neighbours by one read each range, whatever the order they are asked for.
+func TestPartitionsOfAFileAreReadTogether(t *testing.T) {
+	config := DefaultBlocksConfig(64 << 20)
+	config.BlockBytes, config.RangeBytes = 1000, 16_000
+	f := newReadFixture(t, memoryBucket(), config)
+	const partitions = 60 // of about 1 KB: 4 ranges
+	batches := map[metadata.PartitionID][]protocol.Batch{}
+	for p := range metadata.PartitionID(partitions) {
+		batches[p] = []protocol.Batch{makeBatch(t, protocol.CodecNone, recs(1, 920, 0)...)}
+	}
+	runs := f.write(t, datafile.None, batches)
+	for name, c := range map[string]struct {
+		fetched []int
+		reads   int
+	}{
+		"all":             {rand.New(rand.NewPCG(3, 1)).Perm(partitions), 5},
+		"some neighbours": {[]int{20, 22, 21, 23}, 1},
+		"far apart":       {[]int{0, 10, 1, 50}, 3},
+		"one":             {[]int{30}, 1},
+	} {
+		var parts []asked
+		var plans []plan
+		for _, p := range c.fetched {
+			parts = append(parts, asked{metadata.PartitionID(p), 0, 1 << 20})
+			plans = append(plans, planned(runs[metadata.PartitionID(p)]))
+		}
+		f.blocks.Drop(runs[0].FileID)
+		before := f.bucket.Calls(objstoretest.Get)
+		for i, got := range f.read(t.Context(), parts, plans, limits{maxBytes: 1 << 30}, noReplan(t)) {
+			if got.err != nil || len(got.batches) != batches[0][0].Size() {
+				t.Errorf("%s, partition %d: %d bytes, error %v", name, i, len(got.batches), got.err)
+			}
+		}
+		if n := f.bucket.Calls(objstoretest.Get) - before; n > c.reads {
+			t.Errorf("%s: %d reads, want up to %d", name, n, c.reads)
+		}
+	}
 }

@@ -1,6 +1,9 @@
 package fetch
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/google/uuid"
 
 	"github.com/wadi-log/wadi/metadata"
@@ -22,7 +25,6 @@ type window struct {
 	items  []item
 	// first[i] is the first item of the plan's i-th partition.
 	first []int
-	files map[uuid.UUID]*span
 	// items[:read] are used or passed over, items[read:started] are loading:
 	// ahead bytes of them.
 	read, started int
@@ -35,18 +37,23 @@ type item struct {
 	pool    Pool
 	from    int64 // in its stored bytes
 	length  int64
+	span    *span
 	source  *storedSource
 	loading int64
 }
 
-// span is what the plan needs of one file.
+// begin and end are the item's bytes in its file.
+func (it *item) begin() int64 { return it.run.Position + it.from }
+func (it *item) end() int64   { return it.begin() + it.length }
+
+// span is what the plan needs of one file, or a part of that which is one read.
 type span struct {
 	from, to int64
 	items    int
 }
 
 func newWindow(b *Blocks, parts []asked, plans []plan) *window {
-	w := &window{blocks: b, first: make([]int, len(plans)), files: map[uuid.UUID]*span{}}
+	w := &window{blocks: b, first: make([]int, len(plans))}
 	for i := range plans {
 		p := &plans[i]
 		w.first[i] = len(w.items)
@@ -56,24 +63,34 @@ func newWindow(b *Blocks, parts []asked, plans []plan) *window {
 			length := storedLength(run, from, parts[i].offset, room)
 			room -= sizeFrom(run, parts[i].offset)
 			w.items = append(w.items, item{run: run, pool: p.pool, from: from.stored, length: length})
-			if run.Encoding != metadata.EncodingMarker {
-				w.span(run, from.stored, length)
-			}
 		}
 	}
+	w.findSpans()
 	return w
 }
 
-func (w *window) span(run *metadata.Run, from, length int64) {
-	from += run.Position
-	to := from + length
-	s := w.files[run.FileID]
-	if s == nil {
-		w.files[run.FileID] = &span{from, to, 1}
-		return
+// findSpans joins items of one file to spans, in the order in which they lie there. A span is at most one
+// read, and has no gap that would be a read of its own.
+func (w *window) findSpans() {
+	files := map[uuid.UUID][]*item{}
+	for i := range w.items {
+		if it := &w.items[i]; it.run.Encoding != metadata.EncodingMarker {
+			files[it.run.FileID] = append(files[it.run.FileID], it)
+		}
 	}
-	s.from, s.to = min(s.from, from), max(s.to, to)
-	s.items++
+	config := &w.blocks.config
+	for _, items := range files {
+		slices.SortFunc(items, func(a, b *item) int { return cmp.Compare(a.begin(), b.begin()) })
+		s := &span{}
+		for _, it := range items {
+			if to := max(s.to, it.end()); s.items == 0 || to-s.from > config.RangeBytes || it.begin()-s.to > 2*config.BlockBytes {
+				s = &span{from: it.begin()}
+			}
+			s.to = max(s.to, it.end())
+			s.items++
+			it.span = s
+		}
+	}
 }
 
 // storedLength estimates how many of the run's stored bytes, from a place on, hold the
@@ -108,16 +125,15 @@ func (w *window) source(part, k int) *storedSource {
 	return w.items[at].source
 }
 
-// start loads the next item. Others of the same file are loaded with it, if
-// that is one read: partitions that are fetched together were often written
-// together.
+// start loads the next item. Others that lie near it are loaded with it: partitions that
+// are fetched together were often written together.
 func (w *window) start() {
 	it := &w.items[w.started]
 	w.started++
 	if it.run.Encoding == metadata.EncodingMarker {
 		return // there is nothing to load
 	}
-	if s := w.files[it.run.FileID]; s.items > 1 && s.to-s.from <= w.blocks.config.RangeBytes {
+	if s := it.span; s.items > 1 {
 		it.loading = w.blocks.load(it.run.FileID, s.from, s.to-s.from, it.pool).missing
 		s.items = 0
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -184,6 +185,7 @@ func fetchOver(address, topic string, partitions []int32, recordsEach int64) (by
 	for _, p := range partitions {
 		offsets[p] = 0
 	}
+	turn := slices.Clone(partitions)
 	for len(offsets) > 0 {
 		req := kmsg.NewPtrFetchRequest()
 		req.SetVersion(12)
@@ -191,9 +193,9 @@ func fetchOver(address, topic string, partitions []int32, recordsEach int64) (by
 		req.SessionEpoch = -1
 		t := kmsg.NewFetchRequestTopic()
 		t.Topic = topic
-		for p, offset := range offsets {
+		for _, p := range turn {
 			part := kmsg.NewFetchRequestTopicPartition()
-			part.Partition, part.FetchOffset, part.PartitionMaxBytes = p, offset, 4<<20
+			part.Partition, part.FetchOffset, part.PartitionMaxBytes = p, offsets[p], 4<<20
 			t.Partitions = append(t.Partitions, part)
 		}
 		req.Topics = append(req.Topics, t)
@@ -209,8 +211,24 @@ func fetchOver(address, topic string, partitions []int32, recordsEach int64) (by
 			return bytes, err
 		}
 		bytes += n
+		turn = nextTurn(t.Partitions, offsets)
 	}
 	return bytes, nil
+}
+
+// nextTurn is the order to ask in: whoever brought something goes to the end, as in Kafka's clients.
+func nextTurn(asked []kmsg.FetchRequestTopicPartition, offsets map[int32]int64) (turn []int32) {
+	var served []int32
+	for _, p := range asked {
+		switch offset, left := offsets[p.Partition]; {
+		case !left:
+		case offset == p.FetchOffset:
+			turn = append(turn, p.Partition)
+		default:
+			served = append(served, p.Partition)
+		}
+	}
+	return append(turn, served...)
 }
 
 // advance moves the offsets behind what an answer brought, and drops the
