@@ -235,7 +235,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		admin.New(a.catalog, a.records, adminAgents{a.membership}, a.settings, a.store, a.brokerFacts(), a.log),
 		telemetry.New(a.settings.ClientMetrics, a.broker.TelemetryMaxBytes, reg),
 	), budget, server.NewMetrics(reg, budget), a.log)
-	a.runner = a.newRunner(maintenance.NewMetrics(reg))
+	a.runner = a.newRunner(reg)
 	a.http = newHTTP(a.ready, reg)
 	return nil
 }

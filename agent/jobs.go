@@ -4,20 +4,24 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-log/wadi/agent/maintenance"
 	"github.com/wadi-log/wadi/agent/maintenance/backup"
 	"github.com/wadi-log/wadi/agent/maintenance/compact"
+	"github.com/wadi-log/wadi/agent/maintenance/merge"
 	"github.com/wadi-log/wadi/agent/maintenance/retention"
 	"github.com/wadi-log/wadi/agent/maintenance/sweep"
+	"github.com/wadi-log/wadi/objstore/datafile"
 )
 
 // jobs are the kinds of background work that the agent does.
-func (a *Agent) jobs() []maintenance.Job {
+func (a *Agent) jobs(reg prometheus.Registerer) []maintenance.Job {
 	// Leases are this process's, not the agent's: what a process had begun that died, it can't go on with.
 	holder := uuid.New()
 	jobs := []maintenance.Job{
 		a.trimJob(),
+		a.mergeJob(reg),
 		retention.Job(a.store, a.records, a.catalog, a.settings.Broker, holder, a.log),
 		sweep.Orphans(a.store, a.bucket, a.config.OrphanInterval, holder, a.log),
 		a.compactJob(holder),
@@ -52,11 +56,19 @@ func (a *Agent) compactJob(holder uuid.UUID) maintenance.Job {
 	}
 }
 
-// runner runs them; nil without the role.
-func (a *Agent) newRunner(metrics *maintenance.Metrics) *maintenance.Runner {
+// mergeJob joins small data files.
+func (a *Agent) mergeJob(reg prometheus.Registerer) maintenance.Job {
+	return merge.New(merge.Config{
+		After: a.config.MergeAfter, FileBytes: a.config.MergeBytes, MemoryBytes: a.config.JobMemoryBytes,
+		Compression: datafile.Compression(a.config.FileCompression),
+	}, a.bucket, a.store, merge.NewMetrics(reg), a.log).Job()
+}
+
+// newRunner runs them; nil without the role.
+func (a *Agent) newRunner(reg prometheus.Registerer) *maintenance.Runner {
 	if !a.config.hasRole(roleJobs) {
 		return nil
 	}
 	paused := func() []string { return a.settings.Broker().JobsPaused }
-	return maintenance.NewRunner(a.jobs(), paused, a.config.JobBandwidth, metrics, a.log)
+	return maintenance.NewRunner(a.jobs(reg), paused, a.config.JobBandwidth, maintenance.NewMetrics(reg), a.log)
 }
