@@ -130,13 +130,20 @@ func Keys(files []metadata.File) (partitions []metadata.PartitionID, producers [
 // state, which it leaves as it is. The files must have passed [Validate]. It
 // fails only when a file was committed before with other contents.
 func Decide(state State, files []metadata.File) (Decision, error) {
-	d := decider{
+	return newDecider(state).decide(files)
+}
+
+func newDecider(state State) *decider {
+	return &decider{
 		state:        state,
 		partitions:   map[metadata.PartitionID]Partition{},
 		producers:    map[ProducerKey]Producer{},
 		transactions: map[int64]metadata.Transaction{},
 		firstOffsets: map[ProducerKey]int64{},
 	}
+}
+
+func (d *decider) decide(files []metadata.File) (Decision, error) {
 	out := Decision{Files: make([]FileDecision, len(files))}
 	for i, f := range files {
 		decided, err := d.file(f)
@@ -147,7 +154,7 @@ func Decide(state State, files []metadata.File) (Decision, error) {
 	}
 	out.Partitions = partitionChanges(d.partitions)
 	for key, p := range d.producers {
-		_, known := state.Producers[key]
+		_, known := d.state.Producers[key]
 		out.Producers = append(out.Producers, ProducerChange{ProducerKey: key, Producer: p, New: !known})
 	}
 	slices.SortFunc(out.Producers, func(a, b ProducerChange) int { return compareProducers(a.ProducerKey, b.ProducerKey) })
@@ -165,6 +172,8 @@ type decider struct {
 	transactions map[int64]metadata.Transaction
 	firstOffsets map[ProducerKey]int64
 	tooOld       bool // a file of the call was refused for its age
+	// restored, if it is set, makes it Restore.
+	restored func(ProducerKey, metadata.Batch) (offset int64, ok bool)
 }
 
 func (d *decider) partition(id metadata.PartitionID) (Partition, bool) {
@@ -238,7 +247,7 @@ func (d *decider) append(file uuid.UUID, a metadata.Append) ([]metadata.Outcome,
 	runs := runBuilder{file: file, source: a}
 	for i, b := range a.Batches {
 		outcomes[i] = d.batch(a.Partition, b, partition.NextOffset)
-		if outcomes[i].Err != nil || outcomes[i].Duplicate {
+		if outcomes[i].BaseOffset < 0 || outcomes[i].Duplicate {
 			runs.leaveOut(b)
 			continue
 		}
@@ -267,6 +276,9 @@ func (d *decider) batch(partition metadata.PartitionID, b metadata.Batch, offset
 		if original, ok := producer.duplicate(b); ok {
 			return metadata.Outcome{BaseOffset: original, Duplicate: true}
 		}
+	}
+	if d.restored != nil {
+		return d.restore(key, b, offset)
 	}
 	if b.Transactional {
 		if err := d.checkTransaction(key, b); err != nil {
