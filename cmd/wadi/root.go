@@ -13,6 +13,7 @@ import (
 	"github.com/wadi-log/wadi/cmd/wadi/internal/group"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/inspect"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/produce"
+	"github.com/wadi-log/wadi/cmd/wadi/internal/recovery"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/topic"
 )
 
@@ -48,7 +49,7 @@ order in a metadata store, and any agent can serve any client.`,
 			root.AddCommand(cmd)
 		}
 	}
-	add(serverGroup, agentCommand(), migrateCommand(), inspect.Command(), backup.Command())
+	add(serverGroup, agentCommand(), migrateCommand(), inspect.Command(), backup.Command(), recovery.Command())
 	add(clientGroup, topic.Command(), group.Command(), produce.Command(), consume.Command())
 	add("", versionCommand())
 	return root
