@@ -59,7 +59,7 @@ func (a *Agent) compactJob(holder uuid.UUID) maintenance.Job {
 // mergeJob joins small data files.
 func (a *Agent) mergeJob(reg prometheus.Registerer) maintenance.Job {
 	return merge.New(merge.Config{
-		After: a.config.MergeAfter, FileBytes: a.config.MergeBytes, MemoryBytes: a.config.JobMemoryBytes,
+		After: a.config.MergeAfter, FlushBytes: a.config.FlushBytes, FileBytes: a.config.MergeBytes, MemoryBytes: a.config.JobMemoryBytes,
 		Compression: datafile.Compression(a.config.FileCompression),
 	}, a.bucket, a.store, merge.NewMetrics(reg), a.log).Job()
 }

@@ -305,9 +305,6 @@ func TestMergeThatIsStoppedGivesItsClaimsUp(t *testing.T) {
 		return objstoretest.Fault{Block: release}
 	})
 	m := c.merger(Config{})
-	for i := range m.claims {
-		m.claims[i].For = claimFor
-	}
 	if more, err := m.Round(ctx, progress()); more || !errors.Is(err, context.Canceled) {
 		t.Fatalf("merged %v, %v", more, err)
 	}

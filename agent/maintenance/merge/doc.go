@@ -10,8 +10,8 @@
 //     bounds the write amplification, at 4.
 //   - Files of which more than half is dead (topics with different retention share them) are
 //     written anew at their level. What that writes is less than what died.
-//   - A partition has at most about as many rows as a claim takes files, on each level, and
-//     then one for each 8 MiB, or for each 64 * 128 * 128 files of producers.
+//   - A partition has at most about as many rows as a claim takes files, on each level, and then one for each
+//     8 MiB, or for what 8 GiB of data files hold of it where it is a small one of very many.
 //
 // Runs that hang together become one, with the markers of transactions between them. A run that
 // can't be read, or whose object is missing, is left as it is, loudly, and the others are merged

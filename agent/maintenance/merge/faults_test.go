@@ -77,7 +77,7 @@ func testFault(t *testing.T, step string, nth int, kind string) {
 		return objstoretest.Fault{Err: away, Persisted: persisted}
 	})
 	// Small files: several puts and swaps a merge.
-	m := c.merger(Config{})
+	m := shortClaims(c.merger(Config{}))
 	m.config.FileBytes = 8 << 10
 	if _, err := m.Round(ctx, progress()); err != nil && !errors.Is(err, away) && !errors.Is(err, context.Canceled) &&
 		!errors.Is(err, metadata.ErrUnavailable) && !errors.Is(err, metadata.ErrOutcomeUnknown) {
@@ -113,9 +113,6 @@ func TestMergesOfTwoAgentsShareTheWork(t *testing.T) {
 	var agents sync.WaitGroup
 	for range 2 {
 		m := c.merger(Config{})
-		for i := range m.claims {
-			m.claims[i].For = time.Hour // the machine may be slow
-		}
 		m.store = watched{c.store, func(files []metadata.ClaimedFile) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -179,7 +176,6 @@ func TestMergeStopsWhenItsClaimIsAnothers(t *testing.T) {
 	c := newCluster(t, 3)
 	c.produceSome(t, seeded(t), 4)
 	rival := c.merger(Config{})
-	rival.claims[0].For = time.Hour
 	c.store.inject(func(method string) fault {
 		if method == "RenewFiles" {
 			return fault{err: metadata.ErrUnavailable}
@@ -194,7 +190,7 @@ func TestMergeStopsWhenItsClaimIsAnothers(t *testing.T) {
 		}
 		return objstoretest.Fault{Block: block} // until the merge is told that its claim is over
 	})
-	m := c.merger(Config{})
+	m := shortClaims(c.merger(Config{}))
 	if more, err := m.Round(t.Context(), progress()); more || !errors.Is(err, maintenance.ErrLeaseLost) {
 		t.Fatalf("merged %v, %v", more, err)
 	}
@@ -223,9 +219,6 @@ func TestMergeOfFilesThatAnotherMergedChangesNothing(t *testing.T) {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	for i, agent := range []*Merger{rival, m} {
-		for k := range agent.claims {
-			agent.claims[k].For = time.Hour
-		}
 		changed, err := agent.mergeClaimed(t.Context(), progress(), outputsOf(t, agent), agent.claims[0], files)
 		if err != nil || changed != (i == 0) {
 			t.Errorf("merge %d changed something: %v, %v", i, changed, err)

@@ -21,9 +21,11 @@ const (
 	// bytes0 and bytesN are likewise, in files of the size that merges write.
 	bytes0 = 4
 	bytesN = 128
+	// flushes0 is how many full files from producers a merge takes at least: fewer are not worth it.
+	flushes0 = 8
 	// claimFor is how long a claim outlives its agent.
 	claimFor = time.Minute
-	// interleaveEvery is how often a long merge looks whether new files are due meanwhile.
+	// interleaveEvery is what Merger.interleaveEvery is outside tests.
 	interleaveEvery = 5 * time.Second
 	// lookEvery is the mean time between two rounds that find nothing due.
 	lookEvery = 5 * time.Second
@@ -37,6 +39,8 @@ const (
 type Config struct {
 	// After is how long a file from producers waits at most.
 	After time.Duration
+	// FlushBytes is the size of full files from producers.
+	FlushBytes int64
 	// FileBytes is about the size of the files to write.
 	FileBytes int64
 	// MemoryBytes is about what a merge takes, whatever the number of partitions: at least 4 * FileBytes.
@@ -73,6 +77,8 @@ type Merger struct {
 	// claims are the kinds of merges; next is the one to look for first.
 	claims []metadata.FileClaim
 	next   int
+	// interleaveEvery is how often a long merge looks whether new files are due meanwhile.
+	interleaveEvery time.Duration
 	// suspects are files that could not be read the last time, for a reason that should pass.
 	suspects map[uuid.UUID]bool
 }
@@ -81,12 +87,12 @@ type Merger struct {
 func New(config Config, bucket objstore.Bucket, store Store, metrics *Metrics, log *slog.Logger) *Merger {
 	m := &Merger{
 		config: config, bucket: bucket, store: store, metrics: metrics, log: log,
-		holder: uuid.New(), suspects: map[uuid.UUID]bool{},
+		holder: uuid.New(), interleaveEvery: interleaveEvery, suspects: map[uuid.UUID]bool{},
 	}
 	for level := range int16(metadata.MaxFileLevel) {
 		claim := metadata.FileClaim{Level: level, MaxFiles: filesN, MaxBytes: bytesN * config.FileBytes}
 		if level == 0 {
-			claim.MaxFiles, claim.MaxBytes, claim.Due = files0, bytes0*config.FileBytes, config.After
+			claim.MaxFiles, claim.MaxBytes, claim.Due = files0, max(bytes0*config.FileBytes, flushes0*config.FlushBytes), config.After
 		}
 		m.claims = append(m.claims, claim)
 	}

@@ -70,6 +70,7 @@ func (w *work) do(ctx context.Context, files []metadata.ClaimedFile) error {
 		return fmt.Errorf("list topics to merge: %w", err)
 	}
 	w.plan = makePlan(files, placesOf(topics), w.config.FileBytes)
+	w.settle()
 	w.reader = rewrite.NewReader(w.bucket, w.progress, w.config.window())
 	w.damaged = map[uuid.UUID]*damage{}
 	defer w.complain()
@@ -88,6 +89,22 @@ func (w *work) do(ctx context.Context, files []metadata.ClaimedFile) error {
 		clear(w.suspects)
 	}
 	return w.late
+}
+
+// settle spares large merges of very many partitions the next one: its files would be those of this merge, which have
+// no partition in common, so it would join nothing.
+func (w *work) settle() {
+	next := int(w.claim.Level) + 1
+	if w.claim.Sparse || next >= metadata.MaxFileLevel {
+		return
+	}
+	var stored int64
+	for _, s := range w.plan.sections {
+		stored += s.stored
+	}
+	if files := stored / w.config.FileBytes; 2*files > int64(w.claims[next].MaxFiles) {
+		w.origin.Level = metadata.MaxFileLevel
+	}
 }
 
 // write writes one section, or what can be read of it.
@@ -222,7 +239,7 @@ func (w *work) commit(ctx context.Context, outputs ...*rewrite.Output) error {
 // interleave lets new files be merged in the middle of a merge that takes minutes: they are what makes
 // the index grow.
 func (w *work) interleave(ctx context.Context) error {
-	if w.claim.Level == 0 && !w.claim.Sparse || time.Since(w.began) < interleaveEvery {
+	if w.claim.Level == 0 && !w.claim.Sparse || time.Since(w.began) < w.interleaveEvery {
 		return nil
 	}
 	w.began = time.Now()
