@@ -83,7 +83,7 @@ type FileRecount struct {
 	// Rows and RowBytes are how many rows name the file, and the sum of their stored sizes.
 	Rows     int
 	RowBytes int64
-	// Unkeyed are the rows that are not among the file's keys, if those are known: merges don't find them.
+	// Unkeyed are the rows that are not among the file's keys, all where those are not known: merges don't find them.
 	Unkeyed int
 	// RightBytes is LiveBytes if that can be, or the nearest that can: what counts is lost when runs
 	// go, so it is only known to lie between the file's size and the bytes of its merged runs.

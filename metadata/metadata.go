@@ -23,6 +23,7 @@ type Store interface {
 	Maintenance
 	Leases
 	Snapshots
+	Inspection
 
 	// ClusterID is the cluster's ID as Kafka clients see it: 22 characters of
 	// URL-safe base64, made once when the store was created.

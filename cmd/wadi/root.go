@@ -10,6 +10,7 @@ import (
 	"github.com/wadi-log/wadi/cmd/wadi/internal/args"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/backup"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/consume"
+	"github.com/wadi-log/wadi/cmd/wadi/internal/fsck"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/group"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/inspect"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/produce"
@@ -49,7 +50,7 @@ order in a metadata store, and any agent can serve any client.`,
 			root.AddCommand(cmd)
 		}
 	}
-	add(serverGroup, agentCommand(), migrateCommand(), inspect.Command(), backup.Command(), recovery.Command())
+	add(serverGroup, agentCommand(), migrateCommand(), inspect.Command(), fsck.Command(), backup.Command(), recovery.Command())
 	add(clientGroup, topic.Command(), group.Command(), produce.Command(), consume.Command())
 	add("", versionCommand())
 	return root

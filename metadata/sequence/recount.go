@@ -14,9 +14,7 @@ func Recount(file metadata.InspectedFile, rows []metadata.Run, keyed int) metada
 		c.RowBytes += int64(r.StoredSize)
 		merged = merged && r.Merged
 	}
-	if file.KeysKnown {
-		c.Unkeyed = len(rows) - keyed
-	}
+	c.Unkeyed = len(rows) - keyed
 	c.RightBytes = possibleLiveBytes(file.Size, file.LiveBytes, c.RowBytes, merged)
 	return c
 }

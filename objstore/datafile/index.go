@@ -65,7 +65,8 @@ func (x Index) SeekOffset(offset int64) IndexEntry {
 }
 
 // SeekTimestamp returns where to start reading to find the section's first batch whose
-// largest timestamp is at least ms; it lies before the next entry. False: there is none.
+// largest timestamp is at least ms; it lies before the next entry. False: there is none. (The ends of
+// transactions are batches, too: who passes them over may have to read on.)
 func (x Index) SeekTimestamp(ms int64) (IndexEntry, bool) {
 	i := sort.Search(len(x.Entries), func(i int) bool { return x.Entries[i].MaxTimestamp >= ms })
 	if i == len(x.Entries) {

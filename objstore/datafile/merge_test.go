@@ -328,7 +328,8 @@ func TestMergeWriterChoosesEncoding(t *testing.T) {
 			footer, err := datafile.ReadFooter(f.Bytes)
 			must(t, err)
 			checkMerged(t, footer, f.Bytes, []mergedSection{s})
-			for c := range footer.Contents(f.Bytes) {
+			for c, err := range footer.Contents(f.Bytes) {
+				must(t, err)
 				var codecs []string
 				for _, frame := range c.Frames {
 					codecs = append(codecs, frame.Codec.String())

@@ -139,8 +139,8 @@ func TestProblemsOfASectionAreBounded(t *testing.T) {
 
 func FuzzSection(f *testing.F) {
 	c := mergedContent(f)
-	f.Add([]byte(c.Bytes), true)
-	f.Add([]byte(c.Bytes[:200]), false)
+	f.Add(c.Bytes, true)
+	f.Add(c.Bytes[:200], false)
 	f.Fuzz(func(t *testing.T, b []byte, merged bool) {
 		c := c
 		c.Bytes, c.Merged = b, merged

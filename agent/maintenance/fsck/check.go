@@ -1,0 +1,171 @@
+package fsck
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/objstore"
+	"github.com/wadi-log/wadi/objstore/datafile"
+)
+
+// Store is what a check asks of the metadata store.
+type Store interface {
+	metadata.Inspection
+	ClusterID(ctx context.Context) (string, error)
+	ListTopics(ctx context.Context) ([]metadata.Topic, int64, error)
+	Now(ctx context.Context) (time.Time, error)
+	LastSnapshot(ctx context.Context) (at time.Time, ok bool, err error)
+	ForgetFiles(ctx context.Context, ids []uuid.UUID) error
+}
+
+// Options say how to check.
+type Options struct {
+	// Deep reads every section that has a row, and checks all of it.
+	Deep bool
+	// Repair deletes orphans, and files that have been dead for the grace period, and
+	// corrects what files count.
+	Repair bool
+	Grace  time.Duration
+	// Parallel is how many files are looked at at the same time. In a deep check each takes the memory
+	// of its largest section, stored and decoded.
+	Parallel int
+	// Progress, which may be nil, is told now and then how far the check is, by one goroutine at a time.
+	Progress func(Progress)
+}
+
+// MaxFindings bounds how many findings of a kind are listed.
+const MaxFindings = 1000
+
+// Progress is how far a check is.
+type Progress struct {
+	// Step is "index", "objects" or "files".
+	Step string
+	// Done counts rows, objects or files.
+	Done int64
+	// Findings counts what was found.
+	Findings int64
+}
+
+const (
+	// orphanAge is how long the hour of an object's ID must be over before the object can be an
+	// orphan. Files whose IDs are older than metadata.MaxFileAge are refused, both by the store's clock.
+	orphanAge = time.Hour
+	// overdueAge is how much longer than the grace period a dead file may wait without being a finding:
+	// jobs run at intervals, and wait for snapshots.
+	overdueAge = 24 * time.Hour
+	// slice is how many rows, objects or files are asked for at a time.
+	slice = 1000
+)
+
+// check is one check under way.
+type check struct {
+	store   Store
+	bucket  objstore.Bucket
+	options Options
+	topics  *topics
+
+	// snapshot is when the newest snapshot was made: what died since may be in it.
+	snapshot    time.Time
+	hasSnapshot bool
+
+	// Only the goroutine of Run touches these.
+	//
+	// named are the files that rows name and the store doesn't know: no orphans.
+	named map[uuid.UUID]bool
+	// misfits are the files whose objects have another size, which is this.
+	misfits map[uuid.UUID]int64
+	// suspects are the files whose counts seem wrong.
+	suspects []uuid.UUID
+	leftover map[metadata.PartitionID]bool
+
+	mu     sync.Mutex
+	report Report
+	listed map[Kind]int
+}
+
+// Run checks the bucket against the store. An error means that the check could not be
+// done; the report has what was found until then.
+func Run(ctx context.Context, store Store, bucket objstore.Bucket, options Options) (Report, error) {
+	c := &check{
+		store: store, bucket: bucket, options: options, topics: newTopics(store),
+		named: map[uuid.UUID]bool{}, misfits: map[uuid.UUID]int64{}, leftover: map[metadata.PartitionID]bool{},
+		listed: map[Kind]int{},
+	}
+	c.report = Report{Deep: options.Deep, Repair: options.Repair, ByKind: map[Kind]int64{}, Findings: []Finding{}}
+	err := c.run(ctx)
+	c.report.sort()
+	return c.report, err
+}
+
+func (c *check) run(ctx context.Context) (err error) {
+	if c.report.ClusterID, err = c.store.ClusterID(ctx); err != nil {
+		return err
+	}
+	if err := objstore.CheckOwner(ctx, c.bucket, c.report.ClusterID); err != nil {
+		return err
+	}
+	if c.report.StartedAt, err = c.store.Now(ctx); err != nil {
+		return err
+	}
+	if c.snapshot, c.hasSnapshot, err = c.store.LastSnapshot(ctx); err != nil {
+		return err
+	}
+	// The order matters: what rows name is known before orphans are looked for, and
+	// which objects have another size before their footers are read.
+	for _, step := range []func(context.Context) error{c.checkIndex, c.checkObjects, c.checkFiles, c.checkCounts} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	c.report.EndedAt, err = c.store.Now(ctx)
+	return err
+}
+
+// find adds a finding.
+func (c *check) find(f Finding) {
+	f.Severity = severities[f.Kind]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.ByKind[f.Kind]++
+	if c.listed[f.Kind]++; c.listed[f.Kind] <= MaxFindings {
+		c.report.Findings = append(c.report.Findings, f)
+	}
+}
+
+// ofFile makes a finding about a file, and the records that lie in the runs.
+func (c *check) ofFile(ctx context.Context, kind Kind, id uuid.UUID, runs []metadata.Run, format string, args ...any) (Finding, error) {
+	f := Finding{Kind: kind, Key: datafile.Key(id), File: &id, Detail: fmt.Sprintf(format, args...)}
+	for i := 0; i < len(runs); {
+		end := runs[i].NextOffset()
+		j := i + 1
+		for ; j < len(runs) && runs[j].Partition == runs[i].Partition && runs[j].BaseOffset <= end; j++ {
+			end = max(end, runs[j].NextOffset())
+		}
+		if len(f.Hit) == MaxHit {
+			f.MoreHit++
+		} else {
+			hit, err := c.topics.offsets(ctx, runs[i].Partition, runs[i].BaseOffset, end)
+			if err != nil {
+				return f, err
+			}
+			f.Hit = append(f.Hit, hit)
+		}
+		i = j
+	}
+	return f, nil
+}
+
+func (c *check) progress(step string, done int64) {
+	if c.options.Progress == nil {
+		return
+	}
+	c.mu.Lock()
+	found := c.report.Total()
+	c.mu.Unlock()
+	c.options.Progress(Progress{Step: step, Done: done, Findings: found})
+}
