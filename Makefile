@@ -72,6 +72,12 @@ streams: setup ## Run a Kafka Streams application, exactly once, while agents an
 	WADI_STREAMS=$(CACHE)/compat/streams WADI_TEST_REQUIRE=1 \
 		go test ./test/streams -count=1 -v -timeout 40m -run TestExactlyOnce
 
+.PHONY: compaction
+compaction: setup ## Let a Java client read a compacted topic of 1,000,000 keys
+	@test/setup/setup.sh streams
+	WADI_COMPACTION=$(CACHE)/compat/streams WADI_TEST_REQUIRE=1 \
+		go test ./test/compaction -count=1 -v -timeout 60m -run TestAJavaClient
+
 .PHONY: fuzz-list
 fuzz-list: ## List the fuzz tests
 	@test/setup/fuzz-targets.sh

@@ -239,7 +239,7 @@ func (c *Compactor) pass(ctx context.Context, p *pass, out *output) error {
 	}
 	if !due {
 		if !notBefore.IsZero() {
-			c.waits[p.partition()] = wait{until: notBefore}
+			c.waits[p.partition()] = wait{until: notBefore, lag: p.config.MinCompactionLagMs}
 		}
 		return nil
 	}

@@ -84,7 +84,7 @@ func (c *Compactor) findDue(ctx context.Context, now time.Time) ([]candidate, er
 		}
 		for i := range some {
 			some[i].Compaction = states[i]
-			if some[i].due(states[i].DirtyBytes, now.UnixMilli()) && c.waits.over(ids[i], now) {
+			if some[i].due(states[i].DirtyBytes, now.UnixMilli()) && c.waits.over(ids[i], now, some[i].config.MinCompactionLagMs) {
 				due = append(due, some[i])
 			}
 		}
@@ -121,16 +121,22 @@ type waits map[metadata.PartitionID]wait
 
 type wait struct {
 	until time.Time
-	// failed is how long the wait after a failure was, 0 if it is for another reason.
+	// failed is how long the wait after a failure was, 0 if it is because of min.compaction.lag.ms, which
+	// was lag.
 	failed time.Duration
+	lag    int64
 }
 
-func (w waits) over(id metadata.PartitionID, now time.Time) bool { return !now.Before(w[id].until) }
+// over reports whether nothing keeps from the partition, whose min.compaction.lag.ms is lag now.
+func (w waits) over(id metadata.PartitionID, now time.Time, lag int64) bool {
+	wait := w[id]
+	return !now.Before(wait.until) || wait.failed == 0 && wait.lag != lag
+}
 
 // fail lets the partition wait, the longer the more often it failed in a row.
 func (w waits) fail(id metadata.PartitionID, now time.Time) time.Duration {
 	d := min(max(2*w[id].failed, firstWait), lastWait)
-	w[id] = wait{now.Add(d), d}
+	w[id] = wait{until: now.Add(d), failed: d}
 	return d
 }
 
