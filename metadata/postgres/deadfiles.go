@@ -21,8 +21,10 @@ func (s *Store) Now(ctx context.Context) (now time.Time, err error) {
 // DeadFiles implements metadata.Maintenance.
 func (s *Store) DeadFiles(ctx context.Context, diedBefore time.Time, limit int) ([]metadata.DeadFile, error) {
 	return queryAll(ctx, s, "list dead files", pgx.RowToStructByPos[metadata.DeadFile],
-		`SELECT id, size, died_at FROM dead_files WHERE died_at < $1 ORDER BY died_at, id LIMIT $2`, diedBefore, limit)
+		findDead, diedBefore, limit)
 }
+
+const findDead = `SELECT id, size, died_at FROM dead_files WHERE died_at < $1 ORDER BY died_at, id LIMIT $2`
 
 // ForgetFiles implements metadata.Maintenance. Of two at the same time the second passes over
 // what the first removes.
@@ -36,8 +38,8 @@ func (s *Store) ForgetFiles(ctx context.Context, ids []uuid.UUID) error {
 
 // KnownFiles implements metadata.Maintenance.
 func (s *Store) KnownFiles(ctx context.Context, ids []uuid.UUID) ([]bool, error) {
-	return queryAll(ctx, s, "look for files", pgx.RowTo[bool], `SELECT f.id IS NOT NULL OR d.id IS NOT NULL
-		FROM unnest($1::uuid[]) WITH ORDINALITY AS q (id, i)
-		LEFT JOIN files f ON f.id = q.id LEFT JOIN dead_files d ON d.id = q.id
-		ORDER BY q.i`, uuidArray(ids))
+	return queryAll(ctx, s, "look for files", pgx.RowTo[bool], findKnown, uuidArray(ids))
 }
+
+const findKnown = `SELECT EXISTS (SELECT FROM files WHERE id = q.id) OR EXISTS (SELECT FROM dead_files WHERE id = q.id)
+	FROM unnest($1::uuid[]) WITH ORDINALITY AS q (id, i) ORDER BY q.i`

@@ -20,21 +20,24 @@ func (s *Store) RetainedFrom(ctx context.Context, queries []metadata.RetentionQu
 	}
 	out := make([]int64, len(queries))
 	err := s.read(ctx, "look for records that retention drops", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, retainedFrom, partitions, before, maxBytes)
-		if err != nil {
-			return err
-		}
 		var untimed []untimedRange
 		clear(out)
-		var i, byTime, bySize int64
-		var first, timestamp *int64
-		if _, err := pgx.ForEachRow(rows, []any{&i, &byTime, &bySize, &first, &timestamp}, func() error {
-			out[i-1] = max(byTime, bySize)
-			if queries[i-1].Before >= 0 && timestamp != nil && *timestamp < 0 {
-				untimed = append(untimed, untimedRange{int(i - 1), *first, byTime, bySize})
-			}
-			return nil
-		}); err != nil {
+		// One round trip and, as it has no BEGIN, one transaction.
+		b := &pgx.Batch{}
+		b.Queue(byKeys)
+		b.Queue(retainedFrom, partitions, before, maxBytes).Query(func(rows pgx.Rows) error {
+			var i, byTime, bySize int64
+			var first, timestamp *int64
+			_, err := pgx.ForEachRow(rows, []any{&i, &byTime, &bySize, &first, &timestamp}, func() error {
+				out[i-1] = max(byTime, bySize)
+				if queries[i-1].Before >= 0 && timestamp != nil && *timestamp < 0 {
+					untimed = append(untimed, untimedRange{int(i - 1), *first, byTime, bySize})
+				}
+				return nil
+			})
+			return err
+		})
+		if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
 		for _, u := range untimed {
@@ -94,6 +97,7 @@ func (s *Store) retainedUntimed(ctx context.Context, q metadata.RetentionQuery, 
 	}
 }
 
+// retainedFrom needs byKeys: else the planner sorts all runs of a partition to sum up the last ones.
 const retainedFrom = `
 WITH RECURSIVE q AS (
 	SELECT q.i, q.partition_id, q.before, q.max_bytes, p.log_start_offset, p.next_offset, p.max_timestamp
