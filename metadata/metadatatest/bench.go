@@ -28,6 +28,7 @@ func Benchmark(b *testing.B, create func(t testing.TB) Database) {
 	b.Run("Feed", func(b *testing.B) { benchmarkFeed(newFixtureB(b, create(b)), b) })
 	b.Run("FindRuns", func(b *testing.B) { benchmarkFindRuns(newFixtureB(b, create(b)), b) })
 	b.Run("RunByTimestamp", func(b *testing.B) { benchmarkRunByTimestamp(newFixtureB(b, create(b)), b) })
+	b.Run("Merge", func(b *testing.B) { benchmarkMerge(newFixtureB(b, create(b)), b) })
 	benchmarkGroups(b, create)
 	benchmarkTransactions(b, create)
 }
