@@ -109,9 +109,10 @@ func TestNewRunsAreTakenEachOnItsOwn(t *testing.T) {
 func TestOldFileReplacesNothing(t *testing.T) {
 	file := fileID(replacementTime, 99)
 	a := oldRun(1, 0, 10)
-	for _, off := range []time.Duration{-1, 1} {
+	const tooFar = metadata.MaxFileAge + time.Second
+	for _, off := range []time.Duration{-tooFar, tooFar} {
 		state := ReplacementState{
-			Now:       replacementTime.Add(off * (metadata.MaxFileAge + time.Second)),
+			Now:       replacementTime.Add(off),
 			LogStarts: map[metadata.PartitionID]int64{1: 0}, Standing: [][]metadata.Run{{a}},
 		}
 		_, err := DecideReplacement(state, metadata.Replacement{FileID: file, Size: 100, Level: 1, Runs: []metadata.NewRun{newRun(file, a)}})

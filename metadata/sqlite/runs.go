@@ -93,7 +93,8 @@ func scanRun(row interface{ Scan(...any) error }, partition metadata.PartitionID
 
 // walk visits the partition's runs that the query, of a partition and an offset, lists, until visit says no.
 func (t *tx) walk(query *sql.Stmt, partition metadata.PartitionID, offset int64, visit func(metadata.Run) bool) error {
-	rows, err := t.stmt(query).QueryContext(t.ctx, partition, offset)
+	statement := t.stmt(query)
+	rows, err := statement.QueryContext(t.ctx, partition, offset)
 	if err != nil {
 		return err
 	}
