@@ -56,21 +56,25 @@ func (f *fixture) checkFiles() {
 	}
 	topics, _, err := f.store.ListTopics(f.ctx)
 	f.must(err)
+	var partitions []metadata.PartitionID
 	for _, topic := range topics {
-		for _, id := range topic.Partitions {
-			b := f.bounds(id)
-			if len(rows[id]) == 0 {
-				if b.LogStartOffset != b.NextOffset {
-					f.Errorf("partition %d has no rows: %+v", id, b)
-				}
-				continue
+		partitions = append(partitions, topic.Partitions...)
+	}
+	bounds, err := f.store.Bounds(f.ctx, partitions)
+	f.must(err)
+	for i, b := range bounds {
+		id := partitions[i]
+		if len(rows[id]) == 0 {
+			if b.LogStartOffset != b.NextOffset {
+				f.Errorf("partition %d has no rows: %+v", id, b)
 			}
-			first := rows[id][0].BaseOffset
-			if first > b.LogStartOffset {
-				f.Errorf("partition %d starts at %d, its rows at %d", id, b.LogStartOffset, first)
-			}
-			checkContiguousFrom(f, rows[id], first, b.NextOffset)
+			continue
 		}
+		first := rows[id][0].BaseOffset
+		if first > b.LogStartOffset {
+			f.Errorf("partition %d starts at %d, its rows at %d", id, b.LogStartOffset, first)
+		}
+		checkContiguousFrom(f, rows[id], first, b.NextOffset)
 	}
 }
 

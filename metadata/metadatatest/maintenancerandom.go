@@ -67,7 +67,7 @@ func everythingMixed(f *fixture, seed uint64) {
 		names = append(names, slices.Repeat([]int{i}, s.weight)...)
 	}
 	m.stepCreateTopic()
-	for n := range 120 {
+	for n := range 80 {
 		s := steps[names[m.rng.IntN(len(names))]]
 		s.run()
 		if m.check(); f.Failed() {

@@ -279,11 +279,11 @@ func leasesAreExclusive(f *fixture) {
 }
 
 func leaseForOneAgentOnly(f *fixture) {
+	agents := []*fixture{f, f.other(), f.other()}
 	for range 10 {
 		var acquired atomic.Int32
 		var wg sync.WaitGroup
-		for range 4 {
-			agent := f.other()
+		for _, agent := range agents {
 			wg.Go(func() {
 				got, err := agent.store.AcquireLease(f.ctx, uuid.New(), "x", time.Minute)
 				if err != nil {
