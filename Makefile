@@ -8,6 +8,10 @@ FUZZTIME ?= 20s
 BENCH ?= .
 # Which setups and clients make compat runs: all, unless said otherwise.
 COMPAT ?=
+# How long make soak writes, how many bytes a second, and where its table and picture go.
+SOAK_FOR ?= 30m
+SOAK_RATE ?= 20MB
+SOAK_OUT ?= docs
 # How long make txncheck lets the load run.
 TXNCHECK_FOR ?= 10m
 # For go test, as in: make test TESTFLAGS='-run Flush ./agent/produce'
@@ -88,6 +92,12 @@ fuzz-list: ## List the fuzz tests
 txncheck: setup ## Check transactions for TXNCHECK_FOR (10m) while agents and Postgres are killed
 	WADI_TXNCHECK_FOR=$(TXNCHECK_FOR) WADI_TEST_REQUIRE=1 \
 		go test ./test/e2e -count=1 -v -timeout 2h -run TestTransactionsWhileServersDie
+
+# WADI_SOAK_OBJECTS=file in the environment has the agents on a folder instead of MinIO.
+.PHONY: soak
+soak: setup ## Write SOAK_RATE (20MB) a second for SOAK_FOR (30m) while maintenance runs and agents die; check every read
+	WADI_SOAK_FOR=$(SOAK_FOR) WADI_SOAK_RATE=$(SOAK_RATE) WADI_SOAK_OUT=$(abspath $(SOAK_OUT)) WADI_TEST_REQUIRE=1 \
+		go test ./test/soak -count=1 -v -timeout 3h -run TestSoak
 
 # Shrinking inputs that only add coverage gets 50 runs, not its default of 60s,
 # which would use up FUZZTIME.
