@@ -102,9 +102,9 @@ func claimsAreExclusive(f *fixture) {
 		f.Errorf("got %v, want those that were released, %v", fileIDs(got), fileIDs(held))
 	}
 	// A claim ends by itself.
-	f.db.Age(f, 59*time.Second)
+	f.db.Age(f, 30*time.Second)
 	f.claimFiles(claimAll(0), 0)
-	f.db.Age(f, 2*time.Second)
+	f.db.Age(f, 31*time.Second)
 	f.claimFiles(claimAll(0), 4)
 }
 

@@ -384,7 +384,7 @@ func TestMaintenanceDoesNotLockItselfOut(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	f := &maintained{TB: t, database: database{url: url}}
+	f := database{url: url}
 	ends := map[metadata.PartitionID]int64{}
 	live := map[uuid.UUID]int{}
 	for _, r := range f.Runs(t) {

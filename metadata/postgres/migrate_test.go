@@ -27,7 +27,11 @@ func migrateTo(t *testing.T, url string, version int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithTableName(schema.Table))
 	if err != nil {
 		t.Fatal(err)
@@ -52,8 +56,8 @@ func TestFilesFromBeforeMaintenance(t *testing.T) {
 	for i, f := range []struct {
 		age  time.Duration
 		live int
-	}{dead: {5, 0}, first: {4, 2}, second: {3, 1}, inFeed: {2, 1}} {
-		insert(`INSERT INTO files (id, size, committed_at, live_runs) VALUES ($1, $2, $3, $4)`, ids[i], 1000+i, now.Add(-f.age*time.Hour), f.live)
+	}{dead: {5 * time.Hour, 0}, first: {4 * time.Hour, 2}, second: {3 * time.Hour, 1}, inFeed: {2 * time.Hour, 1}} {
+		insert(`INSERT INTO files (id, size, committed_at, live_runs) VALUES ($1, $2, $3, $4)`, ids[i], 1000+i, now.Add(-f.age), f.live)
 	}
 	for _, r := range []struct{ file, partition, base, encoding int }{
 		{first, 2, 0, 0}, {first, 1, 7, 1}, {markers, 2, 5, 2}, {second, 2, 6, 0}, {inFeed, 2, 9, 0},

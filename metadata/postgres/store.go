@@ -25,6 +25,10 @@
 // agent that freezes in the midst of writing offsets of a group, 3 s at most, may
 // hold the sequencer up for as long.
 //
+// Maintenance needs neither: nothing else changes runs that a commit has added. Whoever
+// removes or replaces runs locks them first, in the order of their keys or passing over those that others
+// have locked, and then their files, in the order of their IDs, as does whoever claims files.
+//
 // No session state is used: no SET, no temporary tables, no LISTEN, no advisory
 // locks; timeouts are set inside each transaction. PgBouncer in transaction
 // mode therefore works; before version 1.21 it needs
