@@ -128,7 +128,7 @@ func TestMergeOfHighLevelsLetsNewFilesThrough(t *testing.T) {
 	c := newCluster(t, 30)
 	m := c.merger(Config{FileBytes: 16 << 10})
 	m.interleaveEvery = 0
-	m.claims[0].MaxBytes, m.claims[1].MaxFiles = 1<<30, 20
+	m.claims[0].MaxBytes, m.claims[1].MaxFiles = 1<<30, 1000 // or they would be settled
 	c.produceSome(t, seeded(t), 16)
 	// All files of level 0 first.
 	for {
@@ -140,6 +140,7 @@ func TestMergeOfHighLevelsLetsNewFilesThrough(t *testing.T) {
 			break
 		}
 	}
+	m.claims[1].MaxFiles = 16
 	produced := false
 	c.store.inject(func(method string) fault {
 		if method == "ReplaceRuns" && !produced {
