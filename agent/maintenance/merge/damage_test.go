@@ -194,7 +194,7 @@ func allFiles(t *testing.T, c *cluster) (ids []uuid.UUID) {
 	return ids
 }
 
-func outputsOf(t *testing.T, m *Merger) *outputs {
+func outputsOf(t testing.TB, m *Merger) *outputs {
 	t.Helper()
 	o, err := m.newOutputs(progress())
 	if err != nil {

@@ -3,6 +3,12 @@ package merge
 import (
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/time/rate"
+
+	"github.com/wadi-log/wadi/agent/maintenance"
 )
 
 func TestMergeJoinsRunsAndKeepsEveryRecord(t *testing.T) {
@@ -34,5 +40,41 @@ func TestMergeJoinsRunsAndKeepsEveryRecord(t *testing.T) {
 	levels, err := c.store.Store.MergeBacklog(t.Context())
 	if err != nil || levels[0].Files != 0 {
 		t.Errorf("%+v wait, %v", levels, err)
+	}
+}
+
+func TestMergeTellsWhatIsDue(t *testing.T) {
+	c := newCluster(t, 2)
+	m := c.merger(Config{})
+	reg := prometheus.NewRegistry()
+	p := maintenance.NewProgress("merge", rate.NewLimiter(rate.Inf, 1<<20), maintenance.NewMetrics(reg))
+	tell := func() float64 {
+		m.tell(t.Context(), p)
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "wadi_job_backlog" {
+				return f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		t.Fatal("no metric")
+		return 0
+	}
+	for files, want := range []float64{0, 0, 2, 3} { // one file has nobody to be merged with
+		if files > 0 {
+			c.produceSome(t, seeded(t), 1)
+		}
+		if due := tell(); due != want {
+			t.Errorf("%v of %d files are due, want %v", due, files, want)
+		}
+	}
+	drain(t, m)
+	if due := tell(); due != 0 {
+		t.Errorf("%v files are due after the merge", due)
+	}
+	if waiting := testutil.ToFloat64(m.metrics.files.WithLabelValues("1")); waiting != 1 {
+		t.Errorf("%v files of level 1 wait", waiting)
 	}
 }
