@@ -422,6 +422,17 @@ func stateTellsChanges(f *fixture) {
 		{"a partition of a transaction", func() { tx.add(p) }},
 		{"an offset of a transaction", func() { tx.putAside("g", version, nil, offset(3)) }},
 		{"its end", func() { tx.end(true) }},
+		{"a replacement", func() {
+			f.commitOne(p, plain(1, 1))
+			state()
+			f.replace(replacement(f, f.rows(p)[:1]), true)
+		}},
+		{"a forgotten file", func() {
+			dead, err := f.store.DeadFiles(f.ctx, time.Now().Add(time.Hour), 1)
+			f.must(err)
+			f.must(f.store.ForgetFiles(f.ctx, []uuid.UUID{dead[0].ID}))
+		}},
+		{"a compaction", func() { f.must(f.store.FinishCompaction(f.ctx, p, 1)) }},
 		{"a deleted offset", func() { f.deleteOffsets(metadata.OffsetKey{GroupID: "g", Partition: p}) }},
 	} {
 		step.change()

@@ -77,21 +77,12 @@ func (l *scan) list(ctx context.Context) (unknown []objstore.ObjectInfo, err err
 	// A younger file can't have been committed when the snapshot began.
 	oldest := l.state.head.At.Add(-metadata.MaxFileAge - commitMargin)
 	err = l.bucket.List(ctx, "data/", func(o objstore.ObjectInfo) error {
-		id, err := datafile.ParseKey(o.Key)
-		if err != nil {
-			return nil // not one of ours
-		}
-		if l.report.Files.Listed++; l.report.Files.Listed%100_000 == 0 {
-			l.tell(fmt.Sprintf("listed %d data files", l.report.Files.Listed))
-		}
-		delete(missing, id)
-		switch {
-		case l.state.knows(id):
-			l.report.Files.Known++
-		case datafile.IDTime(id).Before(oldest):
-			l.report.Files.Orphans++
-		default:
-			unknown = append(unknown, o)
+		// What has another key is none of ours.
+		if id, err := datafile.ParseKey(o.Key); err == nil {
+			delete(missing, id)
+			if l.sort(id, oldest) {
+				unknown = append(unknown, o)
+			}
 		}
 		return nil
 	})
@@ -104,6 +95,22 @@ func (l *scan) list(ctx context.Context) (unknown []objstore.ObjectInfo, err err
 	slices.SortFunc(l.report.Missing, func(a, b MissingFile) int { return slices.Compare(a.ID[:], b.ID[:]) })
 	l.tell(fmt.Sprintf("listed %d data files: %d are in the snapshot, %d are newer", l.report.Files.Listed, l.report.Files.Known, len(unknown)))
 	return unknown, nil
+}
+
+// sort counts a listed file, and tells whether it must be read.
+func (l *scan) sort(id uuid.UUID, oldest time.Time) bool {
+	if l.report.Files.Listed++; l.report.Files.Listed%100_000 == 0 {
+		l.tell(fmt.Sprintf("listed %d data files", l.report.Files.Listed))
+	}
+	switch {
+	case l.state.knows(id):
+		l.report.Files.Known++
+	case datafile.IDTime(id).Before(oldest):
+		l.report.Files.Orphans++
+	default:
+		return true
+	}
+	return false
 }
 
 func (l *scan) progress(of int) {

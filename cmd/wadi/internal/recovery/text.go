@@ -18,7 +18,7 @@ const maxLines = 10
 // text is a report in the making.
 type text struct{ strings.Builder }
 
-func (t *text) line(format string, args ...any) { fmt.Fprintf(t, format+"\n", args...) }
+func (t *text) line(format string, args ...any) { t.WriteString(fmt.Sprintf(format+"\n", args...)) }
 
 // more says what was left out of a list of n, and whether the i-th is.
 func (t *text) more(i, n int, indent string) bool {
