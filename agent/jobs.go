@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,9 +24,9 @@ func (a *Agent) jobs(reg prometheus.Registerer) []maintenance.Job {
 	jobs := []maintenance.Job{
 		a.trimJob(),
 		a.mergeJob(reg),
-		retention.Job(a.store, a.records, a.catalog, a.settings.Broker, holder, a.log),
+		byStoredConfigs(retention.Job(a.store, a.records, a.catalog, a.settings.Broker, holder, a.log), a.settings.BrokerError),
 		sweep.Orphans(a.store, a.bucket, a.config.OrphanInterval, holder, a.log),
-		a.compactJob(holder),
+		byStoredConfigs(a.compactJob(holder), a.settings.BrokerError),
 	}
 	// Dead files wait for a snapshot only if there will be one.
 	var snapshots sweep.Snapshots
@@ -33,6 +35,20 @@ func (a *Agent) jobs(reg prometheus.Registerer) []maintenance.Job {
 		jobs = append(jobs, backup.Job(a.store, a.bucket, a.config.SnapshotInterval, holder, a.log))
 	}
 	return append(jobs, sweep.Delete(a.store, snapshots, a.bucket, a.config.DeleteGrace, holder, a.log))
+}
+
+// byStoredConfigs has a job that removes records do nothing while the broker configs that are stored are not
+// in force here (unfit says why): they are the defaults of topics, and may keep what this agent's own settings
+// let go.
+func byStoredConfigs(job maintenance.Job, unfit func() error) maintenance.Job {
+	round := job.Round
+	job.Round = func(ctx context.Context, p *maintenance.Progress) (more bool, err error) {
+		if err := unfit(); err != nil {
+			return false, fmt.Errorf("stored broker configs are invalid here, so no records are removed by this agent: %w", err)
+		}
+		return round(ctx, p)
+	}
+	return job
 }
 
 // minBackoff is the least time between two looks for something to do, whatever is configured.

@@ -1,11 +1,14 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wadi-log/wadi/agent/maintenance"
 	"github.com/wadi-log/wadi/protocol/configs"
 )
 
@@ -32,5 +35,23 @@ func TestAgentsWithoutTheRoleDoNoBackgroundWork(t *testing.T) {
 	}
 	if a.newRunner(prometheus.NewRegistry()) != nil {
 		t.Error("background work without the role")
+	}
+}
+
+// TestNothingIsRemovedByConfigsThatAreNotInForce: log.retention.ms may be set to keep for ever what this
+// agent's own settings let go after a week.
+func TestNothingIsRemovedByConfigsThatAreNotInForce(t *testing.T) {
+	rounds := 0
+	var unfit error
+	job := byStoredConfigs(maintenance.Job{Round: func(context.Context, *maintenance.Progress) (bool, error) {
+		rounds++
+		return true, nil
+	}}, func() error { return unfit })
+	if more, err := job.Round(t.Context(), nil); !more || err != nil || rounds != 1 {
+		t.Errorf("%d rounds, more %v, %v", rounds, more, err)
+	}
+	unfit = errors.New("conflict")
+	if more, err := job.Round(t.Context(), nil); more || !errors.Is(err, unfit) || rounds != 1 {
+		t.Errorf("%d rounds by configs that are not in force, more %v, %v", rounds, more, err)
 	}
 }

@@ -65,6 +65,8 @@ type Settings struct {
 	mu   sync.RWMutex
 	set  map[metadata.ConfigKind]map[string]entry
 	node int32 // whose broker configs are in force
+	// unfit is why the stored broker configs are not in force, nil if they are.
+	unfit error
 	// dirty is what has changed in the store and was not read yet.
 	dirty struct {
 		all       bool
@@ -121,6 +123,14 @@ func (s *Settings) Load(ctx context.Context) error {
 // Broker is what this agent works by: its own settings with those over the wire in
 // front. The value never changes; a new one is at another address.
 func (s *Settings) Broker() *configs.Broker { return s.broker.Load() }
+
+// BrokerError is why what is set over the wire on brokers is not in force here, nil if it is. What can't be
+// undone should not be done by [Settings.Broker] then.
+func (s *Settings) BrokerError() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.unfit
+}
 
 // BrokerOf is what another agent works by, if its own settings are like this one's.
 func (s *Settings) BrokerOf(nodeID int32) configs.Broker {
@@ -308,6 +318,7 @@ func (s *Settings) derive() {
 	s.node = s.self()
 	name := strconv.Itoa(int(s.node))
 	now, err := s.brokerOf(s.node)
+	s.unfit = err
 	if err != nil {
 		s.log.Error("stored broker configs are invalid here; this agent works by its own settings", "error", err)
 	}

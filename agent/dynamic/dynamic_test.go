@@ -257,9 +257,12 @@ func TestWhatDoesNotFitIsLeftOut(t *testing.T) {
 	if !strings.Contains(b.log.String(), "conflict topic config setting") {
 		t.Errorf("the log says %q", b.log.String())
 	}
+	if a.BrokerError() != nil || b.BrokerError() == nil {
+		t.Errorf("the configs are out of force here for %v, there for %v", a.BrokerError(), b.BrokerError())
+	}
 	a.alter(t, allBrokers, map[string]string{"message.max.bytes": "5000"})
-	if err := b.Load(t.Context()); err != nil || b.Broker().MessageMaxBytes != 5000 {
-		t.Errorf("message.max.bytes is %d, %v", b.Broker().MessageMaxBytes, err)
+	if err := b.Load(t.Context()); err != nil || b.Broker().MessageMaxBytes != 5000 || b.BrokerError() != nil {
+		t.Errorf("message.max.bytes is %d, %v, %v", b.Broker().MessageMaxBytes, err, b.BrokerError())
 	}
 }
 
