@@ -26,6 +26,8 @@ type cluster struct {
 	testing.TB
 	*sqlite.Store
 	broker configs.Broker
+	// skew is by how much the metadata store's clock is ahead of the agents'.
+	skew   time.Duration
 	logged bytes.Buffer
 	// call is asked before each call of an agent; nil for no faults.
 	call func(name string) fault
@@ -181,7 +183,10 @@ func (c calls) AllTopics(ctx context.Context) ([]metadata.Topic, error) {
 }
 
 func (c calls) Now(ctx context.Context) (time.Time, error) {
-	return through(c.cluster, "Now", func() (time.Time, error) { return c.Store.Now(ctx) })
+	return through(c.cluster, "Now", func() (time.Time, error) {
+		now, err := c.Store.Now(ctx)
+		return now.Add(c.skew), err
+	})
 }
 
 func (c calls) AcquireLease(ctx context.Context, holder uuid.UUID, name string, period time.Duration) (bool, error) {

@@ -275,3 +275,51 @@ func TestDeletedTopicIsNoError(t *testing.T) {
 		c.wantStarts(other, 3)
 	})
 }
+
+// TestTwoAgentsLookAtOnce: the lease only saves work. Here another agent does a whole round before
+// each step of the first one.
+func TestTwoAgentsLookAtOnce(t *testing.T) {
+	for _, step := range []string{"AllTopics", "Now", "RetainedFrom", "Bounds", "DeleteRecords"} {
+		t.Run(step, func(t *testing.T) {
+			run(t, func(c *cluster) {
+				topic := c.topic("t", 2, map[string]string{"retention.ms": "60000"})
+				c.write(2, 10, time.Now().Add(-time.Hour), topic.Partitions...)
+				c.write(2, 10, time.Now(), topic.Partitions...)
+				a, other := c.agent(), c.agent()
+				inside := false
+				c.call = func(name string) fault {
+					if name == step && !inside {
+						inside = true
+						c.must(c.ReleaseLease(c.Context(), a.holder, lease))
+						_, err := other.job.Round(c.Context(), other.p)
+						c.must(err)
+					}
+					return fault{}
+				}
+				_, err := a.job.Round(c.Context(), a.p)
+				c.must(err)
+				c.wantStarts(topic, 2, 2)
+				if !inside {
+					t.Error("the other agent did nothing")
+				}
+			})
+		})
+	}
+}
+
+// TestAgentsClocksDontCount has the metadata store's clock two hours off the agents', both ways.
+func TestAgentsClocksDontCount(t *testing.T) {
+	for _, skew := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
+		t.Run(skew.String(), func(t *testing.T) {
+			run(t, func(c *cluster) {
+				c.skew = skew
+				topic := c.topic("t", 1, map[string]string{"retention.ms": "3600000"})
+				now := time.Now().Add(skew)
+				c.write(1, 10, now.Add(-61*time.Minute), topic.Partitions...)
+				c.write(1, 10, now.Add(-59*time.Minute), topic.Partitions...)
+				c.must(c.agent().look(c.Context()))
+				c.wantStarts(topic, 1)
+			})
+		})
+	}
+}

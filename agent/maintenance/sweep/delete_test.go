@@ -15,7 +15,7 @@ import (
 func TestDeadFilesAreDeletedAfterTheGracePeriod(t *testing.T) {
 	run(t, func(c *cluster) {
 		dead := c.die(3)
-		live := c.commit()
+		live := c.commit(1)
 		a := c.deleter(nil)
 		c.sleep(grace - a.job.Every())
 		c.must(a.round(c.Context()))
@@ -31,7 +31,7 @@ func TestDeadFilesAreDeletedAfterTheGracePeriod(t *testing.T) {
 			t.Errorf("%d files are still known", n)
 		}
 		a.wantMetrics(map[string]float64{"backlog": 0, "backlog_bytes": 0, "files_total": 3, "deleted_bytes_total": 30})
-		c.check(live)
+		c.check(live...)
 	})
 }
 
@@ -113,12 +113,12 @@ func TestManyFilesAreDeletedWithFewRequests(t *testing.T) {
 	run(t, func(c *cluster) {
 		const files = 2*deleteSlice + 1
 		dead := c.die(files)
-		live := c.commit()
+		live := c.commit(1)
 		c.sleep(grace + time.Second)
 		a := c.deleter(nil)
 		c.must(a.round(c.Context()))
 		c.wantObjects(false, dead...)
-		c.check(live)
+		c.check(live...)
 		if n := c.bucket.Calls(objstoretest.Delete); n != 3 {
 			t.Errorf("%d requests, want 3", n)
 		}
@@ -194,11 +194,11 @@ func TestDeletionThatFailsAnywhereIsRepeatable(t *testing.T) {
 			t.Run(step+"/"+name, func(t *testing.T) {
 				run(t, func(c *cluster) {
 					dead := c.die(3)
-					live := c.commit()
+					live := c.commit(1)
 					c.sleep(grace + time.Second)
 					a := c.deleter(nil)
 					a.spoil(step, kind)
-					c.check(live)
+					c.check(live...)
 					for _, id := range dead {
 						if c.has(id) && c.remembered(id) == 0 {
 							t.Error("a file is forgotten whose object is there")
@@ -213,7 +213,7 @@ func TestDeletionThatFailsAnywhereIsRepeatable(t *testing.T) {
 					if n := c.remembered(dead...); n != 0 {
 						t.Errorf("%d files are still known", n)
 					}
-					c.check(live)
+					c.check(live...)
 				})
 			})
 		}
@@ -224,7 +224,7 @@ func TestDeletionThatFailsAnywhereIsRepeatable(t *testing.T) {
 func TestStoreThatAsksToSlowDownIsWaitedFor(t *testing.T) {
 	run(t, func(c *cluster) {
 		dead := c.die(2)
-		live := c.commit()
+		live := c.commit(1)
 		c.sleep(grace + time.Second)
 		over := time.Now().Add(time.Minute)
 		c.bucket.Inject(func(objstoretest.Op, string) (f objstoretest.Fault) {
@@ -238,11 +238,11 @@ func TestStoreThatAsksToSlowDownIsWaitedFor(t *testing.T) {
 			if !errors.Is(err, objstore.ErrSlowDown) || time.Now().After(over) {
 				t.Fatalf("%v until the store answers again: %v", time.Until(over), err)
 			}
-			c.check(append(dead, live)...)
+			c.check(append(dead, live...)...)
 			c.sleep(10 * time.Second)
 		}
 		c.wantObjects(false, dead...)
-		c.check(live)
+		c.check(live...)
 	})
 }
 
@@ -252,7 +252,7 @@ func TestTwoAgentsDeleteAtOnce(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			run(t, func(c *cluster) {
 				dead := c.die(3)
-				live := c.commit()
+				live := c.commit(1)
 				c.sleep(grace + time.Second)
 				a, other := c.deleter(nil), c.deleter(nil)
 				inside := false
@@ -271,7 +271,7 @@ func TestTwoAgentsDeleteAtOnce(t *testing.T) {
 				if n := c.remembered(dead...); n != 0 {
 					t.Errorf("%d files are still known", n)
 				}
-				c.check(live)
+				c.check(live...)
 			})
 		})
 	}
@@ -308,16 +308,16 @@ func TestAgentsClocksDontCount(t *testing.T) {
 				s := &snapshots{}
 				a := c.deleter(s)
 				dead := c.die(1)
-				live := c.commit()
+				live := c.commit(1)
 				c.sleep(snapshotMargin + time.Second)
 				s.at = c.now()
 				c.sleep(grace - snapshotMargin - 2*time.Second)
 				c.must(a.round(c.Context()))
-				c.check(append(dead, live)...)
+				c.check(append(dead, live...)...)
 				c.sleep(2 * time.Second)
 				c.must(a.round(c.Context()))
 				c.wantObjects(false, dead...)
-				c.check(live)
+				c.check(live...)
 			})
 		})
 	}

@@ -89,17 +89,28 @@ func (c *cluster) put(at time.Time) uuid.UUID {
 	return id
 }
 
-// commit puts a file with a record and commits it.
-func (c *cluster) commit() uuid.UUID {
+// commit puts files with a record each and commits them.
+func (c *cluster) commit(n int) (ids []uuid.UUID) {
 	c.Helper()
-	id := c.put(time.Now())
-	result, err := c.CommitFiles(c.Context(), []metadata.File{{ID: id, Size: 10, Appends: []metadata.Append{{
+	var files []metadata.File
+	for range n {
+		id := c.put(time.Now())
+		ids, files = append(ids, id), append(files, c.file(id))
+	}
+	result, err := c.CommitFiles(c.Context(), files)
+	c.must(err)
+	for _, f := range result.Files {
+		c.must(f.Outcomes[0][0].Err)
+	}
+	return ids
+}
+
+// file is a file of put's as it is committed.
+func (c *cluster) file(id uuid.UUID) metadata.File {
+	return metadata.File{ID: id, Size: 10, Appends: []metadata.Append{{
 		Partition: c.topic.Partitions[0], StoredSize: 10,
 		Batches: []metadata.Batch{{Size: 10, Records: 1, ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1}},
-	}}}})
-	c.must(err)
-	c.must(result.Files[0].Outcomes[0][0].Err)
-	return id
+	}}}
 }
 
 // kill deletes all records, so that all files so far are dead.
@@ -112,9 +123,7 @@ func (c *cluster) kill() {
 // die commits so many files and kills them.
 func (c *cluster) die(n int) (ids []uuid.UUID) {
 	c.Helper()
-	for range n {
-		ids = append(ids, c.commit())
-	}
+	ids = c.commit(n)
 	c.kill()
 	return ids
 }

@@ -147,7 +147,7 @@ func (w *walk) visit(ctx context.Context, object objstore.ObjectInfo) error {
 			w.foreign.some[w.foreign.count] = object.Key
 		}
 		w.foreign.count++
-		return nil //nolint:nilerr // it is reported
+		return nil
 	}
 	if hourOver := datafile.IDTime(id).Truncate(time.Hour).Add(time.Hour); w.now.Sub(hourOver) <= orphanAge {
 		return nil

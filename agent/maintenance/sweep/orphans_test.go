@@ -21,7 +21,7 @@ func TestOrphansAreDeletedWhenTheirHourIsLongOver(t *testing.T) {
 	run(t, func(c *cluster) {
 		c.sleep(30 * time.Minute) // of the first hour
 		orphan := c.put(time.Now())
-		live := c.commit()
+		live := c.commit(1)
 		a := c.sweeper()
 		c.sleep(30*time.Minute + orphanAge) // the hour has been over for an hour, to the second
 		next := c.put(time.Now())
@@ -31,7 +31,7 @@ func TestOrphansAreDeletedWhenTheirHourIsLongOver(t *testing.T) {
 		c.must(a.round(c.Context()))
 		c.wantObjects(false, orphan)
 		c.wantObjects(true, next)
-		c.check(live)
+		c.check(live...)
 		a.wantMetrics(map[string]float64{"files_total": 1, "deleted_bytes_total": 10, "backlog": 0})
 		if !strings.Contains(c.logged.String(), "files=1 bytes=10") {
 			t.Errorf("not in the log:\n%s", c.logged.String())
@@ -91,7 +91,7 @@ func TestManyFilesAreAskedForAtOnce(t *testing.T) {
 		for range 2*askSlice + 1 {
 			orphans = append(orphans, c.put(time.Now()))
 		}
-		live := c.commit()
+		live := c.commit(1)
 		c.sleep(3 * time.Hour)
 		asked := 0
 		c.call = func(name string) (f objstoretest.Fault) {
@@ -103,7 +103,7 @@ func TestManyFilesAreAskedForAtOnce(t *testing.T) {
 		a := c.sweeper()
 		c.must(a.round(c.Context()))
 		c.wantObjects(false, orphans...)
-		c.check(live)
+		c.check(live...)
 		if n := c.bucket.Calls(objstoretest.Delete); asked != 3 || n != 3 {
 			t.Errorf("the metadata store was asked %d times, the object store to delete %d times; want 3", asked, n)
 		}
@@ -178,12 +178,12 @@ func TestSweepThatFailsAnywhereIsRepeatable(t *testing.T) {
 			t.Run(step+"/"+name, func(t *testing.T) {
 				run(t, func(c *cluster) {
 					orphans := []uuid.UUID{c.put(time.Now()), c.put(time.Now())}
-					live := c.commit()
+					live := c.commit(1)
 					c.sleep(3 * time.Hour)
 					young := c.put(time.Now())
 					a := c.sweeper()
 					a.spoil(step, kind)
-					c.check(live)
+					c.check(live...)
 					c.wantObjects(true, young)
 					if kind.killed {
 						a = c.sweeper()
@@ -191,7 +191,7 @@ func TestSweepThatFailsAnywhereIsRepeatable(t *testing.T) {
 					a.wait()
 					c.must(a.round(c.Context()))
 					c.wantObjects(false, append(orphans, young)...)
-					c.check(live)
+					c.check(live...)
 				})
 			})
 		}
@@ -202,7 +202,7 @@ func TestSweepThatFailsAnywhereIsRepeatable(t *testing.T) {
 func TestAnswerOfSlowDownCostsOnlyTime(t *testing.T) {
 	run(t, func(c *cluster) {
 		orphan := c.put(time.Now())
-		live := c.commit()
+		live := c.commit(1)
 		c.sleep(3 * time.Hour)
 		over := time.Now().Add(time.Minute)
 		c.bucket.Inject(func(objstoretest.Op, string) (f objstoretest.Fault) {
@@ -219,7 +219,7 @@ func TestAnswerOfSlowDownCostsOnlyTime(t *testing.T) {
 			c.sleep(10 * time.Second)
 		}
 		c.wantObjects(false, orphan)
-		c.check(live)
+		c.check(live...)
 	})
 }
 
@@ -230,16 +230,12 @@ func TestFileIsNotCommittedOnceItMayBeSwept(t *testing.T) {
 		a := c.sweeper()
 		id := c.put(time.Now())
 		for range 150 {
-			late := []metadata.File{{ID: id, Size: 10, Appends: []metadata.Append{{
-				Partition: c.topic.Partitions[0], StoredSize: 10,
-				Batches: []metadata.Batch{{Size: 10, Records: 1, ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1}},
-			}}}}
 			c.sleep(time.Minute)
 			c.must(a.round(c.Context()))
 			if c.has(id) {
 				continue
 			}
-			result, err := c.CommitFiles(c.Context(), late)
+			result, err := c.CommitFiles(c.Context(), []metadata.File{c.file(id)})
 			c.must(err)
 			if err := result.Files[0].Outcomes[0][0].Err; !errors.Is(err, metadata.ErrFileTooOld) {
 				t.Fatalf("a file whose object was swept is committed: %v", err)
