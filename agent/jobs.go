@@ -54,11 +54,11 @@ func byStoredConfigs(job maintenance.Job, unfit func() error) maintenance.Job {
 // minBackoff is the least time between two looks for something to do, whatever is configured.
 const minBackoff = 100 * time.Millisecond
 
-// compactJob keeps the latest record of each key of compacted topics. Half of the memory for background work is for
-// the keys of a pass, an eighth for reading, and the rest for the file that is written.
+// compactJob keeps the latest record of each key of compacted topics. A quarter of the memory for
+// background work is for the keys of a pass, which stay there while other jobs have their turn.
 func (a *Agent) compactJob(holder uuid.UUID) maintenance.Job {
 	compactor := compact.New(a.store, a.bucket, a.catalog, a.settings.Broker, holder, compact.Config{
-		KeyBytes:    a.config.JobMemoryBytes / 2,
+		KeyBytes:    a.config.JobMemoryBytes / 4,
 		WindowBytes: a.config.JobMemoryBytes / 8,
 		FileBytes:   a.config.MergeBytes,
 	}, a.log)

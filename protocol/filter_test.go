@@ -195,7 +195,7 @@ func TestRecordsOfABatchWithGaps(t *testing.T) {
 func FuzzFilter(f *testing.F) {
 	for _, c := range filteredByKafka(f) {
 		b := c.before
-		f.Add(b.Attributes(), b.NumRecords(), b.LastOffsetDelta(), b.BaseTimestamp(), []byte(b[BatchHeaderSize:]), uint64(5), int64(c.horizon))
+		f.Add(b.Attributes(), b.NumRecords(), b.LastOffsetDelta(), b.BaseTimestamp(), []byte(b[BatchHeaderSize:]), uint64(5), c.horizon)
 	}
 	f.Fuzz(func(t *testing.T, attributes int16, count, last int32, base int64, payload []byte, choice uint64, horizon int64) {
 		const limit = 1 << 20

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"time"
 
@@ -53,6 +54,8 @@ const (
 	groupSize = 256
 	// planFor is for how long what was found to be due is believed, by the store's clock.
 	planFor = time.Minute
+	// sliceBytes is [Compactor.slice]: some seconds of reading.
+	sliceBytes = 512 << 20
 )
 
 // Compactor is an agent's compaction. Its rounds come one after the other.
@@ -66,6 +69,10 @@ type Compactor struct {
 	log    *slog.Logger
 
 	keys *keys
+	// slice is how much of a large partition a round reads, so that other jobs have their turn.
+	slice int64
+	// large is a pass over a large partition that goes on with the next round, nil without one.
+	large *pass
 	// due is what was planned at plannedAt and is left to do.
 	due       []candidate
 	plannedAt time.Time
@@ -79,15 +86,19 @@ type Compactor struct {
 func New(store Store, bucket objstore.Bucket, topics Topics, broker func() *configs.Broker, holder uuid.UUID, config Config, log *slog.Logger) *Compactor {
 	return &Compactor{
 		store: store, bucket: bucket, topics: topics, broker: broker, holder: holder, config: config, log: log,
-		keys: newKeys(config.KeyBytes), waits: waits{},
+		keys: newKeys(config.KeyBytes), slice: sliceBytes, waits: waits{},
 	}
 }
 
-// Round compacts one large partition that is due, or some small ones: see [maintenance.Job].
+// Round compacts a part of one large partition that is due, or some small ones: see [maintenance.Job].
 func (c *Compactor) Round(ctx context.Context, progress *maintenance.Progress) (more bool, err error) {
 	now, err := c.store.Now(ctx)
 	if err != nil {
 		return false, fmt.Errorf("ask the metadata store for its time: %w", err)
+	}
+	if c.large != nil {
+		err = c.goOn(ctx, progress)
+		return c.more(), err
 	}
 	if len(c.due) == 0 || now.Sub(c.plannedAt) > planFor {
 		if c.due, err = c.findDue(ctx, now); err != nil {
@@ -100,12 +111,18 @@ func (c *Compactor) Round(ctx context.Context, progress *maintenance.Progress) (
 		c.keys.release()
 		return false, nil
 	}
-	err = c.hold(ctx, c.nextGroup(), func(ctx context.Context, held []candidate) error {
-		return c.compact(ctx, progress, held, now)
-	})
+	if group := c.nextGroup(); c.small(&group[0]) {
+		err = c.hold(ctx, group, func(ctx context.Context, held []candidate) error { return c.compact(ctx, progress, held, now) })
+	} else {
+		c.large = &pass{candidate: group[0], now: now, alone: true}
+		err = c.goOn(ctx, progress)
+	}
 	c.showBacklog(progress, now)
-	return len(c.due) > 0 || c.unfinished, err
+	return c.more(), err
 }
+
+// more reports whether something is due that is known of.
+func (c *Compactor) more() bool { return c.large != nil || len(c.due) > 0 || c.unfinished }
 
 func (c *Compactor) showBacklog(progress *maintenance.Progress, now time.Time) {
 	size, oldest := int64(0), now
@@ -165,13 +182,10 @@ func (c *Compactor) compact(ctx context.Context, progress *maintenance.Progress,
 	out := &output{c: c, file: file}
 	var failed error
 	for _, p := range passes {
-		if failed = c.pass(ctx, p, out); failed != nil {
-			if failed = c.isolate(ctx, progress, p, failed); failed != nil {
-				break
-			}
-			continue
+		_, err := p.step(ctx, c.keys, out)
+		if failed = c.settle(ctx, progress, p, err); failed != nil {
+			break
 		}
-		c.unfinished = c.unfinished || p.end < p.limit
 	}
 	if ctx.Err() == nil {
 		failed = errors.Join(failed, out.commit(ctx))
@@ -199,7 +213,7 @@ func (c *Compactor) begin(ctx context.Context, reader *rewrite.Reader, group []c
 	var passes []*pass
 	var queries []metadata.RunQuery
 	for i := range group {
-		p := &pass{candidate: group[i], now: now, alone: !c.small(&group[i])}
+		p := &pass{candidate: group[i], now: now, left: math.MaxInt64}
 		p.Compaction = states[i]
 		if !p.due(p.DirtyBytes, now.UnixMilli()) {
 			continue
@@ -210,8 +224,8 @@ func (c *Compactor) begin(ctx context.Context, reader *rewrite.Reader, group []c
 			Partition: ids[i], Offset: p.LogStartOffset, MaxBytes: c.config.WindowBytes, MaxRuns: metadata.MaxRuns,
 		})
 	}
-	if len(passes) == 0 || passes[0].alone {
-		return passes, nil
+	if len(passes) == 0 {
+		return nil, nil
 	}
 	found, err := c.store.FindRuns(ctx, queries)
 	if err != nil {
@@ -231,22 +245,50 @@ func (c *Compactor) begin(ctx context.Context, reader *rewrite.Reader, group []c
 	return passes, nil
 }
 
-// pass makes one pass, up to the commit of what it wrote last, if it shares the output.
-func (c *Compactor) pass(ctx context.Context, p *pass, out *output) error {
-	due, notBefore, err := p.survey(ctx)
-	if err != nil {
-		return err
-	}
-	if !due {
-		if !notBefore.IsZero() {
-			c.waits[p.partition()] = wait{until: notBefore, lag: p.config.MinCompactionLagMs}
+// goOn does the next part of the pass over a large partition. Between two of them the lease stays, for
+// as long as it lasts.
+func (c *Compactor) goOn(ctx context.Context, progress *maintenance.Progress) error {
+	p := c.large
+	c.large = nil // if anything goes wrong
+	return c.hold(ctx, []candidate{p.candidate}, func(ctx context.Context, _ []candidate) error {
+		reader := rewrite.NewReader(c.bucket, progress, c.config.WindowBytes)
+		p.log = partitionLog{store: c.store, reader: reader, partition: p.partition()}
+		file, err := rewrite.NewOutput(c.bucket, c.store, progress, datafile.Auto)
+		if err != nil {
+			return err
 		}
-		return nil
+		states, err := c.store.Compactions(ctx, []metadata.PartitionID{p.partition()})
+		if err != nil {
+			return fmt.Errorf("read how far partition %d is compacted: %w", p.partition(), err)
+		}
+		if p.begun {
+			p.LogStartOffset = states[0].LogStartOffset
+		} else {
+			p.Compaction = states[0] // another agent may have been here since the plan was made
+		}
+		p.left = c.slice
+		over, err := p.step(ctx, c.keys, &output{c: c, file: file})
+		progress.Records(p.removed)
+		p.removed = 0
+		if err == nil && !over {
+			c.large = p
+			return nil
+		}
+		return c.settle(ctx, progress, p, err)
+	})
+}
+
+// settle deals with how a pass over one partition ended. It returns what is not the partition's alone.
+func (c *Compactor) settle(ctx context.Context, progress *maintenance.Progress, p *pass, err error) error {
+	switch {
+	case err != nil:
+		return c.isolate(ctx, progress, p, err)
+	case !p.notBefore.IsZero() && !p.begun:
+		c.waits[p.partition()] = wait{until: p.notBefore, lag: p.config.MinCompactionLagMs}
+	case p.begun && p.end < p.limit:
+		c.unfinished = true
 	}
-	if err := p.collect(ctx, c.keys); err != nil {
-		return err
-	}
-	return p.rewrite(ctx, out)
+	return nil
 }
 
 // isolate deals with what went wrong with one partition's pass. It returns what is not the partition's alone.

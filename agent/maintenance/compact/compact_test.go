@@ -242,6 +242,41 @@ func TestMergesInBetweenCostAPartOfTheWork(t *testing.T) {
 	})
 }
 
+func TestALargePartitionTakesSeveralRounds(t *testing.T) {
+	inWorld(t, func(w *world) {
+		topic := w.topic("t", 1)
+		for i := range 10 {
+			w.put(topic, kv("a", fmt.Sprint(i)), kv(fmt.Sprint(i), "1"))
+		}
+		c, other := w.compactor(100), w.compactor(100)
+		c.config.WindowBytes, c.slice = 1, 300
+		other.config.WindowBytes = 1
+		rounds := 0
+		for more := true; more; rounds++ {
+			var err error
+			if more, err = c.Round(w.Context(), w.progress); err != nil {
+				t.Fatal(err)
+			}
+			// The lease stays between the rounds.
+			if _, err := other.Round(w.Context(), w.progress); err != nil {
+				t.Fatal(err)
+			}
+			if c.large != nil && w.bounds(topic.Partitions[0]).CleanUntil > 0 {
+				t.Error("another agent works on it")
+			}
+		}
+		if rounds < 4 {
+			t.Errorf("%d rounds", rounds)
+		}
+		if records := w.read(topic.Partitions[0], 0, true); len(records) != 11 {
+			t.Errorf("%d records", len(records))
+		}
+		if ok, err := w.store.AcquireLease(w.Context(), other.holder, fmt.Sprintf("compact/%d", topic.Partitions[0]), time.Second); !ok || err != nil {
+			t.Errorf("the lease was not given up: %v", err)
+		}
+	})
+}
+
 func TestPolicySwitchedInTheMiddle(t *testing.T) {
 	inWorld(t, func(w *world) {
 		topic := w.topic("t", 1)

@@ -134,14 +134,14 @@ func (w *world) failOnce(large bool, step string, n int, persisted, killed bool)
 		c := w.compactor(5)
 		c.log = silent
 		if large {
-			c.config.WindowBytes, c.config.FileBytes = 1, 1
+			c.config.WindowBytes, c.config.FileBytes, c.slice = 1, 1, 500
 		}
 		return c
 	}
 	first := agent()
 	fired := w.inject(step, n, persisted, killed)
 	failures := 0
-	for range 20 { // rounds; a failed one is tried again, as the runner does, unless the agent is dead
+	for range 60 { // rounds; a failed one is tried again, as the runner does, unless the agent is dead
 		more, err := first.Round(w.Context(), w.progress)
 		if err != nil {
 			if failures++; killed {
@@ -191,10 +191,10 @@ func TestTwoAgentsOnOnePartition(t *testing.T) {
 				for i := range 3 {
 					c := New(leaseless{w.store}, w.bucket, w.topics, defaults, uuid.New(), Config{KeyBytes: int64(100 + 300*i), WindowBytes: 1 << 20, FileBytes: 1 << 20}, silent)
 					if large {
-						c.config.WindowBytes, c.config.FileBytes = 1, 1
+						c.config.WindowBytes, c.config.FileBytes, c.slice = 1, 1, 500
 					}
 					agents.Go(func() {
-						for range 30 {
+						for range 100 {
 							if _, err := c.Round(w.Context(), w.progress); err != nil {
 								w.Error(err)
 							}

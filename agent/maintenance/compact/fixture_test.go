@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -60,12 +61,12 @@ func TestMain(m *testing.M) {
 // emptyStore is the file of a store that was just made, which takes longer than most tests.
 var emptyStore []byte
 
-func makeEmptyStore() ([]byte, error) {
+func makeEmptyStore() (file []byte, err error) {
 	folder, err := os.MkdirTemp("", "compact")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(folder)
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	path := filepath.Join(folder, "metadata.db")
 	store, err := sqlite.Open(context.Background(), path)
 	if err != nil {

@@ -28,7 +28,11 @@ func leaseOf(p *candidate) string { return fmt.Sprintf("compact/%d", p.partition
 // on them. When a lease is lost, the work's ctx ends.
 func (c *Compactor) hold(ctx context.Context, group []candidate, work func(ctx context.Context, held []candidate) error) error {
 	held, err := c.acquire(ctx, group)
-	defer func() { c.release(ctx, held) }()
+	defer func() {
+		if c.large == nil { // else the work goes on soon
+			c.release(ctx, held)
+		}
+	}()
 	if err != nil || len(held) == 0 {
 		return err
 	}

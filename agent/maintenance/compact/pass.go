@@ -23,17 +23,26 @@ const (
 // errSwitched: the topic's cleanup.policy has lost compact.
 var errSwitched = errors.New("the topic is no longer compacted")
 
-// pass is one pass over one partition, of which nobody else makes one.
+// pass is one pass over one partition, of which nobody else makes one. It may take several rounds.
 type pass struct {
 	candidate
 	log partitionLog
-	// now is the store's clock.
+	// now is the store's clock when it began.
 	now time.Time
 	// alone: the partition is so large that it shares no output.
 	alone bool
-	// limit is where ends what could be cleaned, end what the pass cleans.
-	limit, end int64
-	cleaner    *cleaner
+	// left is how many bytes of runs may still be read before the pass lets others work.
+	left int64
+
+	// limit is where ends what could be cleaned, end what the pass cleans; known from begun and collected on.
+	limit, end       int64
+	begun, collected bool
+	dirty            dirty
+	cleaner          *cleaner
+	// next is the first offset that was not read yet: of those to collect keys of, then of those to rewrite.
+	next int64
+	// notBefore is when min.compaction.lag.ms is over, if it keeps from beginning.
+	notBefore time.Time
 	// removed counts records that are left out of what was swapped in.
 	removed int64
 
@@ -41,9 +50,40 @@ type pass struct {
 	done, lost bool
 }
 
-// survey finds how far the pass may go, and reports whether that is enough to be worth it; if it isn't because of
-// min.compaction.lag.ms, also when that is over for the first run.
-func (p *pass) survey(ctx context.Context) (due bool, notBefore time.Time, err error) {
+// step does the next part of the pass, and reports whether nothing is left to do, but for the commit of
+// a shared output. The keys are the pass' own from the first step to the last.
+func (p *pass) step(ctx context.Context, keys *keys, out *output) (over bool, err error) {
+	if !p.begun {
+		due, err := p.survey(ctx)
+		if err != nil || !due {
+			return true, err
+		}
+		keys.reset(p.limit - p.CleanUntil)
+		p.dirty = dirty{keys: keys, from: p.CleanUntil, end: p.CleanUntil}
+		p.begun, p.next = true, p.CleanUntil
+	}
+	if !p.collected {
+		if err := p.collect(ctx); err != nil || !p.collected {
+			return false, err
+		}
+		now := p.now.UnixMilli()
+		p.cleaner = &cleaner{
+			start: p.LogStartOffset, end: p.end, keys: keys, now: now, horizon: horizon(now, p.config.DeleteRetentionMs),
+			open: map[int64]struct{}{},
+		}
+		p.next = p.LogStartOffset
+	}
+	if p.next < p.LogStartOffset { // which rose since the last step
+		p.next = p.LogStartOffset
+	}
+	if err := p.rewrite(ctx, out); err != nil {
+		return false, err
+	}
+	return p.next >= p.end, nil
+}
+
+// survey finds how far the pass may go, and reports whether that is enough to be worth it.
+func (p *pass) survey(ctx context.Context) (due bool, err error) {
 	p.limit = p.StableOffset
 	bytes := p.DirtyBytes
 	if lag := p.config.MinCompactionLagMs; lag > 0 || p.StableOffset < p.NextOffset {
@@ -53,22 +93,18 @@ func (p *pass) survey(ctx context.Context) (due bool, notBefore time.Time, err e
 		}
 		limit, sum, first, err := p.log.cleanable(ctx, p.CleanUntil, p.StableOffset, youngest)
 		if err != nil {
-			return false, time.Time{}, err
+			return false, err
 		}
 		if p.limit, bytes = limit, sum; first > youngest {
-			notBefore = time.UnixMilli(first + lag)
+			p.notBefore = time.UnixMilli(first + lag)
 		}
 	}
-	return p.due(bytes, p.now.UnixMilli()), notBefore, nil
+	return p.due(bytes, p.now.UnixMilli()), nil
 }
 
-// collect reads what no pass has cleaned and finds how far this one gets. The keys are its own until it is over.
-func (p *pass) collect(ctx context.Context, keys *keys) error {
-	keys.reset(p.limit - p.CleanUntil)
-	d := dirty{keys: keys, from: p.CleanUntil, end: p.CleanUntil}
-	p.end = p.limit
-reading:
-	for run, err := range p.log.runs(ctx, p.CleanUntil, p.limit) {
+// collect reads what no pass has cleaned and finds how far this one gets.
+func (p *pass) collect(ctx context.Context) error {
+	for run, err := range p.log.runs(ctx, p.next, p.limit) {
 		if err != nil {
 			return err
 		}
@@ -77,24 +113,30 @@ reading:
 				return err
 			}
 			if batch.BaseOffset() >= p.limit {
-				break reading
+				break
 			}
-			more, err := d.add(batch, run.aborted)
+			more, err := p.dirty.add(batch, run.aborted)
 			if err != nil {
 				return damaged(run.Run, err)
 			}
 			if !more {
-				p.end = d.end
-				break reading
+				p.end, p.collected = p.dirty.end, true
+				return nil
 			}
 		}
+		p.next = run.NextOffset()
+		if p.spent(run.Run) && p.next < p.limit {
+			return nil
+		}
 	}
-	now := p.now.UnixMilli()
-	p.cleaner = &cleaner{
-		start: p.LogStartOffset, end: p.end, keys: keys, now: now, horizon: horizon(now, p.config.DeleteRetentionMs),
-		open: map[int64]struct{}{},
-	}
+	p.end, p.collected = p.limit, true
 	return nil
+}
+
+// spent counts the run, and reports whether others are to work now.
+func (p *pass) spent(run metadata.Run) bool {
+	p.left -= int64(run.Size)
+	return p.left <= 0
 }
 
 // horizon is when tombstones go that are cleaned now.
@@ -105,10 +147,10 @@ func horizon(now, retention int64) int64 {
 	return now + retention
 }
 
-// rewrite writes the partition anew from its log start to where the pass ends. What is swapped in
+// rewrite writes the partition anew, until the pass ends or others are to work. What is swapped in
 // stands before what is written next is swapped in.
 func (p *pass) rewrite(ctx context.Context, out *output) error {
-	for next, tries := p.LogStartOffset, 1; next < p.end; {
+	for tries := 1; p.next < p.end && p.left > 0; {
 		switch still, err := out.c.stillCompacted(ctx, p.topic.ID); {
 		case err != nil:
 			return err
@@ -116,7 +158,7 @@ func (p *pass) rewrite(ctx context.Context, out *output) error {
 			return errSwitched
 		}
 		open := p.cleaner.mark()
-		after, err := p.piece(ctx, out, next)
+		after, err := p.piece(ctx, out, p.next)
 		if p.done = err == nil && after >= p.end; err == nil && (p.alone || !p.done) {
 			if err = out.commit(ctx); err == nil && p.lost {
 				err = errMoved
@@ -124,7 +166,7 @@ func (p *pass) rewrite(ctx context.Context, out *output) error {
 		}
 		switch {
 		case err == nil:
-			next, tries = after, 1
+			p.next, tries = after, 1
 		case p.alone && tries < pieceTries && errors.Is(err, errMoved):
 			// The same offsets lie in other runs now. What is known of the keys holds.
 			p.cleaner.reset(open)
@@ -162,7 +204,7 @@ func (p *pass) piece(ctx context.Context, out *output, offset int64) (next int64
 		if err := p.run(run, out, &s); err != nil {
 			return 0, err
 		}
-		if out.full() || len(s.replaces) >= pieceRuns {
+		if p.spent(run.Run) || out.full() || len(s.replaces) >= pieceRuns {
 			break
 		}
 	}
