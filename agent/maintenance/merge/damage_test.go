@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/uuid"
@@ -255,18 +256,17 @@ func TestMergeOutlivesAStoreThatIsAway(t *testing.T) {
 	c.produceSome(t, seeded(t), 12)
 	m := c.merger(Config{})
 	for _, op := range []objstoretest.Op{objstoretest.Get, objstoretest.Put} {
-		calls := 0
+		var calls atomic.Int64
 		c.bucket.Inject(func(called objstoretest.Op, _ string) objstoretest.Fault {
-			if called != op || calls > 20 {
+			if called != op || calls.Add(1) > 20 {
 				return objstoretest.Fault{}
 			}
-			calls++
 			return objstoretest.Fault{Err: objstore.ErrSlowDown}
 		})
 		failed := 0
-		for rounds := 0; calls <= 20; rounds++ {
+		for rounds := 0; calls.Load() <= 20; rounds++ {
 			if rounds > 100 {
-				t.Fatalf("%d calls in 100 rounds", calls)
+				t.Fatalf("%d calls in 100 rounds", calls.Load())
 			}
 			if _, err := m.Round(t.Context(), progress()); err != nil {
 				if !errors.Is(err, objstore.ErrSlowDown) {
