@@ -245,15 +245,19 @@ func TestTornSnapshotIsPassedOver(t *testing.T) {
 			if len(l.Whole) != whole || !slices.Contains(l.Whole, before.Name) {
 				t.Errorf("step %d, persisted %v: %d whole snapshots: %v", step, persisted, len(l.Whole), l.Whole)
 			}
-			for _, name := range l.Whole {
-				m, err := backup.ReadManifest(t.Context(), b, name)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got, err := rows(t.Context(), m, b); err != nil || int64(len(got)) != m.RowCount() {
-					t.Errorf("step %d: snapshot %s has %d rows, %v", step, name, len(got), err)
-				}
-			}
+		}
+	}
+	l, err := backup.List(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range l.Whole {
+		m, err := backup.ReadManifest(t.Context(), b, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := rows(t.Context(), m, b); err != nil || int64(len(got)) != m.RowCount() {
+			t.Errorf("snapshot %s has %d rows, %v", name, len(got), err)
 		}
 	}
 }
