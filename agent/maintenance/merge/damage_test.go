@@ -251,6 +251,50 @@ func TestMergeGoesOnAroundAnObjectOutOfReach(t *testing.T) {
 	}
 }
 
+// A merge of new files that fails half-way in the midst of another one leaves that one nothing of its own.
+func TestMergeInBetweenThatFailsHarmsNoOther(t *testing.T) {
+	const partitions = 30
+	c := newCluster(t, partitions)
+	m := c.merger(Config{FileBytes: 4 << 20})
+	m.interleaveEvery = 0
+	random := seeded(t)
+	c.produceSome(t, random, 8)
+	for range 2 {
+		if more, err := m.merge(t.Context(), progress(), outputsOf(t, m), m.claims[0]); !more || err != nil {
+			t.Fatalf("merged %v, %v", more, err)
+		}
+	}
+	// More than is read at a time: of one file the rest can't be.
+	m.claims[1].MaxFiles = 2
+	var files []uuid.UUID
+	for range 4 {
+		batches := map[at][]protocol.Batch{}
+		for index := range int32(partitions) {
+			batches[at{0, index}] = []protocol.Batch{makeBatch(t, random, 1, 25<<10)}
+		}
+		files = append(files, c.produce(t, datafile.None, batches))
+	}
+	forbidden, gets := errors.New("access denied"), 0
+	c.bucket.Inject(func(op objstoretest.Op, key string) objstoretest.Fault {
+		if op == objstoretest.Get && key == datafile.Key(files[1]) {
+			if gets++; gets > 1 {
+				return objstoretest.Fault{Err: forbidden}
+			}
+		}
+		return objstoretest.Fault{}
+	})
+	more, err := m.merge(t.Context(), progress(), outputsOf(t, m), m.claims[1])
+	if !more || !errors.Is(err, forbidden) || strings.Contains(err.Error(), "out of order") || gets < 2 {
+		t.Errorf("merged %v with %d requests for the file: %v", more, gets, err)
+	}
+	backlog, err := c.store.Store.MergeBacklog(t.Context())
+	if err != nil || backlog[0].Files != 1 || backlog[1].Files != 1 {
+		t.Errorf("want the one file out of reach at level 0, and at level 1 what the three others became: %+v, %v", backlog, err)
+	}
+	c.bucket.Inject(nil)
+	c.check(t)
+}
+
 func TestMergeOutlivesAStoreThatIsAway(t *testing.T) {
 	c := newCluster(t, 10)
 	c.produceSome(t, seeded(t), 12)

@@ -256,5 +256,14 @@ func (w *work) interleave(ctx context.Context) error {
 	changed, err := w.mergeClaimed(ctx, w.progress, w.out, w.claims[0], files)
 	w.changed = w.changed || changed
 	w.late = errors.Join(w.late, err)
+	if err == nil {
+		return nil
+	}
+	// What the other has left in the outputs is not of this merge's files.
+	fresh, err := w.newOutputs(w.progress)
+	if err != nil {
+		return err
+	}
+	*w.out = *fresh
 	return nil
 }
