@@ -61,8 +61,11 @@ func (d *dirty) add(b protocol.Batch, aborted aborted) (more bool, err error) {
 type cleaner struct {
 	// start is the log start, end the first offset that is not cleaned, as dirty found.
 	start, end int64
-	keys       *keys
-	aborted    aborted
+	// from is where the part begins that is written now. What lies before it was cleaned, and joined by a merge with
+	// what follows; aborted and open say nothing of it.
+	from    int64
+	keys    *keys
+	aborted aborted
 	// now is the store's time and horizon the delete horizon that is given, in ms.
 	now, horizon int64
 	// open are the producers of which transactional records came since their last marker,
@@ -77,7 +80,7 @@ func (c *cleaner) clean(b protocol.Batch) (protocol.Batch, error) {
 	switch {
 	case last < c.start:
 		return nil, nil // nobody can read it
-	case base >= c.end:
+	case base >= c.end, last < c.from:
 		return b, nil
 	case b.NumRecords() == 0:
 		return nil, nil

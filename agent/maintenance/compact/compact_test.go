@@ -277,6 +277,50 @@ func TestALargePartitionTakesSeveralRounds(t *testing.T) {
 	})
 }
 
+// TestWhatWasCleanedAndThenMergedKeepsItsMarkers: consumers that are told of an aborted transaction skip its
+// producer's records up to the marker.
+func TestWhatWasCleanedAndThenMergedKeepsItsMarkers(t *testing.T) {
+	inWorld(t, func(w *world) {
+		topic := w.topic("t", 1, "delete.retention.ms", "1")
+		id := topic.Partitions[0]
+		p := w.producer("p")
+		w.produce(placed{topic, 0, w.by(*p, true, id, w.batch(protocol.CodecNone, kv("a", "aborted")))})
+		w.end("p", p, false)
+		w.produce(placed{topic, 0, w.by(*p, true, id, w.batch(protocol.CodecNone, kv("b", "1")))})
+		w.end("p", p, true)
+		c := w.compactor(100)
+		c.config.WindowBytes, c.config.FileBytes = 1, 1 // large is everything, and a file is full with its first run
+		w.compact(c)
+		w.put(topic, kv("a", "1"))
+		w.compact(c) // the marker at 1 has a delete horizon, and the store knows of its transaction
+		w.wait(time.Second)
+		w.put(topic, kv("a", "2"))
+		replaced := 0
+		w.store.before = func(call string) error {
+			if call != "ReplaceRuns" {
+				return nil
+			}
+			if replaced++; replaced == 3 {
+				w.store.before = nil
+				runs, _ := w.runsFrom(id, 0)
+				if runs[1].BaseOffset != 1 || runs[2].BaseOffset != 2 {
+					t.Fatalf("runs are %+v", runs)
+				}
+				w.mergeInto(topic, 0, runs[1:3]) // what the pass has just written, with what it writes now
+			}
+			return nil
+		}
+		w.compact(c)
+		if replaced < 3 {
+			t.Fatalf("%d parts", replaced)
+		}
+		w.wantRecords(topic, 0, "2:b=1", "5:a=2")
+		if b := w.bounds(id); b.CleanUntil != b.NextOffset {
+			t.Errorf("clean to %d of %d", b.CleanUntil, b.NextOffset)
+		}
+	})
+}
+
 func TestPolicySwitchedInTheMiddle(t *testing.T) {
 	inWorld(t, func(w *world) {
 		topic := w.topic("t", 1)

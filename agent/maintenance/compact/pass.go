@@ -158,6 +158,7 @@ func (p *pass) rewrite(ctx context.Context, out *output) error {
 			return errSwitched
 		}
 		open := p.cleaner.mark()
+		p.cleaner.from = p.next
 		after, err := p.piece(ctx, out, p.next)
 		if p.done = err == nil && after >= p.end; err == nil && (p.alone || !p.done) {
 			if err = out.commit(ctx); err == nil && p.lost {
