@@ -118,6 +118,15 @@ func (s *stores) look(t *testing.T) look {
 	return l
 }
 
+// inserted is the number of rows that there ever were in the index.
+func (s *stores) inserted(t *testing.T) (rows float64) {
+	t.Helper()
+	if err := s.metadata.QueryRow(t.Context(), `SELECT n_tup_ins::float8 FROM pg_stat_user_tables WHERE relname = 'runs'`).Scan(&rows); err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
 // overdue returns an error if a partition begins with a run that should have gone: by time, all of
 // whose records are older than the age; by size, without which the partition would still have enough.
 func (s *stores) overdue(ctx context.Context, topics []soak.Topic, age time.Duration) error {
