@@ -2,12 +2,14 @@ package fsck
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/wadi-log/wadi/agent/maintenance/backup"
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/objstore"
 	"github.com/wadi-log/wadi/objstore/datafile"
@@ -58,6 +60,9 @@ const (
 	// overdueAge is how much longer than the grace period a dead file may wait without being a finding:
 	// jobs run at intervals, and wait for snapshots.
 	overdueAge = 24 * time.Hour
+	// snapshotMargin is how much earlier than a snapshot a file must have died: a file's death is dated at the
+	// beginning of its transaction, and seen by others at its end.
+	snapshotMargin = time.Minute
 	// slice is how many rows, objects or files are asked for at a time.
 	slice = 1000
 )
@@ -69,7 +74,7 @@ type check struct {
 	options Options
 	topics  *topics
 
-	// snapshot is when the newest snapshot was made: what died since may be in it.
+	// snapshot is when the newest snapshot was made: what died since may be in it. Zero: it may have any file.
 	snapshot    time.Time
 	hasSnapshot bool
 
@@ -112,7 +117,7 @@ func (c *check) run(ctx context.Context) (err error) {
 	if c.report.StartedAt, err = c.store.Now(ctx); err != nil {
 		return err
 	}
-	if c.snapshot, c.hasSnapshot, err = c.store.LastSnapshot(ctx); err != nil {
+	if err := c.findSnapshot(ctx); err != nil {
 		return err
 	}
 	// The order matters: what rows name is known before orphans are looked for, and
@@ -123,6 +128,25 @@ func (c *check) run(ctx context.Context) (err error) {
 		}
 	}
 	c.report.EndedAt, err = c.store.Now(ctx)
+	return err
+}
+
+// findSnapshot finds out when the newest snapshot was begun. A store that was recovered knows of none before it has one
+// of its own; until then it must be possible to recover it once more.
+func (c *check) findSnapshot(ctx context.Context) (err error) {
+	if c.snapshot, c.hasSnapshot, err = c.store.LastSnapshot(ctx); err != nil || c.hasSnapshot {
+		return err
+	}
+	l, err := backup.List(ctx, c.bucket)
+	if err != nil || len(l.Whole) == 0 {
+		return err
+	}
+	c.hasSnapshot = true
+	m, err := backup.ReadManifest(ctx, c.bucket, l.Whole[0])
+	if errors.Is(err, backup.ErrDamaged) || errors.Is(err, backup.ErrVersion) || errors.Is(err, backup.ErrNoSnapshot) {
+		return nil // it may name any file
+	}
+	c.snapshot = m.At
 	return err
 }
 

@@ -1,6 +1,7 @@
 package fsck_test
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/wadi-log/wadi/agent/maintenance/backup"
 	"github.com/wadi-log/wadi/agent/maintenance/fsck"
 	"github.com/wadi-log/wadi/objstore"
 	"github.com/wadi-log/wadi/objstore/datafile"
@@ -165,9 +167,12 @@ func TestRepairDeletesWhatIsDeadForLong(t *testing.T) {
 			findings int64
 		}{
 			{"in the grace period", func() {}, 0, 3, 0},
-			{"after it, but in the newest snapshot", func() {
-				must(t, c.store.NoteSnapshot(t.Context(), time.Now().Add(-2*time.Hour)))
+			{"after it, but in the snapshot from which the store was recovered", func() {
 				c.exec(t, `UPDATE dead_files SET died_at = $1`, time.Now().Add(-time.Hour))
+				c.putManifest(t, time.Now().Add(-2*time.Hour))
+			}, 0, 3, 0},
+			{"in the newest snapshot", func() {
+				must(t, c.store.NoteSnapshot(t.Context(), time.Now().Add(-2*time.Hour)))
 			}, 0, 3, 0},
 			{"in no snapshot", func() { must(t, c.store.NoteSnapshot(t.Context(), time.Now())) }, 3, 0, 0},
 			{"deleted", func() {}, 0, 0, 0},
@@ -188,6 +193,15 @@ func TestRepairDeletesWhatIsDeadForLong(t *testing.T) {
 			}
 		}
 	})
+}
+
+// putManifest puts the manifest of a snapshot of the time, which is all that a check looks at.
+func (c *cluster) putManifest(t testing.TB, at time.Time) {
+	t.Helper()
+	name := at.UTC().Format("20060102T150405.000Z") + "-00000000"
+	b, err := json.Marshal(backup.Manifest{Version: 1, Name: name, At: at, Parts: []backup.Part{{Rows: 1, Size: 1, RawSize: 1}}})
+	must(t, err)
+	must(t, c.objects.Put(t.Context(), "snapshots/"+name+"/manifest.json", b))
 }
 
 // TestRowsOfManySlices: one partition with more rows than are asked for at a time.

@@ -18,7 +18,7 @@ func (c *check) checkDead(ctx context.Context, f metadata.InspectedFile, now tim
 	}
 	dead := now.Sub(f.DiedAt) - c.options.Grace
 	// What died after the newest snapshot may be in it, and be needed to recover from it.
-	deletable := dead > 0 && (!c.hasSnapshot || f.DiedAt.Before(c.snapshot))
+	deletable := dead > 0 && (!c.hasSnapshot || f.DiedAt.Before(c.snapshot.Add(-snapshotMargin)))
 	if c.options.Repair && deletable {
 		// Store first, row second: if we die in between, the row says that there is something to delete.
 		if err := c.bucket.Delete(ctx, datafile.Key(f.ID)); err != nil {
