@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wadi-log/wadi/agent/maintenance/backup"
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/metadata/postgres"
 	"github.com/wadi-log/wadi/metadata/sqlite"
@@ -96,7 +97,10 @@ func (a *Agent) claimBucket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return objstore.Claim(ctx, a.bucket, clusterID)
+	if err := objstore.Claim(ctx, a.bucket, clusterID); err != nil {
+		return err
+	}
+	return backup.CheckNotBehind(ctx, a.store, a.bucket)
 }
 
 func openStore(ctx context.Context, c Config) (objstore.Bucket, error) {

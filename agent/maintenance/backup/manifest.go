@@ -31,10 +31,11 @@ type Manifest struct {
 	// Name is the snapshot's, also in its keys.
 	Name      string `json:"name"`
 	ClusterID string `json:"cluster_id"`
-	// At and State are those of its Head.
-	At    time.Time `json:"at"`
-	State string    `json:"state"`
-	Parts []Part    `json:"parts"`
+	// At, State and LastSeq are those of its Head; LastSeq is 0 in manifests that were written without.
+	At      time.Time `json:"at"`
+	State   string    `json:"state"`
+	LastSeq int64     `json:"last_seq"`
+	Parts   []Part    `json:"parts"`
 }
 
 // Part is one object with rows.

@@ -39,7 +39,7 @@ type writer struct {
 
 func (w *writer) row(row metadata.SnapshotRow) error {
 	if head := row.Head; head != nil {
-		w.manifest = Manifest{Version: metadata.SnapshotVersion, Name: newName(head.At), ClusterID: head.ClusterID, At: head.At, State: head.State}
+		w.manifest = Manifest{Version: metadata.SnapshotVersion, Name: newName(head.At), ClusterID: head.ClusterID, At: head.At, State: head.State, LastSeq: head.LastSeq}
 	}
 	full, err := w.parts.add(row)
 	if err != nil || !full {

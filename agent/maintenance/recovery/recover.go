@@ -110,6 +110,12 @@ func choose(ctx context.Context, bucket objstore.Bucket, p *maintenance.Progress
 	if err != nil {
 		return m, nil, offer(err, name, l)
 	}
+	// Also behind an older snapshot the store goes on from where the newest was: agents refuse one that is behind that.
+	if len(l.Whole) > 0 {
+		if newest, err := backup.ReadManifest(ctx, bucket, l.Whole[0]); err == nil {
+			s.head.LastSeq = max(s.head.LastSeq, newest.LastSeq)
+		}
+	}
 	report.Snapshot = SnapshotReport{Name: name, At: m.At, ClusterID: m.ClusterID, Rows: s.rows}
 	o.Tell(fmt.Sprintf("read snapshot %s: %d rows", name, s.rows))
 	return m, s, nil

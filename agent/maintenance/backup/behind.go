@@ -1,0 +1,38 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/objstore"
+)
+
+// CheckNotBehind refuses a metadata store that has seen less than the newest snapshot in its bucket, with ErrConfig: it was
+// restored from a backup, or went back in time otherwise. Its agents would take all newer data files for orphans and
+// delete them. A snapshot that can't be read proves nothing.
+func CheckNotBehind(ctx context.Context, store metadata.Feed, bucket objstore.Bucket) error {
+	l, err := List(ctx, bucket)
+	if err != nil || len(l.Whole) == 0 {
+		return err
+	}
+	m, err := ReadManifest(ctx, bucket, l.Whole[0])
+	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrVersion) || errors.Is(err, ErrNoSnapshot) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// The store second: it only goes on.
+	last, err := store.LastSeq(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the metadata store how far it is: %w", err)
+	}
+	if last < m.LastSeq {
+		return fmt.Errorf("%w: --metadata: the store has %d changes, and its snapshot %s in --objects was written after %d: it is an old copy, "+
+			"and its agents would delete what was written since; use the store that was in use last, or wadi recover with an empty one "+
+			"(or, to lose what came later, delete the newer snapshots)", objstore.ErrConfig, last, m.Name, m.LastSeq)
+	}
+	return nil
+}
