@@ -110,15 +110,26 @@ func choose(ctx context.Context, bucket objstore.Bucket, p *maintenance.Progress
 	if err != nil {
 		return m, nil, offer(err, name, l)
 	}
-	// Also behind an older snapshot the store goes on from where the newest was: agents refuse one that is behind that.
-	if len(l.Whole) > 0 {
-		if newest, err := backup.ReadManifest(ctx, bucket, l.Whole[0]); err == nil {
-			s.head.LastSeq = max(s.head.LastSeq, newest.LastSeq)
-		}
+	if err := goOnBehind(ctx, bucket, l, m, s); err != nil {
+		return m, nil, err
 	}
 	report.Snapshot = SnapshotReport{Name: name, At: m.At, ClusterID: m.ClusterID, Rows: s.rows}
 	o.Tell(fmt.Sprintf("read snapshot %s: %d rows", name, s.rows))
 	return m, s, nil
+}
+
+// goOnBehind has the store go on from where the newest snapshot was, also if it is made of an older one: agents refuse a
+// store that is behind that.
+func goOnBehind(ctx context.Context, bucket objstore.Bucket, l backup.Listing, chosen backup.Manifest, s *state) error {
+	if len(l.Whole) == 0 || l.Whole[0] == chosen.Name {
+		return nil
+	}
+	newest, err := backup.ReadManifest(ctx, bucket, l.Whole[0])
+	if errors.Is(err, backup.ErrDamaged) || errors.Is(err, backup.ErrVersion) || errors.Is(err, backup.ErrNoSnapshot) {
+		return nil // agents can't read it either
+	}
+	s.head.LastSeq = max(s.head.LastSeq, newest.LastSeq)
+	return err
 }
 
 // offer names the other snapshots to whoever can't have the one.
