@@ -369,19 +369,35 @@ func TestIdleClusterPutsNothing(t *testing.T) {
 	j.want(time.Nanosecond, 2)
 }
 
-// A snapshot that is there but can't be read is as good as none.
+// A snapshot that is there but can't be read is as good as none, also while nothing changes.
 func TestUnreadableSnapshotIsReplaced(t *testing.T) {
-	j := newJobs(t)
-	j.want(time.Nanosecond, 2)
-	l, err := backup.List(t.Context(), j.bucket)
-	if err != nil {
-		t.Fatal(err)
+	for name, damage := range map[string]struct {
+		file    string
+		content []byte // nil for none
+	}{
+		"damaged manifest": {"manifest.json", []byte("{")},
+		"lost part":        {"part-00000.jsonl.zst", nil},
+		"short part":       {"part-00000.jsonl.zst", []byte("x")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := newJobs(t)
+			j.want(time.Nanosecond, 2)
+			l, err := backup.List(t.Context(), j.bucket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			key := "snapshots/" + l.Whole[0] + "/" + damage.file
+			err = j.bucket.Delete(t.Context(), key)
+			if err == nil && damage.content != nil {
+				err = j.bucket.Put(t.Context(), key, damage.content)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			j.want(time.Nanosecond, 2)
+			j.want(time.Nanosecond, 0)
+		})
 	}
-	key := "snapshots/" + l.Whole[0] + "/manifest.json"
-	if err := errors.Join(j.bucket.Delete(t.Context(), key), j.bucket.Put(t.Context(), key, []byte("{"))); err != nil {
-		t.Fatal(err)
-	}
-	j.want(time.Nanosecond, 2)
 }
 
 // Each step of a round fails, also after it was carried out: the next round writes what is missing, and nothing

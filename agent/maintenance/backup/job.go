@@ -111,12 +111,15 @@ func (j *job) snapshot(ctx context.Context, p *maintenance.Progress, now time.Ti
 	return Prune(ctx, j.bucket, l)
 }
 
-// stillFits tells whether the newest snapshot has all that the store has.
+// stillFits tells whether the newest snapshot has all that the store has, and is there with all its parts.
 func (j *job) stillFits(ctx context.Context, l Listing) (bool, error) {
 	if len(l.Whole) == 0 {
 		return false, nil
 	}
 	m, err := ReadManifest(ctx, j.bucket, l.Whole[0])
+	if err == nil {
+		err = l.lacks(m)
+	}
 	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrVersion) || errors.Is(err, ErrNoSnapshot) {
 		j.log.Warn("the newest snapshot of the metadata store is of no use; writing another", "snapshot", l.Whole[0], "error", err)
 		return false, nil

@@ -24,14 +24,17 @@ type Listing struct {
 	// Whole are the names of those with a manifest, Torn of the others, the newest first.
 	Whole, Torn []string
 	keys        map[string][]string
+	// sizes are those of all objects, by key.
+	sizes map[string]int64
 }
 
 // List looks which snapshots there are.
 func List(ctx context.Context, bucket objstore.Bucket) (Listing, error) {
-	l := Listing{keys: map[string][]string{}}
+	l := Listing{keys: map[string][]string{}, sizes: map[string]int64{}}
 	err := bucket.List(ctx, prefix, func(o objstore.ObjectInfo) error {
 		if name, _, ok := cutKey(o.Key); ok {
 			l.keys[name] = append(l.keys[name], o.Key)
+			l.sizes[o.Key] = o.Size
 		}
 		return nil
 	})
@@ -46,6 +49,22 @@ func List(ctx context.Context, bucket objstore.Bucket) (Listing, error) {
 		}
 	}
 	return l, nil
+}
+
+// lacks says which part of the snapshot was not there, or not of the size that was written, when the bucket
+// was listed: ErrDamaged; nil when all were.
+func (l Listing) lacks(m Manifest) error {
+	for i, part := range m.Parts {
+		key := partKey(m.Name, i)
+		size, ok := l.sizes[key]
+		if !ok {
+			return fmt.Errorf("%w: %s is missing", ErrDamaged, key)
+		}
+		if size != part.Size {
+			return fmt.Errorf("%w: %s has %d bytes, and should have %d", ErrDamaged, key, size, part.Size)
+		}
+	}
+	return nil
 }
 
 // Prune removes whole snapshots beyond the newest few, and those torn long ago. It does so in an order that
