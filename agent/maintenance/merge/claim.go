@@ -37,15 +37,12 @@ func (m *Merger) claim(ctx context.Context, claim metadata.FileClaim) ([]metadat
 
 // mergeClaimed merges files while it keeps their claims, and gives these up.
 func (m *Merger) mergeClaimed(ctx context.Context, p *maintenance.Progress, out *outputs, claim metadata.FileClaim, files []metadata.ClaimedFile) (changed bool, err error) {
-	ids := make([]uuid.UUID, len(files))
-	for i := range files {
-		ids[i] = files[i].ID
-	}
+	ids := idsOf(files)
 	working, stop := context.WithCancelCause(ctx)
 	var renewing sync.WaitGroup
 	renewing.Go(func() {
 		maintenance.Renew(working, stop, claim.For, func(ctx context.Context) (bool, error) {
-			return m.store.RenewFiles(ctx, m.holder, ids, claim.For)
+			return m.store.RenewFiles(ctx, claim.Holder, ids, claim.For)
 		})
 	})
 	w := &work{Merger: m, progress: p, out: out, claim: claim, origin: origin(claim, files), began: time.Now()}
@@ -56,29 +53,64 @@ func (m *Merger) mergeClaimed(ctx context.Context, p *maintenance.Progress, out 
 	if lost {
 		return w.changed, fmt.Errorf("merge of %d files: %w", len(files), context.Cause(working))
 	}
-	if releaseErr := m.release(ctx, files, w.damaged); releaseErr != nil {
+	if releaseErr := w.giveUp(ctx, files); releaseErr != nil {
 		err = errors.Join(err, releaseErr)
 	}
 	return w.changed, err
 }
 
-// release gives the claims up, also when ctx has ended: then others need not wait for them to run out. What is
-// damaged is nobody's to merge again.
-func (m *Merger) release(ctx context.Context, files []metadata.ClaimedFile, damaged map[uuid.UUID]*damage) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	defer cancel()
-	ids := map[bool][]uuid.UUID{}
+// giveUp gives the claims up, also when ctx has ended: then others need not wait for them to run out. What is
+// damaged is nobody's to merge again. What the merge went around since it can't be read for now stays claimed for a
+// while: as the oldest of its level it would make a merge due at once, of whatever came meanwhile.
+func (w *work) giveUp(ctx context.Context, files []metadata.ClaimedFile) error {
+	var free, damaged, aside []uuid.UUID
 	for i := range files {
-		settle := damaged[files[i].ID] != nil
-		ids[settle] = append(ids[settle], files[i].ID)
-	}
-	var failed []error
-	for settle, part := range ids {
-		if err := m.store.ReleaseFiles(ctx, m.holder, part, settle); err != nil {
-			failed = append(failed, fmt.Errorf("release %d merged files: %w", len(part), err))
+		switch id := files[i].ID; {
+		case w.damaged[id] != nil:
+			damaged = append(damaged, id)
+		case w.done && w.unread[id] != nil:
+			aside = append(aside, id)
+		default:
+			free = append(free, id)
 		}
 	}
-	return errors.Join(failed...)
+	return errors.Join(w.release(ctx, w.claim, free, false), w.release(ctx, w.claim, damaged, true), w.keep(ctx, aside))
+}
+
+// release gives up the claims of some of its files.
+func (m *Merger) release(ctx context.Context, claim metadata.FileClaim, files []uuid.UUID, settle bool) error {
+	if len(files) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	if err := m.store.ReleaseFiles(ctx, claim.Holder, files, settle); err != nil {
+		return fmt.Errorf("release %d merged files: %w", len(files), err)
+	}
+	return nil
+}
+
+// keep has nobody merge the files for a while, not even this merger.
+func (w *work) keep(ctx context.Context, files []uuid.UUID) error {
+	if len(files) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	w.newHolder()
+	if _, err := w.store.RenewFiles(ctx, w.claim.Holder, files, w.setAside); err != nil {
+		return fmt.Errorf("set %d files aside that can't be read: %w", len(files), err)
+	}
+	return nil
+}
+
+// idsOf are the IDs of files.
+func idsOf(files []metadata.ClaimedFile) []uuid.UUID {
+	ids := make([]uuid.UUID, len(files))
+	for i := range files {
+		ids[i] = files[i].ID
+	}
+	return ids
 }
 
 // origin is that of the files which come of the claim. Sparse files stay at their level.

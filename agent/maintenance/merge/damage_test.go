@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -177,7 +178,7 @@ func TestMergeDoesNotCallDamageWhatWasReplaced(t *testing.T) {
 func claimedBy(t *testing.T, c *cluster, m *Merger) []metadata.ClaimedFile {
 	t.Helper()
 	claim := m.claims[0]
-	if err := c.store.Store.ReleaseFiles(t.Context(), m.holder, allFiles(t, c), false); err != nil {
+	if err := c.store.Store.ReleaseFiles(t.Context(), claim.Holder, allFiles(t, c), false); err != nil {
 		t.Fatal(err)
 	}
 	files, err := c.store.Store.ClaimFiles(t.Context(), claim)
@@ -204,42 +205,53 @@ func outputsOf(t testing.TB, m *Merger) *outputs {
 	return o
 }
 
-// A store that is away ends the merge; one object that stays out of reach doesn't end all merges.
+// A store that is away ends the merge; one object that stays out of reach doesn't slow the others down.
 func TestMergeGoesOnAroundAnObjectOutOfReach(t *testing.T) {
 	c := newCluster(t, 3)
 	files := c.produceSome(t, seeded(t), 4)
-	key := datafile.Key(files[1])
+	key, gets := datafile.Key(files[1]), 0
 	forbidden := errors.New("access denied")
 	c.bucket.Inject(func(op objstoretest.Op, asked string) objstoretest.Fault {
 		if op == objstoretest.Get && asked == key {
+			gets++
 			return objstoretest.Fault{Err: forbidden}
 		}
 		return objstoretest.Fault{}
 	})
+	var log bytes.Buffer
 	m := c.merger(Config{})
-	before := c.files(t)
+	m.log = slog.New(slog.NewTextHandler(&log, nil))
+	before, holder := c.files(t), m.claims[0].Holder
 	if more, err := m.Round(t.Context(), progress()); more || !errors.Is(err, forbidden) {
 		t.Fatalf("merged %v, %v", more, err)
 	}
 	if after := c.files(t); len(after) != len(before) {
 		t.Error("something was merged although the store may be away")
 	}
-	// The next rounds still tell of it, and merge the rest.
-	var err error
-	for range len(m.claims) {
-		if _, err = m.Round(t.Context(), progress()); err != nil {
-			break
-		}
-	}
-	if !errors.Is(err, forbidden) {
-		t.Fatal(err)
-	}
+	// The next rounds merge the rest, as fast as they can, and tell of it.
+	drain(t, m)
 	c.check(t)
 	if after := c.files(t); len(after) > 2 || !after[files[1]] {
 		t.Errorf("rows refer to %d files", len(after))
 	}
+	if n := testutil.ToFloat64(m.metrics.unread); n != 1 || strings.Count(log.String(), "level=WARN") != 1 || !strings.Contains(log.String(), files[1].String()) {
+		t.Errorf("%v files are counted, and the log says %s", n, log.String())
+	}
+	// It is let alone for a while, and is no reason to merge single files of those that come meanwhile.
+	asked := gets
+	single := c.produceSome(t, seeded(t), 1)
+	if rounds := drain(t, m); rounds != 0 || gets != asked || !c.files(t)[single[0]] {
+		t.Errorf("%d rounds, %d more requests for the object", rounds, gets-asked)
+	}
+	c.produceSome(t, seeded(t), 3)
+	if rounds := drain(t, m); rounds == 0 || gets != asked {
+		t.Errorf("%d rounds, %d more requests for the object", rounds, gets-asked)
+	}
 	// Once it can be read it is merged like others.
 	c.bucket.Inject(nil)
+	if err := c.store.Store.ReleaseFiles(t.Context(), holder, files[1:2], false); err != nil {
+		t.Fatal(err)
+	}
 	c.produceSome(t, seeded(t), 3)
 	drain(t, m)
 	c.check(t)
@@ -248,6 +260,42 @@ func TestMergeGoesOnAroundAnObjectOutOfReach(t *testing.T) {
 	}
 	if len(m.suspects) > 0 {
 		t.Error("files are still suspected")
+	}
+}
+
+// With nothing that can be read it is the store that is away, however often that was so before.
+func TestMergesFailWhileNothingCanBeRead(t *testing.T) {
+	c := newCluster(t, 3)
+	files := c.produceSome(t, seeded(t), 3)
+	c.bucket.Inject(func(op objstoretest.Op, _ string) objstoretest.Fault {
+		if op == objstoretest.Get {
+			return objstoretest.Fault{Err: objstore.ErrSlowDown}
+		}
+		return objstoretest.Fault{}
+	})
+	m := c.merger(Config{})
+	m.setAside = time.Nanosecond
+	for round := range 20 {
+		var err error
+		for range m.claims { // level 0 is among them
+			if _, failed := m.Round(t.Context(), progress()); failed != nil {
+				err = failed
+			}
+		}
+		if !errors.Is(err, objstore.ErrSlowDown) {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	if n := len(m.suspects); n != len(files) {
+		t.Errorf("%d files are suspected", n)
+	}
+	c.bucket.Inject(nil)
+	drain(t, m)
+	c.check(t)
+	for _, id := range files {
+		if c.files(t)[id] {
+			t.Error("a file is left out for good")
+		}
 	}
 }
 

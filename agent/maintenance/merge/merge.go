@@ -29,6 +29,10 @@ const (
 	interleaveEvery = 5 * time.Second
 	// lookEvery is the mean time between two rounds that find nothing due.
 	lookEvery = 5 * time.Second
+	// setAside is for how long no merge takes a file again that one could not read, for a reason that should pass.
+	setAside = 5 * time.Minute
+	// suspectFor is for how long a file that could not be read and was not met since stays under suspicion.
+	suspectFor = time.Hour
 	// callTimeout bounds one call of the metadata store.
 	callTimeout = time.Minute
 	// releaseTimeout bounds what a stopping agent waits for.
@@ -73,21 +77,22 @@ type Merger struct {
 	store   Store
 	metrics *Metrics
 	log     *slog.Logger
-	holder  uuid.UUID
 	// claims are the kinds of merges; next is the one to look for first.
 	claims []metadata.FileClaim
 	next   int
 	// interleaveEvery is how often a long merge looks whether new files are due meanwhile.
 	interleaveEvery time.Duration
-	// suspects are files that could not be read the last time, for a reason that should pass.
-	suspects map[uuid.UUID]bool
+	// suspects are files that could not be read the last time, for a reason that should pass, and when that was.
+	suspects map[uuid.UUID]time.Time
+	// setAside is what the constant says, outside tests.
+	setAside time.Duration
 }
 
 // New returns a merger.
 func New(config Config, bucket objstore.Bucket, store Store, metrics *Metrics, log *slog.Logger) *Merger {
 	m := &Merger{
 		config: config, bucket: bucket, store: store, metrics: metrics, log: log,
-		holder: uuid.New(), interleaveEvery: interleaveEvery, suspects: map[uuid.UUID]bool{},
+		interleaveEvery: interleaveEvery, suspects: map[uuid.UUID]time.Time{}, setAside: setAside,
 	}
 	for level := range int16(metadata.MaxFileLevel) {
 		claim := metadata.FileClaim{Level: level, MaxFiles: filesN, MaxBytes: bytesN * config.FileBytes}
@@ -98,9 +103,18 @@ func New(config Config, bucket objstore.Bucket, store Store, metrics *Metrics, l
 	}
 	m.claims = append(m.claims, metadata.FileClaim{Sparse: true, MaxFiles: filesN, MaxBytes: bytesN * config.FileBytes})
 	for i := range m.claims {
-		m.claims[i].Holder, m.claims[i].For, m.claims[i].MaxRuns = m.holder, claimFor, config.rows()
+		m.claims[i].For, m.claims[i].MaxRuns = claimFor, config.rows()
 	}
+	m.newHolder()
 	return m
+}
+
+// newHolder claims under a new name from now on, so that what it holds under the former one isn't given to it again.
+func (m *Merger) newHolder() {
+	holder := uuid.New()
+	for i := range m.claims {
+		m.claims[i].Holder = holder
+	}
 }
 
 // Job is what runs the merger.

@@ -12,6 +12,7 @@ import (
 // Metrics show what waits on each level. What a merge did is among those of all jobs.
 type Metrics struct {
 	files, bytes, age *prometheus.GaugeVec
+	unread            prometheus.Counter
 }
 
 // NewMetrics registers the metrics.
@@ -21,10 +22,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		reg.MustRegister(g)
 		return g
 	}
+	unread := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "wadi_merge_unread_files_total", Help: "Data files that merges left out, since they could not be read for now.",
+	})
+	reg.MustRegister(unread)
 	return &Metrics{
-		files: gauge("waiting_files", "Data files that wait to be merged, by how often they were."),
-		bytes: gauge("waiting_bytes", "Bytes of data files that wait to be merged."),
-		age:   gauge("oldest_seconds", "Age of the oldest data file that waits to be merged."),
+		unread: unread,
+		files:  gauge("waiting_files", "Data files that wait to be merged, by how often they were."),
+		bytes:  gauge("waiting_bytes", "Bytes of data files that wait to be merged."),
+		age:    gauge("oldest_seconds", "Age of the oldest data file that waits to be merged."),
 	}
 }
 

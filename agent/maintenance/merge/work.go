@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,8 +51,11 @@ type work struct {
 	window     *rewrite.Window
 	first, end int
 
-	// damaged are files that nobody should merge again. late is what went wrong and did not end the merge.
-	damaged map[uuid.UUID]*damage
+	// damaged are files that nobody should merge again; unread are those that the merge went around, since they
+	// could not be read before, either. done: it came to its end.
+	damaged, unread map[uuid.UUID]*damage
+	done            bool
+	// late is what went wrong in a merge in between and did not end this one.
 	late    error
 	changed bool
 }
@@ -72,7 +77,7 @@ func (w *work) do(ctx context.Context, files []metadata.ClaimedFile) error {
 	w.plan = makePlan(files, placesOf(topics), w.config.FileBytes)
 	w.settle()
 	w.reader = rewrite.NewReader(w.bucket, w.progress, w.config.window())
-	w.damaged = map[uuid.UUID]*damage{}
+	w.damaged, w.unread = map[uuid.UUID]*damage{}, map[uuid.UUID]*damage{}
 	defer w.complain()
 	for _, s := range w.plan.sections {
 		if err := w.write(ctx, s); err != nil {
@@ -85,10 +90,36 @@ func (w *work) do(ctx context.Context, files []metadata.ClaimedFile) error {
 	if err := w.commit(ctx, w.out.large, w.out.small); err != nil {
 		return err
 	}
-	if w.late == nil {
-		clear(w.suspects)
+	w.done = true
+	w.acquit(files)
+	return errors.Join(w.late, w.goneAround())
+}
+
+// goneAround tells of the files that the merge went around, of one for all: many at a time have one reason. With nothing
+// merged besides it is the store that is away, and the merge has failed.
+func (w *work) goneAround() error {
+	if len(w.unread) == 0 {
+		return nil
 	}
-	return w.late
+	w.metrics.unread.Add(float64(len(w.unread)))
+	files := slices.Collect(maps.Keys(w.unread))
+	first := w.unread[files[0]]
+	if !w.changed {
+		return first.first
+	}
+	w.log.Warn("data files can't be read for now; they are left out of merges for a while",
+		"files", len(files), "again_in", w.setAside, "file", files[0], "runs", first.runs, "first_error", first.first)
+	return nil
+}
+
+// acquit takes suspicion from the files that could be read, and from those that somebody else must have merged.
+func (w *work) acquit(files []metadata.ClaimedFile) {
+	for i := range files {
+		if w.unread[files[i].ID] == nil {
+			delete(w.suspects, files[i].ID)
+		}
+	}
+	maps.DeleteFunc(w.suspects, func(_ uuid.UUID, failed time.Time) bool { return time.Since(failed) > suspectFor })
 }
 
 // settle spares large merges of very many partitions the next one: its files would be those of this merge, which have
@@ -189,12 +220,13 @@ func (w *work) leave(ctx context.Context, run metadata.Run, cause error) error {
 	}
 	if !errors.Is(cause, rewrite.ErrDamaged) {
 		// A store that is away should not leave holes in what is merged; a single
-		// object that stays out of reach should not hold up all others for ever.
-		if !w.suspects[run.FileID] {
-			w.suspects[run.FileID] = true
+		// object that stays out of reach should not hold up all others.
+		_, suspect := w.suspects[run.FileID]
+		w.suspects[run.FileID] = time.Now()
+		if !suspect {
 			return cause
 		}
-		w.late = cause
+		note(w.unread, run.FileID, cause)
 		return nil
 	}
 	asking, cancel := context.WithTimeout(ctx, callTimeout)
@@ -206,12 +238,17 @@ func (w *work) leave(ctx context.Context, run metadata.Run, cause error) error {
 	if !standing {
 		return nil // somebody replaced or removed it meanwhile
 	}
-	if w.damaged[run.FileID] == nil {
-		w.damaged[run.FileID] = &damage{first: cause}
-	}
-	w.damaged[run.FileID].runs++
+	note(w.damaged, run.FileID, cause)
 	w.progress.Damaged(1)
 	return nil
+}
+
+// note adds a run to what was found in its file.
+func note(found map[uuid.UUID]*damage, file uuid.UUID, cause error) {
+	if found[file] == nil {
+		found[file] = &damage{first: cause}
+	}
+	found[file].runs++
 }
 
 // complain tells of damage, once for each file, which may have a run of every partition.
@@ -251,7 +288,7 @@ func (w *work) interleave(ctx context.Context) error {
 	err = w.commit(ctx, w.out.large, w.out.small)
 	w.window, w.first, w.end = nil, 0, 0
 	if err != nil {
-		return errors.Join(err, w.release(ctx, files, nil))
+		return errors.Join(err, w.release(ctx, w.claims[0], idsOf(files), false))
 	}
 	changed, err := w.mergeClaimed(ctx, w.progress, w.out, w.claims[0], files)
 	w.changed = w.changed || changed
