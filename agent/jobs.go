@@ -37,7 +37,7 @@ func (a *Agent) jobs(reg prometheus.Registerer) []maintenance.Job {
 	return append(jobs, sweep.Delete(a.store, snapshots, a.bucket, a.config.DeleteGrace, holder, a.log))
 }
 
-// byStoredConfigs has a job that removes records do nothing while the broker configs that are stored are not
+// byStoredConfigs has a job that removes records do nothing while not all broker configs that are stored are
 // in force here (unfit says why): they are the defaults of topics, and may keep what this agent's own settings
 // let go.
 func byStoredConfigs(job maintenance.Job, unfit func() error) maintenance.Job {

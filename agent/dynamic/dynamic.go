@@ -9,8 +9,8 @@
 //     got their commits.
 //   - Of two answers of the store the later holds, in whichever order they arrive:
 //     each tells the commit that it reflects.
-//   - While the store is away, what was known stays in force. What is stored
-//     and doesn't fit this agent (its own settings contradict it) is left out, loudly.
+//   - While the store is away, what was known stays in force. A config that is stored
+//     and doesn't fit this agent (its own settings contradict it, a newer version stored it) is left out, loudly.
 //
 // Why the feed tells of changes, and not a poll: every agent follows it anyway, so a
 // change costs one query per agent and nothing when there is none, and nobody has to choose
@@ -21,6 +21,7 @@ package dynamic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -65,7 +66,7 @@ type Settings struct {
 	mu   sync.RWMutex
 	set  map[metadata.ConfigKind]map[string]entry
 	node int32 // whose broker configs are in force
-	// unfit is why the stored broker configs are not in force, nil if they are.
+	// unfit is why not all stored broker configs are in force, nil if they are.
 	unfit error
 	// dirty is what has changed in the store and was not read yet.
 	dirty struct {
@@ -124,7 +125,7 @@ func (s *Settings) Load(ctx context.Context) error {
 // front. The value never changes; a new one is at another address.
 func (s *Settings) Broker() *configs.Broker { return s.broker.Load() }
 
-// BrokerError is why what is set over the wire on brokers is not in force here, nil if it is. What can't be
+// BrokerError is why not all that is set over the wire on brokers is in force here, nil if it is. What can't be
 // undone should not be done by [Settings.Broker] then.
 func (s *Settings) BrokerError() error {
 	s.mu.RLock()
@@ -318,10 +319,10 @@ func (s *Settings) derive() {
 	s.node = s.self()
 	name := strconv.Itoa(int(s.node))
 	now, err := s.brokerOf(s.node)
-	s.unfit = err
-	if err != nil {
-		s.log.Error("stored broker configs are invalid here; this agent works by its own settings", "error", err)
+	if err != nil && (s.unfit == nil || s.unfit.Error() != err.Error()) {
+		s.log.Error("stored broker configs are invalid here and left out; this agent removes no records meanwhile", "error", err)
 	}
+	s.unfit = err
 	if !now.Equal(*s.broker.Load()) {
 		s.broker.Store(&now)
 	}
@@ -370,12 +371,43 @@ const RootLogger = "root"
 // UsualLevel is the level of this agent's log where none is set over the wire.
 func (s *Settings) UsualLevel() string { return s.usual.String() }
 
-// brokerOf returns the static broker with an error where what is set doesn't fit it.
+// brokerOf returns the broker with what is set, and an error that names what is left out, since it doesn't fit.
+// Single configs are, as Kafka's brokers leave out single values that they can't read. (Where values contradict each
+// other Kafka leaves out all of the resource; here one of them.)
 func (s *Settings) brokerOf(nodeID int32) (configs.Broker, error) {
 	set := s.set[metadata.BrokerConfig]
-	broker, err := s.static.With(set[""].set, set[strconv.Itoa(int(nodeID))].set)
-	if err != nil {
-		return s.static, err
+	defaults, own := set[""].set, set[strconv.Itoa(int(nodeID))].set
+	broker, err := s.static.With(defaults, own)
+	if err == nil {
+		return broker, nil
 	}
-	return broker, nil
+	return s.fitting(defaults, own)
+}
+
+// fitting takes one config after the other as long as they fit together, those of all brokers first.
+func (s *Settings) fitting(defaults, own map[string]string) (configs.Broker, error) {
+	broker := s.static
+	layers := []struct {
+		of         string
+		left, kept map[string]string
+	}{{"all brokers", maps.Clone(defaults), map[string]string{}}, {"this broker", maps.Clone(own), map[string]string{}}}
+	var unfit []error
+	// What fits only with another is taken in a later turn.
+	for more := true; more; {
+		more, unfit = false, nil
+		for _, layer := range layers {
+			for _, name := range slices.Sorted(maps.Keys(layer.left)) {
+				layer.kept[name] = layer.left[name]
+				with, err := s.static.With(layers[0].kept, layers[1].kept)
+				if err != nil {
+					delete(layer.kept, name)
+					unfit = append(unfit, fmt.Errorf("%s, set on %s: %w", name, layer.of, err))
+					continue
+				}
+				broker, more = with, true
+				delete(layer.left, name)
+			}
+		}
+	}
+	return broker, errors.Join(unfit...)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -251,11 +252,14 @@ func TestWhatDoesNotFitIsLeftOut(t *testing.T) {
 	a := newAgent(t, store, 1, nil)
 	a.alter(t, allBrokers, map[string]string{"log.cleaner.min.compaction.lag.ms": "10", "message.max.bytes": "5000"})
 	b := newAgent(t, store, 2, map[string]string{"log.cleaner.max.compaction.lag.ms": "5"})
-	if got := b.Broker().MessageMaxBytes; got != 1048588 {
+	if got := b.Broker().MessageMaxBytes; got != 5000 {
 		t.Errorf("message.max.bytes is %d", got)
 	}
-	if !strings.Contains(b.log.String(), "conflict topic config setting") {
-		t.Errorf("the log says %q", b.log.String())
+	if err := b.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if text := b.log.String(); !strings.Contains(text, "conflict topic config setting") || strings.Count(text, "level=ERROR") != 1 {
+		t.Errorf("the log says %q", text)
 	}
 	if a.BrokerError() != nil || b.BrokerError() == nil {
 		t.Errorf("the configs are out of force here for %v, there for %v", a.BrokerError(), b.BrokerError())
@@ -263,6 +267,56 @@ func TestWhatDoesNotFitIsLeftOut(t *testing.T) {
 	a.alter(t, allBrokers, map[string]string{"message.max.bytes": "5000"})
 	if err := b.Load(t.Context()); err != nil || b.Broker().MessageMaxBytes != 5000 || b.BrokerError() != nil {
 		t.Errorf("message.max.bytes is %d, %v, %v", b.Broker().MessageMaxBytes, err, b.BrokerError())
+	}
+}
+
+// TestOnlyWhatDoesNotFitIsLeftOut of what is stored, whatever else is.
+func TestOnlyWhatDoesNotFitIsLeftOut(t *testing.T) {
+	type set = map[string]string
+	const minLag, maxLag, paused, retention = "log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms", "wadi.jobs.paused", "log.retention.ms"
+	for name, c := range map[string]struct {
+		static, all, one, wantAll, wantOne set
+		blamed                             []string
+	}{
+		"all fits":                  {set{}, set{paused: "merge", retention: "-1"}, set{minLag: "1"}, set{paused: "merge", retention: "-1"}, set{minLag: "1"}, nil},
+		"of a newer version":        {set{}, set{paused: "merge", "log.of.tomorrow": "1", retention: "-1"}, set{}, set{paused: "merge", retention: "-1"}, set{}, []string{"log.of.tomorrow"}},
+		"a value of a newer one":    {set{}, set{paused: "merge"}, set{paused: "dreams"}, set{paused: "merge"}, set{}, []string{paused + ", set on this broker"}},
+		"against the agent's own":   {set{maxLag: "5"}, set{minLag: "10", paused: "all"}, set{retention: "7"}, set{paused: "all"}, set{retention: "7"}, []string{minLag}},
+		"two that need each other":  {set{maxLag: "5"}, set{minLag: "10"}, set{maxLag: "20", "x": "1"}, set{minLag: "10"}, set{maxLag: "20"}, []string{"x"}},
+		"two that don't fit, twice": {set{maxLag: "5"}, set{minLag: "10", "x": "1"}, set{"x": "1", retention: "7"}, set{}, set{retention: "7"}, []string{minLag, "x, set on all brokers", "x, set on this broker"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := openStore(t)
+			for r, s := range map[metadata.ConfigResource]set{allBrokers: c.all, broker1: c.one} {
+				if _, _, err := store.AlterConfigs(t.Context(), r, func(map[string]string) (map[string]string, error) { return s, nil }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a := newAgent(t, store, 1, c.static)
+			static, err := configs.ParseBroker(c.static)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := static.With(c.wantAll, c.wantOne)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !a.Broker().Equal(want) || !reflect.DeepEqual(a.BrokerOf(1), want) {
+				t.Errorf("works by %+v, want %+v", a.Broker(), want)
+			}
+			err = a.BrokerError()
+			if (err == nil) != (c.blamed == nil) || (err == nil) != (a.log.Len() == 0) {
+				t.Fatalf("blames %v, and the log says %q", err, a.log.String())
+			}
+			if err != nil && strings.Count(err.Error(), ", set on ") != len(c.blamed) {
+				t.Errorf("blames more than %q: %v", c.blamed, err)
+			}
+			for _, what := range c.blamed {
+				if !strings.Contains(err.Error(), what) || !strings.Contains(a.log.String(), what) {
+					t.Errorf("%v doesn't blame %q, or the log does not: %q", err, what, a.log.String())
+				}
+			}
+		})
 	}
 }
 

@@ -15,8 +15,8 @@
 //
 // Records are as old as their timestamps say, by the metadata store's clock, never an agent's.
 // Configs hold from the next round on. A topic whose configs this version can't read (a newer
-// one stored them) keeps its records; while stored broker configs are not in force on an agent, which may be the
-// defaults of any topic, package agent lets it do no round.
+// one stored them) keeps its records; while a stored broker config is not in force on an agent, which may be the
+// default of any topic, package agent lets it do no round.
 package retention
 
 import (
