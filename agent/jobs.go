@@ -25,16 +25,28 @@ func (a *Agent) jobs(reg prometheus.Registerer) []maintenance.Job {
 		a.trimJob(),
 		a.mergeJob(reg),
 		byStoredConfigs(retention.Job(a.store, a.records, a.catalog, a.settings.Broker, holder, a.log), a.settings.BrokerError),
-		sweep.Orphans(a.store, a.bucket, a.config.OrphanInterval, holder, a.log),
+		sweep.Orphans(a.store, a.bucket, a.onward, a.config.OrphanInterval, holder, a.log),
 		byStoredConfigs(a.compactJob(holder), a.settings.BrokerError),
 	}
 	// Dead files wait for a snapshot only if there will be one.
 	var snapshots sweep.Snapshots
 	if a.config.SnapshotInterval > 0 {
 		snapshots = a.store
-		jobs = append(jobs, backup.Job(a.store, a.bucket, a.config.SnapshotInterval, holder, a.log))
+		jobs = append(jobs, backup.Job(a.store, a.bucket, a.onward, a.config.SnapshotInterval, holder, a.log))
 	}
-	return append(jobs, sweep.Delete(a.store, snapshots, a.bucket, a.config.DeleteGrace, holder, a.log))
+	return append(jobs, sweep.Delete(a.store, snapshots, a.bucket, a.onward, a.config.DeleteGrace, holder, a.log))
+}
+
+// onward fails when the metadata store has gone back in time: behind the newest snapshot in the bucket, or behind
+// what this process has seen of it.
+func (a *Agent) onward(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, onwardTimeout)
+	defer cancel()
+	_, least, err := backup.NewestSeq(ctx, a.bucket)
+	if err != nil {
+		return err
+	}
+	return a.follower.CheckOnward(ctx, least)
 }
 
 // byStoredConfigs has a job that removes records do nothing while not all broker configs that are stored are
@@ -50,6 +62,9 @@ func byStoredConfigs(job maintenance.Job, unfit func() error) maintenance.Job {
 	}
 	return job
 }
+
+// onwardTimeout bounds a look whether the metadata store went back in time.
+const onwardTimeout = 30 * time.Second
 
 // minBackoff is the least time between two looks for something to do, whatever is configured.
 const minBackoff = 100 * time.Millisecond

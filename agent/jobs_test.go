@@ -2,13 +2,23 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
+	"github.com/wadi-log/wadi/agent/fetch"
 	"github.com/wadi-log/wadi/agent/maintenance"
+	"github.com/wadi-log/wadi/agent/maintenance/backup"
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/sqlite"
+	"github.com/wadi-log/wadi/objstore/memory"
 	"github.com/wadi-log/wadi/protocol/configs"
 )
 
@@ -35,6 +45,51 @@ func TestAgentsWithoutTheRoleDoNoBackgroundWork(t *testing.T) {
 	}
 	if a.newRunner(prometheus.NewRegistry()) != nil {
 		t.Error("background work without the role")
+	}
+}
+
+// TestStoreBehindItsNewestSnapshotIsNoticedByARunningAgent: nothing is deleted then, until a restart and in spite of what it commits next.
+func TestStoreBehindItsNewestSnapshotIsNoticedByARunningAgent(t *testing.T) {
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "metadata.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	create := func(name string) {
+		t.Helper()
+		if _, err := store.CreateTopic(t.Context(), metadata.NewTopic{Name: name, Partitions: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create("a")
+	log := slog.New(slog.DiscardHandler)
+	a := &Agent{store: store, bucket: memory.Open(), follower: fetch.NewFollower(store, fetch.NewTail(1), fetch.Followers{}, log), log: log}
+	if err := a.onward(t.Context()); err != nil {
+		t.Fatalf("without a snapshot: %v", err)
+	}
+	progress := maintenance.NewProgress("snapshot", rate.NewLimiter(rate.Inf, 1), maintenance.NewMetrics(prometheus.NewRegistry()))
+	m, err := backup.Write(t.Context(), store, a.bucket, progress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.onward(t.Context()); err != nil {
+		t.Fatalf("with a snapshot of its own: %v", err)
+	}
+	m.LastSeq++
+	b, err := json.Marshal(m)
+	key := "snapshots/" + m.Name + "/manifest.json"
+	if err := errors.Join(err, a.bucket.Delete(t.Context(), key), a.bucket.Put(t.Context(), key, b)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if err := a.onward(t.Context()); !errors.Is(err, fetch.ErrWentBack) {
+			t.Errorf("behind the newest snapshot: %v", err)
+		}
+		create(fmt.Sprint("b", i))
 	}
 }
 

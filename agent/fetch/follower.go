@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -38,6 +39,9 @@ const (
 	trimSlice = 1000
 )
 
+// ErrWentBack: the metadata store has fewer commits than it had. It was restored, or it failed over to a replica that lagged.
+var ErrWentBack = errors.New("the metadata store went back in time")
+
 // Followers names who is told of the commits of the feed. Both functions are
 // called in the follower's goroutine, one call after the other.
 type Followers struct {
@@ -61,6 +65,8 @@ type Follower struct {
 	log       *slog.Logger
 
 	kick chan struct{}
+	// back is an ErrWentBack since the store was first seen to have gone back; nil before.
+	back atomic.Pointer[error]
 
 	// Owned by Run.
 	started bool
@@ -86,6 +92,29 @@ func (f *Follower) Kick() {
 	case f.kick <- struct{}{}:
 	default:
 	}
+}
+
+// CheckOnward fails with ErrWentBack when the store has fewer commits than the follower ever saw of it, or than least. Once
+// it has, it fails for good: what the store commits next hides that it went back.
+func (f *Follower) CheckOnward(ctx context.Context, least int64) error {
+	had := max(f.tail.Seq(), least) // before the query: commits go on meanwhile
+	last, err := f.feed.LastSeq(ctx)
+	if err != nil {
+		return fmt.Errorf("read the feed's last number: %w", err)
+	}
+	if last < had {
+		f.wentBack(had, last)
+	}
+	if back := f.back.Load(); back != nil {
+		return *back
+	}
+	return nil
+}
+
+// wentBack notes that the store had so many commits, and has fewer.
+func (f *Follower) wentBack(had, has int64) {
+	err := fmt.Errorf("%w: it had %d commits, and then %d", ErrWentBack, had, has)
+	f.back.CompareAndSwap(nil, &err)
 }
 
 // Run follows the feed until ctx ends. It survives outages of the store.
@@ -151,6 +180,7 @@ func (f *Follower) locate(ctx, query context.Context) error {
 	if f.started {
 		f.log.Error("the metadata store lost commits that it had acknowledged; was it restored, or did it fail over to a replica that lagged?",
 			"had", had, "has", last)
+		f.wentBack(had, last)
 	}
 	f.tail.Reset(last)
 	f.started = true

@@ -3,6 +3,7 @@ package fetch
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -263,7 +264,43 @@ func TestFollowerSaysThatTheStoreLostCommits(t *testing.T) {
 		if got := f.tail.Seq(); got != 2 || !strings.Contains(f.log.String(), "level=ERROR") {
 			t.Errorf("the tail is at %d, want 2; log:\n%s", got, &f.log)
 		}
+		s.add(3, 4, 5) // hides it
+		f.want(t, pollIdle, 2, 1, 2, 3, 3, 4, 5)
+		if err := f.CheckOnward(t.Context(), 0); !errors.Is(err, ErrWentBack) {
+			t.Errorf("a store that went back and on: %v", err)
+		}
 	})
+}
+
+// TestStoreThatWentBackIsFoundOutForGood also when the follower saw no outage: a proxy before the store may hide it.
+func TestStoreThatWentBackIsFoundOutForGood(t *testing.T) {
+	for name, test := range map[string]struct{ last, least int64 }{
+		"behind what was seen": {2, 0},
+		"behind what is known": {3, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &script{}
+				f := follow(t, s)
+				s.add(1, 2, 3)
+				f.want(t, pollIdle, 1, 1, 2, 3)
+				if err := f.CheckOnward(t.Context(), 3); err != nil {
+					t.Fatalf("a store that is where it was: %v", err)
+				}
+				s.set(func() { s.err = metadata.ErrUnavailable })
+				if err := f.CheckOnward(t.Context(), 0); !errors.Is(err, metadata.ErrUnavailable) || errors.Is(err, ErrWentBack) {
+					t.Fatalf("a store that doesn't answer: %v", err)
+				}
+				s.set(func() { s.err, s.last = nil, test.last })
+				for _, later := range []int64{test.last, 100} {
+					s.set(func() { s.last = later })
+					if err := f.CheckOnward(t.Context(), test.least); !errors.Is(err, ErrWentBack) {
+						t.Errorf("with %d commits: %v", later, err)
+					}
+				}
+			})
+		})
+	}
 }
 
 func TestFollowerTrimsTheFeedInSlices(t *testing.T) {

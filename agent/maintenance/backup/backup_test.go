@@ -308,6 +308,8 @@ type jobs struct {
 	*testing.T
 	store  *sqlite.Store
 	bucket *objstoretest.Faulty
+	// back is why the store is no longer to be trusted.
+	back error
 }
 
 func newJobs(t *testing.T) *jobs {
@@ -318,7 +320,7 @@ func newJobs(t *testing.T) *jobs {
 func (j *jobs) round(interval time.Duration) (puts int, err error) {
 	j.Helper()
 	before := j.bucket.Calls(objstoretest.Put)
-	job := backup.Job(j.store, j.bucket, interval, uuid.New(), slog.New(slog.DiscardHandler))
+	job := backup.Job(j.store, j.bucket, func(context.Context) error { return j.back }, interval, uuid.New(), slog.New(slog.DiscardHandler))
 	if more, err := job.Round(j.Context(), progress()); err != nil || more {
 		return j.bucket.Calls(objstoretest.Put) - before, fmt.Errorf("more: %v, %w", more, err)
 	}
@@ -367,6 +369,21 @@ func TestIdleClusterPutsNothing(t *testing.T) {
 	}
 	addTopic(t, j.store, "u")
 	j.want(time.Nanosecond, 2)
+}
+
+// The newest snapshot is all that is left of what the store lost, and proves that it lost it.
+func TestStoreThatWentBackInTimeIsNotWritten(t *testing.T) {
+	j := newJobs(t)
+	j.want(time.Nanosecond, 2)
+	noted := j.last()
+	addTopic(t, j.store, "t")
+	j.back = errors.New("went back")
+	if puts, err := j.round(time.Nanosecond); puts != 0 || !errors.Is(err, j.back) {
+		t.Errorf("%d puts, %v", puts, err)
+	}
+	if !j.last().Equal(noted) {
+		t.Errorf("noted %v, then %v", noted, j.last())
+	}
 }
 
 // A snapshot that is there but can't be read is as good as none, also while nothing changes.

@@ -13,14 +13,7 @@ import (
 // restored from a backup, or went back in time otherwise. Its agents would take all newer data files for orphans and
 // delete them. A snapshot that can't be read proves nothing.
 func CheckNotBehind(ctx context.Context, store metadata.Feed, bucket objstore.Bucket) error {
-	l, err := List(ctx, bucket)
-	if err != nil || len(l.Whole) == 0 {
-		return err
-	}
-	m, err := ReadManifest(ctx, bucket, l.Whole[0])
-	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrVersion) || errors.Is(err, ErrNoSnapshot) {
-		return nil
-	}
+	name, least, err := NewestSeq(ctx, bucket)
 	if err != nil {
 		return err
 	}
@@ -29,10 +22,24 @@ func CheckNotBehind(ctx context.Context, store metadata.Feed, bucket objstore.Bu
 	if err != nil {
 		return fmt.Errorf("ask the metadata store how far it is: %w", err)
 	}
-	if last < m.LastSeq {
+	if last < least {
 		return fmt.Errorf("%w: --metadata: the store has %d changes, and its snapshot %s in --objects was written after %d: it is an old copy, "+
 			"and its agents would delete what was written since; use the store that was in use last, or wadi recover with an empty one "+
-			"(or, to lose what came later, delete the newer snapshots)", objstore.ErrConfig, last, m.Name, m.LastSeq)
+			"(or, to lose what came later, delete the newer snapshots)", objstore.ErrConfig, last, name, least)
 	}
 	return nil
+}
+
+// NewestSeq returns the newest snapshot's name and how many commits the metadata store had seen then; 0 when there is
+// no snapshot, or its manifest can't be read.
+func NewestSeq(ctx context.Context, bucket objstore.Bucket) (name string, lastSeq int64, err error) {
+	l, err := List(ctx, bucket)
+	if err != nil || len(l.Whole) == 0 {
+		return "", 0, err
+	}
+	m, err := ReadManifest(ctx, bucket, l.Whole[0])
+	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrVersion) || errors.Is(err, ErrNoSnapshot) {
+		return l.Whole[0], 0, nil
+	}
+	return l.Whole[0], m.LastSeq, err
 }

@@ -24,15 +24,17 @@ type Store interface {
 const callTimeout = 10 * time.Second
 
 // Job returns the job "snapshot", which writes a snapshot at intervals, by one agent at a time. While
-// nothing changes it writes none.
-func Job(store Store, bucket objstore.Bucket, interval time.Duration, holder uuid.UUID, log *slog.Logger) maintenance.Job {
-	j := &job{store: store, bucket: bucket, interval: interval, holder: holder, log: log}
+// nothing changes it writes none. onward fails when the store has gone back in time: then none is written or
+// removed, since the newest one has what the store lost, and proves that it did.
+func Job(store Store, bucket objstore.Bucket, onward func(context.Context) error, interval time.Duration, holder uuid.UUID, log *slog.Logger) maintenance.Job {
+	j := &job{store: store, bucket: bucket, onward: onward, interval: interval, holder: holder, log: log}
 	return maintenance.Job{Name: "snapshot", Every: j.every, Heavy: true, Round: j.round}
 }
 
 type job struct {
 	store    Store
 	bucket   objstore.Bucket
+	onward   func(context.Context) error
 	interval time.Duration
 	holder   uuid.UUID
 	log      *slog.Logger
@@ -83,6 +85,9 @@ func (j *job) due(ctx context.Context, p *maintenance.Progress) (now time.Time, 
 
 // snapshot writes a snapshot, unless the newest one has all that is there at the time now.
 func (j *job) snapshot(ctx context.Context, p *maintenance.Progress, now time.Time) error {
+	if err := j.onward(ctx); err != nil {
+		return err
+	}
 	l, err := List(ctx, j.bucket)
 	if err != nil {
 		return err

@@ -44,8 +44,8 @@ type Snapshots interface {
 // Delete returns the job "delete". Files stay for the grace period after they died.
 // snapshots is nil when none are taken; otherwise nothing is deleted before the first one
 // after it died, since a recovery from an older one would miss it.
-func Delete(store DeadFiles, snapshots Snapshots, bucket objstore.Bucket, grace time.Duration, holder uuid.UUID, log *slog.Logger) maintenance.Job {
-	d := &deleter{store: store, snapshots: snapshots, bucket: bucket, grace: grace, holder: holder, log: log}
+func Delete(store DeadFiles, snapshots Snapshots, bucket objstore.Bucket, onward Onward, grace time.Duration, holder uuid.UUID, log *slog.Logger) maintenance.Job {
+	d := &deleter{store: store, snapshots: snapshots, bucket: bucket, onward: onward, grace: grace, holder: holder, log: log}
 	return maintenance.Job{Name: "delete", Every: d.every, Round: d.round}
 }
 
@@ -54,6 +54,7 @@ type deleter struct {
 	store     DeadFiles
 	snapshots Snapshots
 	bucket    objstore.Bucket
+	onward    Onward
 	grace     time.Duration
 	holder    uuid.UUID
 	log       *slog.Logger
@@ -74,6 +75,12 @@ func (d *deleter) round(ctx context.Context, p *maintenance.Progress) (more bool
 		return false, err
 	}
 	d.show(p, files, now)
+	if due == 0 {
+		return false, nil
+	}
+	if err := d.onward(ctx); err != nil {
+		return false, fmt.Errorf("delete dead data files: %w", err)
+	}
 	refusals := 0
 	for done := 0; done < due; {
 		some := files[done:min(due, done+deleteSlice)]

@@ -40,7 +40,7 @@ func TestLooksAreAsOftenAsTheGracePeriodAsks(t *testing.T) {
 	for grace, want := range map[time.Duration]time.Duration{
 		10 * time.Minute: time.Minute, time.Minute: 15 * time.Second, time.Second: time.Second, 0: time.Second,
 	} {
-		if got := Delete(nil, nil, nil, grace, [16]byte{}, nil).Every(); got != want {
+		if got := Delete(nil, nil, nil, nil, grace, [16]byte{}, nil).Every(); got != want {
 			t.Errorf("a grace period of %v is looked at every %v, want %v", grace, got, want)
 		}
 	}
@@ -96,6 +96,24 @@ func TestFilesOfTheNewestSnapshotStay(t *testing.T) {
 	})
 }
 
+func TestStoreThatWentBackInTimeHasNothingDeleted(t *testing.T) {
+	run(t, func(c *cluster) {
+		back := errors.New("went back")
+		c.onward = func(context.Context) error { return back }
+		dead := c.die(2)
+		a := c.deleter(nil)
+		c.must(a.round(c.Context())) // nothing is due
+		c.sleep(grace + time.Second)
+		if err := a.round(c.Context()); !errors.Is(err, back) {
+			t.Errorf("the round ends with %v", err)
+		}
+		c.wantObjects(true, dead...)
+		if n := c.remembered(dead...); n != 2 {
+			t.Errorf("%d files are still known, want 2", n)
+		}
+	})
+}
+
 func TestMissingObjectIsNoError(t *testing.T) {
 	run(t, func(c *cluster) {
 		dead := c.die(2)
@@ -134,7 +152,7 @@ func TestObjectThatTheStoreRefusesToDeleteIsInNobodysWay(t *testing.T) {
 		c.sleep(grace + time.Second)
 		bucket := picky{c.bucket, refused}
 		a := c.deleter(nil)
-		d := &deleter{store: calls{c}, bucket: bucket, grace: grace, log: discard}
+		d := &deleter{store: calls{c}, bucket: bucket, onward: c.onward, grace: grace, log: discard}
 		_, err := d.round(c.Context(), a.p)
 		if !errors.Is(err, objstore.ErrConfig) {
 			t.Errorf("the round ends with %v", err)

@@ -14,6 +14,8 @@
 // object is looked at before the hour of its ID has been over for an hour. So between listing,
 // asking and deleting nothing can come to refer to it, whatever agents' clocks say.
 //
+// All of this holds of a store that only goes on. One that went back in time has nothing deleted: [Onward].
+//
 // The store comes first and the row second: whoever dies in between leaves a row whose object is gone, and the
 // next round deletes it once more, which is no error.
 //

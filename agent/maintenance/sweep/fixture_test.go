@@ -39,6 +39,8 @@ type cluster struct {
 	logged bytes.Buffer
 	// call is asked before each call of the metadata store by an agent; nil for no faults.
 	call func(name string) objstoretest.Fault
+	// onward is what agents ask before they delete.
+	onward Onward
 }
 
 var discard = slog.New(slog.DiscardHandler)
@@ -59,6 +61,7 @@ func run(t *testing.T, test func(c *cluster)) {
 		}()
 		objects := memory.Open()
 		c := &cluster{TB: t, Store: store, store: objects, bucket: objstoretest.NewFaulty(objects)}
+		c.onward = func(context.Context) error { return nil }
 		c.topic, err = store.CreateTopic(t.Context(), metadata.NewTopic{Name: "t", Partitions: 1})
 		c.must(err)
 		test(c)
@@ -190,14 +193,14 @@ const grace = 10 * time.Minute
 // deleter is the job "delete" on an agent.
 func (c *cluster) deleter(snapshots Snapshots) *agent {
 	return c.agent(func(store calls, holder uuid.UUID, log *slog.Logger) maintenance.Job {
-		return Delete(store, snapshots, c.bucket, grace, holder, log)
+		return Delete(store, snapshots, c.bucket, c.onward, grace, holder, log)
 	})
 }
 
 // sweeper is the job "orphans".
 func (c *cluster) sweeper() *agent {
 	return c.agent(func(store calls, holder uuid.UUID, log *slog.Logger) maintenance.Job {
-		return Orphans(store, c.bucket, 6*time.Hour, holder, log)
+		return Orphans(store, c.bucket, c.onward, 6*time.Hour, holder, log)
 	})
 }
 

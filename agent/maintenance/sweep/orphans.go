@@ -39,8 +39,8 @@ type KnownFiles interface {
 
 // Orphans returns the job "orphans", which lists all data files. Objects among them that are no data
 // files are somebody else's: they are left alone, and reported once.
-func Orphans(store KnownFiles, bucket objstore.Bucket, every time.Duration, holder uuid.UUID, log *slog.Logger) maintenance.Job {
-	o := &orphans{store: store, bucket: bucket, every: every, holder: holder, log: log}
+func Orphans(store KnownFiles, bucket objstore.Bucket, onward Onward, every time.Duration, holder uuid.UUID, log *slog.Logger) maintenance.Job {
+	o := &orphans{store: store, bucket: bucket, onward: onward, every: every, holder: holder, log: log}
 	return maintenance.Job{Name: "orphans", Every: func() time.Duration { return o.every }, Round: o.round}
 }
 
@@ -48,6 +48,7 @@ func Orphans(store KnownFiles, bucket objstore.Bucket, every time.Duration, hold
 type orphans struct {
 	store  KnownFiles
 	bucket objstore.Bucket
+	onward Onward
 	every  time.Duration
 	holder uuid.UUID
 	log    *slog.Logger
@@ -66,6 +67,9 @@ func (o *orphans) round(ctx context.Context, p *maintenance.Progress) (bool, err
 	mine, err := turn(ctx, o.store, o.holder, "orphans", o.every)
 	if err != nil || !mine {
 		return false, err
+	}
+	if err := o.onward(ctx); err != nil {
+		return false, fmt.Errorf("look for orphaned data files: %w", err)
 	}
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	now, err := o.store.Now(call)
@@ -179,6 +183,10 @@ func (w *walk) ask(ctx context.Context) error {
 	w.batch, w.ids = w.batch[:0], w.ids[:0]
 	if len(unknown) == 0 {
 		return nil
+	}
+	// A walk takes long: the store that answered may be another one than at the beginning.
+	if err := w.onward(ctx); err != nil {
+		return err
 	}
 	w.progress.Backlog(int64(len(unknown)), 0)
 	err = remove(ctx, w.bucket, unknown, func(o objstore.ObjectInfo) string { return o.Key }, &w.refusals, w.deleted)

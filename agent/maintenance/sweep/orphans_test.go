@@ -121,7 +121,7 @@ func TestOrphanThatTheStoreRefusesToDeleteIsInNobodysWay(t *testing.T) {
 		c.sleep(3 * time.Hour)
 		a := c.sweeper()
 		refused := map[string]bool{datafile.Key(ids[42]): true}
-		o := &orphans{store: calls{c}, bucket: picky{c.bucket, refused}, every: time.Hour, log: discard}
+		o := &orphans{store: calls{c}, bucket: picky{c.bucket, refused}, onward: c.onward, every: time.Hour, log: discard}
 		if _, err := o.round(c.Context(), a.p); !errors.Is(err, objstore.ErrConfig) {
 			t.Errorf("the round ends with %v", err)
 		}
@@ -142,7 +142,7 @@ func TestLeftoversOfAgentsThatDiedAreRemoved(t *testing.T) {
 		c.must(c.store.Put(c.Context(), objstore.ProbePrefix+"young", []byte("x")))
 		uploads := &uploading{Bucket: c.bucket}
 		a := c.sweeper()
-		o := &orphans{store: calls{c}, bucket: uploads, every: time.Hour, log: discard}
+		o := &orphans{store: calls{c}, bucket: uploads, onward: c.onward, every: time.Hour, log: discard}
 		_, err := o.round(c.Context(), a.p)
 		c.must(err)
 		if got := c.keys(); !slices.Equal(got, []string{objstore.ProbePrefix + "young"}) {
@@ -221,6 +221,30 @@ func TestAnswerOfSlowDownCostsOnlyTime(t *testing.T) {
 		c.wantObjects(false, orphan)
 		c.check(live...)
 	})
+}
+
+// TestStoreThatWentBackInTimeHasNoOrphans: what it doesn't know may be what it has lost. It may go back before a
+// walk or in the midst of one.
+func TestStoreThatWentBackInTimeHasNoOrphans(t *testing.T) {
+	for name, from := range map[string]int{"before": 1, "meanwhile": 2} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(c *cluster) {
+				back, asked := errors.New("went back"), 0
+				c.onward = func(context.Context) error {
+					if asked++; asked < from {
+						return nil
+					}
+					return back
+				}
+				orphan := c.put(time.Now())
+				c.sleep(3 * time.Hour)
+				if err := c.sweeper().round(c.Context()); !errors.Is(err, back) {
+					t.Errorf("the round ends with %v", err)
+				}
+				c.wantObjects(true, orphan)
+			})
+		})
+	}
 }
 
 // TestFileIsNotCommittedOnceItMayBeSwept holds the two rules together: when the sweeper first looks at an

@@ -20,6 +20,10 @@ const (
 	maxRefusals = 64
 )
 
+// Onward fails when the metadata store has gone back in time. What it doesn't know may be newer than it is, and what it took for
+// dead since may be in use where it went on: nothing is deleted then.
+type Onward func(ctx context.Context) error
+
 // remove deletes the objects of the items and calls deleted with those that are gone. When the
 // store refuses, which may be for one object alone (a folder of another owner, a
 // legal hold), it tries again with both halves, so that the others go all the same.
