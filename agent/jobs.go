@@ -72,7 +72,7 @@ const minBackoff = 100 * time.Millisecond
 // compactJob keeps the latest record of each key of compacted topics. A quarter of the memory for
 // background work is for the keys of a pass, which stay there while other jobs have their turn.
 func (a *Agent) compactJob(holder uuid.UUID) maintenance.Job {
-	compactor := compact.New(a.store, a.bucket, a.catalog, a.settings.Broker, holder, compact.Config{
+	compactor := compact.New(a.records, a.bucket, a.catalog, a.settings.Broker, holder, compact.Config{
 		KeyBytes:    a.config.JobMemoryBytes / 4,
 		WindowBytes: a.config.JobMemoryBytes / 8,
 		FileBytes:   a.config.MergeBytes,

@@ -7,7 +7,7 @@ import (
 	"github.com/wadi-log/wadi/metadata"
 )
 
-// records is the records of the metadata store, whose deletions this agent's own
+// records is the records of the metadata store, whose deletions and compactions this agent's own
 // fetches see at once.
 type records struct {
 	metadata.Store
@@ -22,4 +22,13 @@ func (r records) DeleteRecords(ctx context.Context, deletions []metadata.Records
 		r.follower.Kick()
 	}
 	return deleted, err
+}
+
+// FinishCompactions is metadata.Maintenance.FinishCompactions.
+func (r records) FinishCompactions(ctx context.Context, finished []metadata.CompactedUntil) ([]metadata.Commit, error) {
+	commits, err := r.Store.FinishCompactions(ctx, finished)
+	if err == nil && r.tail.Apply(commits) {
+		r.follower.Kick()
+	}
+	return commits, err
 }

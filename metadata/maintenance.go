@@ -47,12 +47,14 @@ type Maintenance interface {
 
 	// Compactions returns how far each partition is compacted, in the order asked.
 	Compactions(ctx context.Context, partitions []PartitionID) ([]Compaction, error)
-	// FinishCompaction notes that the partition holds no record before the offset that
+	// FinishCompactions notes that the partitions hold no record before the offsets that
 	// a later record before the offset replaces, and no record of an aborted transaction. Aborted
 	// transactions that end before what an earlier pass cleaned are forgotten, if that
 	// was more than MaxFileAge ago (whoever reads by an older plan still needs them).
-	// Of a partition that doesn't exist it notes nothing.
-	FinishCompaction(ctx context.Context, partition PartitionID, cleanUntil int64) error
+	// Of partitions that don't exist it notes nothing. It returns the feed entry that it made, if it
+	// made one: the feed tells of partitions that are clean further than before, all in one entry. Safe to
+	// repeat. Errors: ErrUnavailable (nothing is noted), ErrOutcomeUnknown.
+	FinishCompactions(ctx context.Context, finished []CompactedUntil) ([]Commit, error)
 
 	// DeadFiles returns up to limit files without a live run that lost the last one
 	// before the time, the longest dead first.
@@ -190,6 +192,12 @@ type Compaction struct {
 	DirtySince int64
 	// CleanedAt is when the last pass ended, zero before the first.
 	CleanedAt time.Time
+}
+
+// CompactedUntil is how far a pass of compaction cleaned a partition: up to the offset, which it didn't.
+type CompactedUntil struct {
+	Partition PartitionID
+	Offset    int64
 }
 
 // DeadFile is a file whose object is to be deleted.

@@ -292,7 +292,7 @@ type TimestampRun struct {
 }
 
 // Commit is one entry of the feed: what one data file added, transactions that
-// ended, or topics, configs or log starts that changed.
+// ended, partitions that were compacted, or topics, configs or log starts that changed.
 type Commit struct {
 	// Seq numbers all changes of the store: no gaps, visible in order.
 	Seq  int64
@@ -309,6 +309,10 @@ type Commit struct {
 	Stable []StableOffset
 	// Aborted are the aborted transactions whose markers are in Runs, in their order.
 	Aborted []AbortedTransaction
+	// Compacted are the partitions that are compacted further than before, ascending and each once. Runs that
+	// begin before the offset were replaced: those of earlier entries still tell the same offsets, but
+	// hold records that are gone.
+	Compacted []CompactedUntil
 }
 
 // Feed is the ordered tail of all changes. Each agent follows it.

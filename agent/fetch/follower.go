@@ -48,7 +48,7 @@ type Followers struct {
 	// OnCommits gets commits in order, before the tail does, so that a long
 	// poll that wakes for a changed topic finds it changed. Each commit is
 	// brought once, except those that this agent made itself and gave to the
-	// tail first: they only hold runs and log starts.
+	// tail first: they only hold runs, log starts and what was compacted.
 	OnCommits func(ctx context.Context, commits []metadata.Commit)
 	// OnGap says that commits may be missing between the last call and the
 	// next: whoever keeps a copy of the store's state reads it anew. It is

@@ -83,8 +83,10 @@ type simulation struct {
 	fates [3][]*fate
 	// times are their timestamps. removed are those that compaction took away, which
 	// consumers may have seen or not.
-	times     [3][]int64
-	removed   [3]map[int64]bool
+	times   [3][]int64
+	removed [3]map[int64]bool
+	// told are those that nobody sees any more who has the commit of the number.
+	told      [3]map[int64]int64
 	producers []*producer
 	open      map[int]*fate // by the index of the producer
 	agents    []*agent
@@ -106,7 +108,7 @@ type simulatedReader struct {
 func simulate(t *testing.T, seed uint64) {
 	s := &simulation{cluster: newCluster(t, 3), t: t, r: rand.New(rand.NewPCG(seed, 0)), open: map[int]*fate{}}
 	for p := range s.removed {
-		s.removed[p] = map[int64]bool{}
+		s.removed[p], s.told[p] = map[int64]bool{}, map[int64]int64{}
 	}
 	for range 5 {
 		s.producers = append(s.producers, s.cluster.producer(t))
@@ -246,6 +248,19 @@ func (s *simulation) mergeSome() {
 	if !s.merge(s.t, compression, p, runs, keep) {
 		s.t.Fatal("a merge was refused that nobody disturbed")
 	}
+	if keep != nil && s.r.IntN(2) == 0 {
+		s.tell(p, runs[len(runs)-1].NextOffset())
+	}
+}
+
+// tell agents that a partition is compacted up to the offset.
+func (s *simulation) tell(p int32, until int64) {
+	seq := s.finishCompaction(s.t, p, until)
+	for at := range s.removed[p] {
+		if _, told := s.told[p][at]; seq > 0 && at < until && !told {
+			s.told[p][at] = seq
+		}
+	}
 }
 
 // list looks for a record by its timestamp, or for the one with the largest.
@@ -325,6 +340,11 @@ func (s *simulation) fetch(reader *simulatedReader) {
 		reader.passed = append(reader.passed, at)
 		if reader.level == readCommitted && !s.fates[reader.partition][at].ended {
 			s.t.Fatalf("offset %d was read as committed while its transaction was open", at)
+		}
+	}
+	for _, at := range records {
+		if seq, told := s.told[reader.partition][at]; told && seq <= a.tail.Seq() {
+			s.t.Fatalf("offset %d was removed before commit %d, and read after commit %d", at, seq, a.tail.Seq())
 		}
 	}
 	reader.records, reader.next = append(reader.records, records...), next

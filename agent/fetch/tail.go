@@ -165,6 +165,7 @@ func (t *Tail) Apply(commits []metadata.Commit) (gap bool) {
 			t.extend(c, &c.Runs[j])
 		}
 		t.abort(c)
+		t.compact(c.Compacted)
 		if len(c.Topics) > 0 {
 			// A topic that is fetched may be gone, which its waiters must hear.
 			t.wakeAll()
@@ -230,6 +231,31 @@ func (t *Tail) raise(starts []metadata.LogStart) {
 		if c := t.chains[l.Partition]; c != nil && c.logStart < l.Offset {
 			c.logStart = l.Offset
 			c.wakeAll() // who waits with records planned must not get deleted ones
+		}
+	}
+}
+
+// compact drops the runs that compaction replaced: the store says where the records lie that it left. The
+// chains' ends stay, for no offset changed hands, so long polls there need not ask the store anew. t.mu is held.
+func (t *Tail) compact(partitions []metadata.CompactedUntil) {
+	if len(partitions) == 0 {
+		return
+	}
+	// Whoever asked the store before must not teach a chain that comes then the runs
+	// that this one would have dropped here.
+	t.resets++
+	for _, p := range partitions {
+		c := t.chains[p.Partition]
+		if c == nil || c.start() >= p.Offset {
+			continue
+		}
+		// The run that the offset lies in was replaced, too.
+		for c.head < len(c.runs) && c.runs[c.head].BaseOffset < p.Offset {
+			c.pop()
+		}
+		c.wakeAll() // who waits with those planned must not get them
+		if c.head == len(c.runs) {
+			t.arrive(p.Partition, c.end)
 		}
 	}
 }

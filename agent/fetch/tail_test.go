@@ -167,6 +167,10 @@ func TestTailStaysWithinItsLimitWhateverComes(t *testing.T) {
 		if seq%17 == 0 {
 			tail.forgetBefore(p, next[p]-3)
 		}
+		if seq%23 == 0 {
+			seq++
+			tail.Apply([]metadata.Commit{{Seq: seq, Compacted: []metadata.CompactedUntil{{Partition: p, Offset: next[p] - seq%4}}}})
+		}
 		runs := 0
 		for _, c := range tail.chains {
 			runs += len(c.runs) - c.head

@@ -432,7 +432,7 @@ func stateTellsChanges(f *fixture) {
 			f.must(err)
 			f.must(f.store.ForgetFiles(f.ctx, []uuid.UUID{dead[0].ID}))
 		}},
-		{"a compaction", func() { f.must(f.store.FinishCompaction(f.ctx, p, 1)) }},
+		{"a compaction", func() { f.finishCompaction(p, 1) }},
 		{"a deleted offset", func() { f.deleteOffsets(metadata.OffsetKey{GroupID: "g", Partition: p}) }},
 	} {
 		step.change()

@@ -2,6 +2,7 @@ package metadatatest
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,8 @@ var upkeepTests = []test{
 	{"StoreHasTheClock", storeHasTheClock},
 	{"CompactionGoesOn", compactionGoesOn},
 	{"CompactionsInOrderAsked", compactionsInOrderAsked},
+	{"FeedTellsOfCompactions", feedTellsOfCompactions},
+	{"CompactionsAtOnce", compactionsAtOnce},
 	{"CompactionForgetsAborted", compactionForgetsAborted},
 	{"CompactionEndsWithItsTopic", compactionEndsWithItsTopic},
 	{"DeadFilesByAge", deadFilesByAge},
@@ -42,7 +45,14 @@ func (f *fixture) compaction(partition metadata.PartitionID) metadata.Compaction
 
 func (f *fixture) finishCompaction(partition metadata.PartitionID, cleanUntil int64) {
 	f.Helper()
-	f.must(f.store.FinishCompaction(f.ctx, partition, cleanUntil))
+	f.finishCompactions(metadata.CompactedUntil{Partition: partition, Offset: cleanUntil})
+}
+
+func (f *fixture) finishCompactions(finished ...metadata.CompactedUntil) []metadata.Commit {
+	f.Helper()
+	commits, err := f.store.FinishCompactions(f.ctx, finished)
+	f.must(err)
+	return commits
 }
 
 func compactionGoesOn(f *fixture) {
@@ -108,6 +118,100 @@ func compactionsInOrderAsked(f *fixture) {
 	}
 	if got, err := f.store.Compactions(f.ctx, nil); err != nil || len(got) != 0 {
 		f.Errorf("of none: %+v, %v", got, err)
+	}
+}
+
+// feedTellsOfCompactions: one entry for all partitions of a call, and none for what readers know already.
+func feedTellsOfCompactions(f *fixture) {
+	topic := f.topic("t", 3)
+	p := topic.Partitions
+	for _, id := range p {
+		f.commitOne(id, plain(10, 1))
+	}
+	until := func(i int, offset int64) metadata.CompactedUntil {
+		return metadata.CompactedUntil{Partition: p[i], Offset: offset}
+	}
+	gone := metadata.CompactedUntil{Partition: 12345, Offset: 5}
+	for _, step := range []struct {
+		finished, told []metadata.CompactedUntil
+	}{
+		{[]metadata.CompactedUntil{until(2, 4), gone, until(0, 10)}, []metadata.CompactedUntil{until(0, 10), until(2, 4)}},
+		{[]metadata.CompactedUntil{until(2, 4), until(0, 10)}, nil}, // the answer was lost
+		{[]metadata.CompactedUntil{until(2, 3), until(1, 0)}, nil},
+		{[]metadata.CompactedUntil{until(0, 10), until(1, 1), until(2, 6), until(2, 5)}, []metadata.CompactedUntil{until(1, 1), until(2, 6)}},
+		{[]metadata.CompactedUntil{gone}, nil},
+		{nil, nil},
+	} {
+		last, err := f.store.LastSeq(f.ctx)
+		f.must(err)
+		var want []metadata.Commit
+		if step.told != nil {
+			want = []metadata.Commit{{Seq: last + 1, Compacted: step.told}}
+		}
+		f.db.Age(f, time.Hour)
+		if got := f.finishCompactions(step.finished...); !reflect.DeepEqual(got, want) {
+			f.Errorf("%v: returned %+v, want %+v", step.finished, got, want)
+		}
+		if got := f.feed(last); !reflect.DeepEqual(got, want) {
+			f.Errorf("%v: the feed tells %+v, want %+v", step.finished, got, want)
+		}
+		now, err := f.store.Now(f.ctx)
+		f.must(err)
+		for _, c := range step.finished {
+			if c == gone {
+				continue
+			}
+			if age := now.Sub(f.compaction(c.Partition).CleanedAt); age > time.Minute {
+				f.Errorf("%v: the pass over partition %d ended %v ago", step.finished, c.Partition, age)
+			}
+		}
+	}
+	for i, want := range []int64{10, 1, 6} {
+		if got := f.compaction(p[i]).CleanUntil; got != want {
+			f.Errorf("partition %d is clean until %d, want %d", i, got, want)
+		}
+	}
+	f.must(f.store.DeleteTopic(f.ctx, topic.ID))
+	if got := f.finishCompactions(until(0, 11), until(1, 11)); len(got) != 0 {
+		f.Errorf("told of partitions that are gone: %+v", got)
+	}
+}
+
+// compactionsAtOnce, through several stores, while files are committed: the feed tells of each rise once.
+func compactionsAtOnce(f *fixture) {
+	p := f.topic("t", 3).Partitions
+	var wg sync.WaitGroup
+	for i := range 3 {
+		store := f.db.Open(f)
+		wg.Go(func() {
+			for offset := range int64(20) {
+				var finished []metadata.CompactedUntil
+				for j := range p {
+					finished = append(finished, metadata.CompactedUntil{Partition: p[(i+j)%3], Offset: offset + 1})
+				}
+				if _, err := store.FinishCompactions(f.ctx, finished); err != nil {
+					f.Error(err)
+				}
+				if _, err := store.CommitFiles(f.ctx, []metadata.File{newFile(f, appendTo(p[i], plain(1, 1)))}); err != nil {
+					f.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	until := map[metadata.PartitionID]int64{}
+	for _, commit := range f.feed(0) {
+		for _, c := range commit.Compacted {
+			if c.Offset <= until[c.Partition] {
+				f.Errorf("commit %d: partition %d from %d to %d", commit.Seq, c.Partition, until[c.Partition], c.Offset)
+			}
+			until[c.Partition] = c.Offset
+		}
+	}
+	for _, id := range p {
+		if got := f.compaction(id).CleanUntil; got != 20 || until[id] != 20 {
+			f.Errorf("partition %d is clean until %d, the feed told of %d; want 20", id, got, until[id])
+		}
 	}
 }
 

@@ -39,36 +39,99 @@ const compactions = `SELECT ` + boundsColumns + `, COALESCE(c.clean_until, -1), 
 	) r ON true
 	ORDER BY q.i`
 
-// FinishCompaction implements metadata.Maintenance. The partition's row is locked
-// against DeleteTopic, which removes ours with it, and not against commits.
-func (s *Store) FinishCompaction(ctx context.Context, partition metadata.PartitionID, cleanUntil int64) error {
-	var exists bool
-	var now time.Time
-	var before sequence.CompactionState
-	return s.lockAndWrite(ctx, "note a compaction", func(b *pgx.Batch) {
-		exists, before = false, sequence.CompactionState{}
-		found := func(rows pgx.Rows) error {
-			exists = rows.Next()
-			rows.Close()
-			return rows.Err()
-		}
-		b.Queue(`SELECT FROM partitions WHERE id = $1 FOR KEY SHARE`, int32(partition)).Query(found)
-		b.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
-		b.Queue(`SELECT clean_until, cleaned_at, settled_until, settled_at FROM compactions WHERE partition_id = $1 FOR UPDATE`, int32(partition)).Query(func(rows pgx.Rows) error {
-			_, err := pgx.ForEachRow(rows, []any{&before.CleanUntil, &before.CleanedAt, &before.SettledUntil, &before.SettledAt}, func() error { return nil })
-			return err
-		})
-	}, func(b *pgx.Batch) error {
-		if !exists {
+// FinishCompactions implements metadata.Maintenance. The sequencer's lock, which an entry of the
+// feed needs, keeps DeleteTopic away, which removes our rows with the partitions. What is forgotten goes before,
+// since it may be much: should we die in between, it is the same that the next pass would forget.
+func (s *Store) FinishCompactions(ctx context.Context, finished []metadata.CompactedUntil) (commits []metadata.Commit, err error) {
+	const doing = "note what is compacted"
+	ids := make([]metadata.PartitionID, len(finished))
+	for i, f := range finished {
+		ids[i] = f.Partition
+	}
+	if err := s.forgetAborted(ctx, doing, finished, ids); err != nil {
+		return nil, err
+	}
+	var states map[metadata.PartitionID]sequence.CompactionState
+	err = s.change(ctx, s.pool, doing, func(b *pgx.Batch) {
+		states = map[metadata.PartitionID]sequence.CompactionState{}
+		b.Queue(readCompactions, partitionArray(ids)).Query(collectCompactions(states))
+	}, func(q *sequencer, b *pgx.Batch) error {
+		commits = nil
+		next, further := sequence.DecideCompactions(states, finished, q.now)
+		if len(next) == 0 {
 			return nil
 		}
-		state, forget := before.Finish(cleanUntil, now)
-		b.Queue(`DELETE FROM aborted_transactions WHERE partition_id = $1 AND last_offset < $2`, int32(partition), forget)
-		// Two that end the first pass at the same time find no row to lock.
-		b.Queue(`INSERT INTO compactions AS c (partition_id, clean_until, cleaned_at, settled_until, settled_at) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (partition_id) DO UPDATE SET clean_until = greatest(c.clean_until, excluded.clean_until), cleaned_at = excluded.cleaned_at,
-				settled_until = excluded.settled_until, settled_at = excluded.settled_at`,
-			int32(partition), state.CleanUntil, state.CleanedAt, state.SettledUntil, state.SettledAt)
+		queueCompactions(b, next)
+		if len(further) > 0 {
+			commits = append(commits, q.add(metadata.Commit{Compacted: further}, nil, nil))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return commits, nil
+}
+
+// readCompactions reads the state of those of the partitions that exist.
+const readCompactions = `SELECT p.id, COALESCE(c.clean_until, 0), c.cleaned_at, COALESCE(c.settled_until, 0), c.settled_at
+	FROM partitions p LEFT JOIN compactions c ON c.partition_id = p.id WHERE p.id = ANY($1::int4[])`
+
+func collectCompactions(states map[metadata.PartitionID]sequence.CompactionState) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		var id int32
+		var state sequence.CompactionState
+		var cleanedAt, settledAt *time.Time
+		_, err := pgx.ForEachRow(rows, []any{&id, &state.CleanUntil, &cleanedAt, &state.SettledUntil, &settledAt}, func() error {
+			state.CleanedAt, state.SettledAt = time.Time{}, time.Time{}
+			if cleanedAt != nil && settledAt != nil {
+				state.CleanedAt, state.SettledAt = *cleanedAt, *settledAt
+			}
+			states[metadata.PartitionID(id)] = state
+			return nil
+		})
+		return err
+	}
+}
+
+func queueCompactions(b *pgx.Batch, finished []sequence.FinishedCompaction) {
+	n := len(finished)
+	ids, cleanUntil, settledUntil := make([]int32, n), make([]int64, n), make([]int64, n)
+	cleanedAt, settledAt := make([]time.Time, n), make([]time.Time, n)
+	for i, f := range finished {
+		ids[i] = int32(f.Partition)
+		cleanUntil[i], cleanedAt[i] = f.State.CleanUntil, f.State.CleanedAt
+		settledUntil[i], settledAt[i] = f.State.SettledUntil, f.State.SettledAt
+	}
+	b.Queue(`INSERT INTO compactions (partition_id, clean_until, cleaned_at, settled_until, settled_at)
+		SELECT unnest($1::int4[]), unnest($2::int8[]), unnest($3::timestamptz[]), unnest($4::int8[]), unnest($5::timestamptz[])
+		ON CONFLICT (partition_id) DO UPDATE SET clean_until = excluded.clean_until, cleaned_at = excluded.cleaned_at,
+			settled_until = excluded.settled_until, settled_at = excluded.settled_at`,
+		ids, cleanUntil, cleanedAt, settledUntil, settledAt)
+}
+
+// forgetAborted removes the aborted transactions that passes which end now leave behind. It locks nothing: states
+// go on only, so what may be forgotten by one that was read before may be forgotten.
+func (s *Store) forgetAborted(ctx context.Context, doing string, finished []metadata.CompactedUntil, ids []metadata.PartitionID) error {
+	var now time.Time
+	var states map[metadata.PartitionID]sequence.CompactionState
+	return s.lockAndWrite(ctx, doing, func(b *pgx.Batch) {
+		states = map[metadata.PartitionID]sequence.CompactionState{}
+		b.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
+		b.Queue(readCompactions, partitionArray(ids)).Query(collectCompactions(states))
+	}, func(b *pgx.Batch) error {
+		var of []int32
+		var before []int64
+		next, _ := sequence.DecideCompactions(states, finished, now)
+		for _, f := range next {
+			if f.Forget > 0 {
+				of, before = append(of, int32(f.Partition)), append(before, f.Forget)
+			}
+		}
+		if len(of) > 0 {
+			b.Queue(`DELETE FROM aborted_transactions a USING unnest($1::int4[], $2::int8[]) AS v (partition_id, before)
+				WHERE a.partition_id = v.partition_id AND a.last_offset < v.before`, of, before)
+		}
 		return nil
 	})
 }

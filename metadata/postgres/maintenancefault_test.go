@@ -454,7 +454,12 @@ func claimSome(ctx context.Context, s *Store, rng *rand.Rand, partitions []metad
 	}
 	_, renewErr := s.RenewFiles(ctx, claim.Holder, ids, time.Minute)
 	releaseErr := s.ReleaseFiles(ctx, claim.Holder, ids, rng.IntN(10) == 0)
-	return errors.Join(renewErr, releaseErr, s.FinishCompaction(ctx, partitions[rng.IntN(len(partitions))], rng.Int64N(10)))
+	var finished []metadata.CompactedUntil
+	for _, i := range rng.Perm(len(partitions))[:1+rng.IntN(len(partitions))] {
+		finished = append(finished, metadata.CompactedUntil{Partition: partitions[i], Offset: rng.Int64N(10)})
+	}
+	_, finishErr := s.FinishCompactions(ctx, finished)
+	return errors.Join(renewErr, releaseErr, finishErr)
 }
 
 // deleteSome moves log starts, trims, and forgets what died of it.

@@ -41,8 +41,9 @@ const (
 //	           first offset
 //	           last offset - first offset
 //	           stable offset - last offset        signed
+//	compacted count, then each: partition - previous partition (signed), first offset not compacted
 //
-// The last four lists came later. What is empty at the end is left out: all of them, in
+// The last five lists came later. What is empty at the end is left out: all of them, in
 // most entries. A marker's run has a file like any other: it is one ID for all
 // partitions of a transaction.
 func EncodeCommit(c metadata.Commit) []byte {
@@ -109,11 +110,19 @@ func appendTail(b []byte, c metadata.Commit) []byte {
 		b = binary.AppendVarint(b, a.StableOffset-a.LastOffset)
 		previous, end = a.Partition, len(b)
 	}
+	if b = appendPartitionOffsets(b, c.Compacted); len(c.Compacted) > 0 {
+		end = len(b)
+	}
 	return b[:end]
 }
 
+// partitionOffset is an element of a list of an offset for each of some partitions.
+type partitionOffset interface {
+	metadata.LogStart | metadata.StableOffset | metadata.CompactedUntil
+}
+
 // appendPartitionOffsets appends a list of an offset for each of some partitions.
-func appendPartitionOffsets[T metadata.LogStart | metadata.StableOffset](b []byte, offsets []T) []byte {
+func appendPartitionOffsets[T partitionOffset](b []byte, offsets []T) []byte {
 	b = binary.AppendUvarint(b, uint64(len(offsets)))
 	previous := metadata.PartitionID(0)
 	for _, o := range offsets {
@@ -190,6 +199,7 @@ func (r *reader) tail(c *metadata.Commit) {
 		func() int { c.LogStarts = partitionOffsets[metadata.LogStart](r); return len(c.LogStarts) },
 		func() int { c.Stable = partitionOffsets[metadata.StableOffset](r); return len(c.Stable) },
 		func() int { c.Aborted = r.aborted(); return len(c.Aborted) },
+		func() int { c.Compacted = partitionOffsets[metadata.CompactedUntil](r); return len(c.Compacted) },
 	} {
 		if len(r.rest) == 0 {
 			return
@@ -209,7 +219,7 @@ func (r *reader) resources() (resources []metadata.ConfigResource) {
 }
 
 // partitionOffsets is the reverse of appendPartitionOffsets.
-func partitionOffsets[T metadata.LogStart | metadata.StableOffset](r *reader) (offsets []T) {
+func partitionOffsets[T partitionOffset](r *reader) (offsets []T) {
 	partition := metadata.PartitionID(0)
 	for range r.count(minPartitionOffset) {
 		partition = r.partition(partition)

@@ -41,6 +41,7 @@ func TestFormatIsStable(t *testing.T) {
 		},
 	}
 	stable := metadata.Commit{Stable: ended.Stable[:1]}
+	compacted := metadata.Commit{Compacted: []metadata.CompactedUntil{{Partition: 5, Offset: 300}, {Partition: 7, Offset: 1}}}
 	outcomes := [][]metadata.Outcome{
 		{{BaseOffset: 300}, {BaseOffset: 7, Duplicate: true}, {BaseOffset: -1, Err: metadata.ErrOutOfOrderSequence}, {BaseOffset: -1, Err: metadata.ErrInvalidProducerEpoch}},
 		{{BaseOffset: -1, Err: metadata.ErrUnknownPartition}, {BaseOffset: -1, Err: metadata.ErrProducerIDMapping}, {BaseOffset: -1, Err: metadata.ErrInvalidTransactionState}},
@@ -68,6 +69,7 @@ func TestFormatIsStable(t *testing.T) {
 			"01" + "03" + "ad02" + "01" + "02" + "c10f" + "00" + "00" + "4e" + "d20f" +
 			"00" + "00" + "02" + "0ac801" + "0100" + "02" + "0ae807a2020ac701" + "04e807000002"},
 		{"commit of a last stable offset", EncodeCommit(stable), "01000000" + "00" + "00" + "01" + "0ac801"},
+		{"commit of compacted partitions", EncodeCommit(compacted), "01000000" + "00" + "00" + "00" + "00" + "02" + "0aac02" + "0401"},
 		{"replay", replay, "01" + "02" + "04" + "00d804" + "01c904" + "03" + "04" + "03" + "02" + "05" + "06"},
 		{"beats", EncodeBeats(beats), "01" + "03" + "00" + "d804" + "02" + "61ff" + "d904" + "01" + "62" + "d804"},
 		{"no beats", EncodeBeats(nil), "0100"},
@@ -77,7 +79,7 @@ func TestFormatIsStable(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
 		}
 	}
-	for _, c := range []metadata.Commit{commit, configs, logStarts, ended, stable} {
+	for _, c := range []metadata.Commit{commit, configs, logStarts, ended, stable, compacted} {
 		if got, err := DecodeCommit(EncodeCommit(c)); err != nil || !reflect.DeepEqual(got, c) {
 			t.Errorf("got  %+v, %v\nwant %+v", got, err, c)
 		}
@@ -160,6 +162,7 @@ func FuzzDecodeCommit(f *testing.F) {
 		Stable:  []metadata.StableOffset{{Partition: 5, Offset: 200}},
 		Aborted: []metadata.AbortedTransaction{{Partition: 5, ProducerID: 1000, FirstOffset: 290, LastOffset: 300, StableOffset: 200}},
 	}))
+	f.Add(EncodeCommit(metadata.Commit{Compacted: []metadata.CompactedUntil{{Partition: 5, Offset: 300}, {Partition: 7, Offset: 1}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := DecodeCommit(b)
 		if err != nil {

@@ -1,6 +1,8 @@
 package sequence
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/wadi-log/wadi/metadata"
@@ -44,4 +46,37 @@ func (c CompactionState) Finish(cleanUntil int64, now time.Time) (next Compactio
 	}
 	next.SettledUntil, next.SettledAt = next.CleanUntil, now
 	return next, c.SettledUntil
+}
+
+// FinishedCompaction is what the end of a pass makes of a partition's state.
+type FinishedCompaction struct {
+	Partition metadata.PartitionID
+	State     CompactionState
+	// Forget is the offset before which aborted transactions can be forgotten.
+	Forget int64
+}
+
+// DecideCompactions says what passes that ended now do to the states, which it leaves as they are: one
+// result for each partition, ascending, and for the feed those that are clean further than before. States lack
+// the partitions that don't exist.
+func DecideCompactions(states map[metadata.PartitionID]CompactionState, finished []metadata.CompactedUntil, now time.Time) ([]FinishedCompaction, []metadata.CompactedUntil) {
+	ends := map[metadata.PartitionID]int64{}
+	for _, f := range finished {
+		if _, exists := states[f.Partition]; exists {
+			ends[f.Partition] = max(ends[f.Partition], f.Offset)
+		}
+	}
+	next := make([]FinishedCompaction, 0, len(ends))
+	for id, end := range ends {
+		state, forget := states[id].Finish(end, now)
+		next = append(next, FinishedCompaction{Partition: id, State: state, Forget: forget})
+	}
+	slices.SortFunc(next, func(a, b FinishedCompaction) int { return cmp.Compare(a.Partition, b.Partition) })
+	var further []metadata.CompactedUntil
+	for _, f := range next {
+		if f.State.CleanUntil > states[f.Partition].CleanUntil {
+			further = append(further, metadata.CompactedUntil{Partition: f.Partition, Offset: f.State.CleanUntil})
+		}
+	}
+	return next, further
 }

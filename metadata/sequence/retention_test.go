@@ -1,6 +1,7 @@
 package sequence
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -51,5 +52,27 @@ func TestAbortedTransactionsAreForgottenLater(t *testing.T) {
 			t.Errorf("after %v: %+v, forgets %d; want clean until %d, forgets %d", step.after, next, forget, step.until, step.forgets)
 		}
 		c = next
+	}
+}
+
+func TestCompactionsThatChangeNothingForReadersAreNotTold(t *testing.T) {
+	now := time.UnixMilli(1_800_000_000_000)
+	old := CompactionState{CleanUntil: 50, CleanedAt: now.Add(-time.Hour), SettledUntil: 40, SettledAt: now.Add(-metadata.MaxFileAge - 1)}
+	states := map[metadata.PartitionID]CompactionState{1: {}, 2: old, 3: old, 4: old, 5: {}}
+	next, further := DecideCompactions(states, []metadata.CompactedUntil{
+		{Partition: 4, Offset: 49}, {Partition: 2, Offset: 60}, {Partition: 2, Offset: 55}, {Partition: 3, Offset: 50},
+		{Partition: 1, Offset: 7}, {Partition: 9, Offset: 7}, {Partition: 5, Offset: 0},
+	}, now)
+	if want := []metadata.CompactedUntil{{Partition: 1, Offset: 7}, {Partition: 2, Offset: 60}}; !slices.Equal(further, want) {
+		t.Errorf("told of %v, want %v", further, want)
+	}
+	finished := func(p metadata.PartitionID, end, forget int64) FinishedCompaction {
+		return FinishedCompaction{p, CompactionState{CleanUntil: end, CleanedAt: now, SettledUntil: end, SettledAt: now}, forget}
+	}
+	if want := []FinishedCompaction{finished(1, 7, 0), finished(2, 60, 40), finished(3, 50, 40), finished(4, 50, 40), finished(5, 0, 0)}; !slices.Equal(next, want) {
+		t.Errorf("got  %v\nwant %v", next, want)
+	}
+	if states[2] != old {
+		t.Errorf("the state was changed to %+v", states[2])
 	}
 }

@@ -56,22 +56,54 @@ func (t *tx) compactionState(id metadata.PartitionID) (state sequence.Compaction
 	return state, err
 }
 
-// FinishCompaction implements metadata.Maintenance.
-func (s *Store) FinishCompaction(ctx context.Context, partition metadata.PartitionID, cleanUntil int64) error {
-	return s.change(ctx, "note a compaction", func(t *tx) error {
-		exists := map[metadata.PartitionID]sequence.Partition{}
-		if err := t.readPartitions(exists, []metadata.PartitionID{partition}); err != nil || len(exists) == 0 {
-			return err
-		}
-		before, err := t.compactionState(partition)
+// FinishCompactions implements metadata.Maintenance.
+func (s *Store) FinishCompactions(ctx context.Context, finished []metadata.CompactedUntil) (commits []metadata.Commit, err error) {
+	err = s.sequenced(ctx, "note what is compacted", func(q *sequencer) error {
+		commits = nil
+		states, err := q.compactionStates(finished)
 		if err != nil {
 			return err
 		}
-		state, forget := before.Finish(cleanUntil, t.now)
-		if _, err := t.stmt(t.prepared.forgetAborted).ExecContext(t.ctx, partition, forget); err != nil {
-			return err
+		next, further := sequence.DecideCompactions(states, finished, q.now)
+		for _, f := range next {
+			if _, err := q.stmt(q.prepared.forgetAborted).ExecContext(q.ctx, f.Partition, f.Forget); err != nil {
+				return err
+			}
+			if err := q.exec(`INSERT OR REPLACE INTO compactions (partition_id, clean_until, cleaned_at, settled_until, settled_at) VALUES (?, ?, ?, ?, ?)`,
+				f.Partition, f.State.CleanUntil, millis(f.State.CleanedAt), f.State.SettledUntil, millis(f.State.SettledAt)); err != nil {
+				return err
+			}
 		}
-		return t.exec(`INSERT OR REPLACE INTO compactions (partition_id, clean_until, cleaned_at, settled_until, settled_at) VALUES (?, ?, ?, ?, ?)`,
-			partition, state.CleanUntil, millis(state.CleanedAt), state.SettledUntil, millis(state.SettledAt))
+		if len(further) == 0 {
+			return nil
+		}
+		commit, err := q.add(metadata.Commit{Compacted: further}, nil, nil)
+		commits = append(commits, commit)
+		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	return commits, nil
+}
+
+// compactionStates reads the states of those of the partitions that exist.
+func (t *tx) compactionStates(of []metadata.CompactedUntil) (map[metadata.PartitionID]sequence.CompactionState, error) {
+	ids := make([]metadata.PartitionID, len(of))
+	for i, f := range of {
+		ids[i] = f.Partition
+	}
+	exist := map[metadata.PartitionID]sequence.Partition{}
+	if err := t.readPartitions(exist, ids); err != nil {
+		return nil, err
+	}
+	states := map[metadata.PartitionID]sequence.CompactionState{}
+	for id := range exist {
+		state, err := t.compactionState(id)
+		if err != nil {
+			return nil, err
+		}
+		states[id] = state
+	}
+	return states, nil
 }

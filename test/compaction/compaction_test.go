@@ -104,7 +104,7 @@ func run(t *testing.T, agents []*harness.AgentProcess, folder string) {
 		t.Errorf("%.0f rounds failed or met damage", n)
 	}
 
-	// Agents that have just produced something know where it was, and read it there for some minutes.
+	// The client reads from agents that have nothing of it in memory.
 	for _, a := range agents {
 		a.Stop()
 		a.Restart()

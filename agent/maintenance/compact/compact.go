@@ -25,7 +25,7 @@ import (
 type Store interface {
 	Now(ctx context.Context) (time.Time, error)
 	Compactions(ctx context.Context, partitions []metadata.PartitionID) ([]metadata.Compaction, error)
-	FinishCompaction(ctx context.Context, partition metadata.PartitionID, cleanUntil int64) error
+	FinishCompactions(ctx context.Context, finished []metadata.CompactedUntil) ([]metadata.Commit, error)
 	ReplaceRuns(ctx context.Context, replacement metadata.Replacement) (taken []bool, err error)
 	metadata.Log
 	metadata.Leases

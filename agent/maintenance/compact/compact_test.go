@@ -188,11 +188,17 @@ func TestSmallPartitionsShareAFile(t *testing.T) {
 			}
 			w.produce(batches...)
 		}
-		puts, gets := w.bucket.Calls(objstoretest.Put), w.bucket.Calls(objstoretest.Get)
+		puts, gets, notes := w.bucket.Calls(objstoretest.Put), w.bucket.Calls(objstoretest.Get), 0
+		w.store.before = func(call string) error {
+			if call == "FinishCompactions" {
+				notes++
+			}
+			return nil
+		}
 		w.compact(w.compactor(1000))
 		puts, gets = w.bucket.Calls(objstoretest.Put)-puts, w.bucket.Calls(objstoretest.Get)-gets
-		if puts != 1 || gets > 3 {
-			t.Errorf("%d PUTs and %d GETs for %d partitions in 3 files", puts, gets, partitions+1)
+		if puts != 1 || gets > 3 || notes != 1 {
+			t.Errorf("%d PUTs, %d GETs and %d notes for %d partitions in 3 files", puts, gets, notes, partitions+1)
 		}
 		for i := range int32(partitions) {
 			w.wantRecords(topic, i, "2:k=2")

@@ -21,7 +21,7 @@ import (
 
 // steps are the calls that compaction makes of its stores.
 var steps = []string{
-	"Compactions", "FindRuns", "AcquireLease", "ReleaseLease", "ReplaceRuns", "FinishCompaction", string(objstoretest.Get), string(objstoretest.Put),
+	"Compactions", "FindRuns", "AcquireLease", "ReleaseLease", "ReplaceRuns", "FinishCompactions", string(objstoretest.Get), string(objstoretest.Put),
 }
 
 // inject lets the n-th call of the step fail: not carried out, or carried out without an answer. If the agent is

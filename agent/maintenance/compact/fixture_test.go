@@ -191,14 +191,16 @@ func (s *faultyStore) ReleaseLease(ctx context.Context, holder uuid.UUID, name s
 	return s.faulty("ReleaseLease", func() error { return s.Store.ReleaseLease(ctx, holder, name) })
 }
 
-func (s *faultyStore) FinishCompaction(ctx context.Context, id metadata.PartitionID, cleanUntil int64) error {
-	return s.faulty("FinishCompaction", func() error {
-		err := s.Store.FinishCompaction(ctx, id, cleanUntil)
-		if err == nil && s.finished != nil {
-			s.finished[id] = cleanUntil
+func (s *faultyStore) FinishCompactions(ctx context.Context, finished []metadata.CompactedUntil) (commits []metadata.Commit, err error) {
+	err = s.faulty("FinishCompactions", func() error {
+		if commits, err = s.Store.FinishCompactions(ctx, finished); err == nil && s.finished != nil {
+			for _, f := range finished {
+				s.finished[f.Partition] = f.Offset
+			}
 		}
 		return err
 	})
+	return commits, err
 }
 
 // wait lets time pass in the bubble.

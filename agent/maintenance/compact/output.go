@@ -61,27 +61,37 @@ func (o *output) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var finished []*pass
 	for i, s := range sections {
 		if s.pass.lost = !taken[i]; s.pass.lost {
 			continue
 		}
 		s.pass.removed += s.removed
 		if s.pass.done {
-			if err := o.finish(ctx, s.pass); err != nil {
-				return err
-			}
+			finished = append(finished, s.pass)
 		}
 	}
-	return nil
+	return o.finish(ctx, finished)
 }
 
-func (o *output) finish(ctx context.Context, p *pass) error {
+// finish notes, in one call, how far partitions are clean.
+func (o *output) finish(ctx context.Context, passes []*pass) error {
+	if len(passes) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, finishTimeout)
 	defer cancel()
-	if err := o.c.store.FinishCompaction(ctx, p.partition(), p.end); err != nil {
-		return fmt.Errorf("note that partition %d of topic %s is compacted to offset %d: %w", p.index, p.topic.Name, p.end, err)
+	finished := make([]metadata.CompactedUntil, len(passes))
+	for i, p := range passes {
+		finished[i] = metadata.CompactedUntil{Partition: p.partition(), Offset: p.end}
 	}
-	delete(o.c.waits, p.partition())
-	o.c.log.Debug("compacted a partition", "topic", p.topic.Name, "partition", p.index, "clean_until", p.end, "removed_records", p.removed)
+	if _, err := o.c.store.FinishCompactions(ctx, finished); err != nil {
+		return fmt.Errorf("note that %d partitions are compacted, the first of them partition %d of topic %s to offset %d: %w",
+			len(passes), passes[0].index, passes[0].topic.Name, passes[0].end, err)
+	}
+	for _, p := range passes {
+		delete(o.c.waits, p.partition())
+		o.c.log.Debug("compacted a partition", "topic", p.topic.Name, "partition", p.index, "clean_until", p.end, "removed_records", p.removed)
+	}
 	return nil
 }
