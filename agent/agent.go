@@ -91,12 +91,12 @@ func New(ctx context.Context, config Config, log *slog.Logger, level *slog.Level
 		}
 	}()
 	// The fields are set after the check: a nil *Store in an interface is not nil.
-	store, err := OpenMetadata(ctx, config.MetadataURL())
+	store, err := OpenMetadata(ctx, config.MetadataURL(), ReadWrite)
 	if err != nil {
 		return nil, err
 	}
 	a.store = store
-	bucket, err := OpenObjects(ctx, config, reg)
+	bucket, err := OpenObjects(ctx, config, ReadWrite, reg)
 	if err != nil {
 		return nil, err
 	}

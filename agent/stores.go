@@ -50,18 +50,40 @@ func scheme(url string) string {
 	return s
 }
 
-// OpenMetadata opens the metadata store of the URL, and sets it up if it is empty.
-func OpenMetadata(ctx context.Context, url string) (metadata.Store, error) {
+// Access is what a store is opened for.
+type Access int
+
+const (
+	// ReadWrite sets up a store that is empty, and tries out that objects can be written.
+	ReadWrite Access = iota
+	// ReadOnly is for who calls only what reads. Nothing is written, not even to try
+	// it out, so it needs no permission to; a store that doesn't exist is an error.
+	ReadOnly
+)
+
+// OpenMetadata opens the metadata store of the URL.
+func OpenMetadata(ctx context.Context, url string, access Access) (metadata.Store, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if scheme(url) != "sqlite" {
-		return postgres.Open(ctx, url)
+		return choose(access, postgres.Open, postgres.OpenReadOnly)(ctx, url)
 	}
 	path := strings.TrimPrefix(strings.TrimPrefix(url, "sqlite:"), "//")
+	if access == ReadOnly {
+		return sqlite.OpenReadOnly(ctx, path)
+	}
 	if err := makeFolder(filepath.Dir(path), "--metadata or --data-dir"); err != nil {
 		return nil, err
 	}
 	return sqlite.Open(ctx, path)
+}
+
+// choose returns the function for the access.
+func choose[F any](access Access, readWrite, readOnly F) F {
+	if access == ReadOnly {
+		return readOnly
+	}
+	return readWrite
 }
 
 func makeFolder(path, setting string) error {
@@ -74,10 +96,10 @@ func makeFolder(path, setting string) error {
 // OpenObjects opens the object store and decorates it, from the outside in: a
 // failed call is retried, a slow read of each try is asked for twice, and every
 // request that the store sees is counted, as it is on the bill.
-func OpenObjects(ctx context.Context, c Config, reg prometheus.Registerer) (objstore.Bucket, error) {
+func OpenObjects(ctx context.Context, c Config, access Access, reg prometheus.Registerer) (objstore.Bucket, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	bucket, err := openStore(ctx, c)
+	bucket, err := openStore(ctx, c, access)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +125,7 @@ func (a *Agent) claimBucket(ctx context.Context) error {
 	return backup.CheckNotBehind(ctx, a.store, a.bucket)
 }
 
-func openStore(ctx context.Context, c Config) (objstore.Bucket, error) {
+func openStore(ctx context.Context, c Config, access Access) (objstore.Bucket, error) {
 	url := c.ObjectsURL()
 	switch scheme(url) {
 	case "s3":
@@ -112,20 +134,20 @@ func openStore(ctx context.Context, c Config) (objstore.Bucket, error) {
 			return nil, err
 		}
 		config.AccessKey, config.SecretKey = c.ObjectsAccessKey, c.ObjectsSecretKey
-		return s3.Open(ctx, config)
+		return choose(access, s3.Open, s3.OpenReadOnly)(ctx, config)
 	case "minio":
 		config, err := minio.ParseURL(url)
 		if err != nil {
 			return nil, err
 		}
 		config.AccessKey, config.SecretKey = c.ObjectsAccessKey, c.ObjectsSecretKey
-		return minio.Open(ctx, config)
+		return choose(access, minio.Open, minio.OpenReadOnly)(ctx, config)
 	case "file":
 		path, err := dir.ParseURL(url)
 		if err != nil {
 			return nil, err
 		}
-		return dir.Open(ctx, path)
+		return choose(access, dir.Open, dir.OpenReadOnly)(ctx, path)
 	case "mem":
 		if err := memory.ParseURL(url); err != nil {
 			return nil, err

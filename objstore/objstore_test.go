@@ -45,6 +45,28 @@ func TestDecoratedBucketKeepsTheContract(t *testing.T) {
 	})
 }
 
+func TestProbeReadingWritesNothing(t *testing.T) {
+	b := objstoretest.NewFaulty(memory.Open())
+	b.Inject(func(op objstoretest.Op, _ string) objstoretest.Fault {
+		if op == objstoretest.Put || op == objstoretest.Delete {
+			return objstoretest.Fault{Err: objstore.ErrConfig}
+		}
+		return objstoretest.Fault{}
+	})
+	if err := objstore.ProbeReading(t.Context(), b); err != nil {
+		t.Errorf("a bucket that may only be read: %v", err)
+	}
+	if puts, deletes := b.Calls(objstoretest.Put), b.Calls(objstoretest.Delete); puts+deletes > 0 {
+		t.Errorf("%d puts, %d deletes; want none", puts, deletes)
+	}
+	for _, op := range []objstoretest.Op{objstoretest.List, objstoretest.Get} {
+		b.Fail(op, 1, objstoretest.Fault{Err: errPassing})
+		if err := objstore.ProbeReading(t.Context(), b); !errors.Is(err, errPassing) {
+			t.Errorf("%s fails: %v, want %v", op, err, errPassing)
+		}
+	}
+}
+
 func TestProbeNamesWhatIsWrong(t *testing.T) {
 	for _, test := range []struct {
 		name  string

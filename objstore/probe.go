@@ -38,3 +38,16 @@ func Probe(ctx context.Context, b Bucket) error {
 	}
 	return b.Delete(ctx, key)
 }
+
+// ProbeReading finds out whether b can be listed and read, and writes nothing: it asks
+// for an object that doesn't exist.
+func ProbeReading(ctx context.Context, b Bucket) error {
+	key := ProbePrefix + rand.Text()
+	if err := b.List(ctx, key, func(ObjectInfo) error { return nil }); err != nil {
+		return err
+	}
+	if _, err := b.Get(ctx, key, 0, -1); !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
+}

@@ -38,6 +38,11 @@ func (s *Store) ensureSchema(ctx context.Context) error {
 	return describe("check the schema", err)
 }
 
+func (s *Store) checkSchema(ctx context.Context) error {
+	err := s.withSchema(func(schema *schema.Schema) error { return schema.Check(ctx) })
+	return describe("check the schema", err)
+}
+
 func (s *Store) withSchema(use func(*schema.Schema) error) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wadi-log/wadi/metadata"
@@ -64,14 +65,15 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// TestUserWithoutRights: since version 15 Postgres lets not everybody make tables.
-func TestUserWithoutRights(t *testing.T) {
-	owner := harness.Postgres(t)
+// guest makes a user without any rights of its own, and returns its URL and its name.
+func guest(t *testing.T, owner string) (guestURL, role string) {
+	t.Helper()
 	u, err := url.Parse(owner)
 	if err != nil {
 		t.Fatal(err)
 	}
-	role, password := "guest_"+strings.ToLower(rand.Text()), rand.Text()
+	password := rand.Text()
+	role = "guest_" + strings.ToLower(rand.Text())
 	exec(t, owner, `REVOKE CREATE ON SCHEMA public FROM PUBLIC`)
 	exec(t, owner, `CREATE ROLE `+role+` LOGIN PASSWORD '`+password+`'`)
 	t.Cleanup(func() {
@@ -80,7 +82,7 @@ func TestUserWithoutRights(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		if _, err := conn.Exec(context.Background(), `DROP ROLE `+role); err != nil {
+		if _, err := conn.Exec(context.Background(), `DROP OWNED BY `+role+`; DROP ROLE `+role); err != nil {
 			t.Error(err)
 		}
 		if err := conn.Close(context.Background()); err != nil {
@@ -88,8 +90,65 @@ func TestUserWithoutRights(t *testing.T) {
 		}
 	})
 	u.User = url.UserPassword(role, password)
-	if _, err := Open(t.Context(), u.String()); err == nil || !strings.Contains(err.Error(), "grant the user of --metadata") {
+	return u.String(), role
+}
+
+// TestUserWithoutRights: since version 15 Postgres lets not everybody make tables.
+func TestUserWithoutRights(t *testing.T) {
+	guestURL, _ := guest(t, harness.Postgres(t))
+	if _, err := Open(t.Context(), guestURL); err == nil || !strings.Contains(err.Error(), "grant the user of --metadata") {
 		t.Fatalf("got %v", err)
+	}
+}
+
+func TestReadOnlyLeavesAnEmptyDatabaseEmpty(t *testing.T) {
+	url := harness.Postgres(t)
+	if _, err := OpenReadOnly(t.Context(), url); !errors.Is(err, metadata.ErrSchema) || !strings.Contains(err.Error(), "start an agent") {
+		t.Errorf("got %v, want an ErrSchema that says what to do", err)
+	}
+	exec(t, url, `DO $$ BEGIN
+		IF EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace) THEN RAISE 'something was made'; END IF;
+	END $$`)
+}
+
+// TestReadOnlyNeedsNoMoreThanSelect: what reads, down to the slow counts of a check, works for a user who may not write.
+func TestReadOnlyNeedsNoMoreThanSelect(t *testing.T) {
+	owner := harness.Postgres(t)
+	s := open(t, owner)
+	if _, err := s.CreateTopic(t.Context(), metadata.NewTopic{Name: "orders", Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	guestURL, role := guest(t, owner)
+	exec(t, owner, `GRANT SELECT ON ALL TABLES IN SCHEMA public TO `+role)
+	reader, err := OpenReadOnly(t.Context(), guestURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := s.ClusterID(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := reader.ClusterID(t.Context()); err != nil || got != want {
+		t.Errorf("cluster ID %q, %v; want %q", got, err, want)
+	}
+	topics, _, err := reader.ListTopics(t.Context())
+	if err != nil || len(topics) != 1 {
+		t.Fatalf("topics %v, %v", topics, err)
+	}
+	if _, err := reader.InspectRows(t.Context(), topics[0].Partitions[0], 0, 10); err != nil {
+		t.Error(err)
+	}
+	if _, err := reader.ListFiles(t.Context(), uuid.Nil, 10); err != nil {
+		t.Error(err)
+	}
+	if _, err := reader.RecountFiles(t.Context(), []uuid.UUID{uuid.New()}, false); err != nil {
+		t.Error(err)
+	}
+	if _, err := reader.CreateTopic(t.Context(), metadata.NewTopic{Name: "more", Partitions: 1}); err == nil {
+		t.Error("a user who may not write created a topic")
+	}
+	if err := reader.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -71,11 +71,23 @@ var _ metadata.Store = (*Store)(nil)
 // is empty, and checks the schema's version otherwise. Errors: those of the
 // URL, metadata.ErrUnavailable, metadata.ErrSchema; none contains the password.
 func Open(ctx context.Context, url string) (*Store, error) {
+	return openAs(ctx, url, (*Store).prepare)
+}
+
+// OpenReadOnly is Open for who calls only what reads: it writes nothing, and an empty
+// database is a metadata.ErrSchema. A user who may do no more than SELECT will do.
+func OpenReadOnly(ctx context.Context, url string) (*Store, error) {
+	return openAs(ctx, url, (*Store).prepareReading)
+}
+
+func openAs(ctx context.Context, url string, prepare func(*Store, context.Context) error) (*Store, error) {
 	s, err := connect(url)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.prepare(ctx); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if err := prepare(s, ctx); err != nil {
 		s.closePools()
 		return nil, err
 	}
@@ -108,19 +120,36 @@ func connect(url string) (*Store, error) {
 
 // prepare brings up the schema and reads what never changes.
 func (s *Store) prepare(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
 	if err := s.ping(ctx); err != nil {
 		return err
 	}
 	if err := s.ensureSchema(ctx); err != nil {
 		return err
 	}
+	// The first agent to come writes its proposal, every other reads it.
+	err := s.read(ctx, "propose a cluster ID", func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, `INSERT INTO cluster VALUES (1, $1) ON CONFLICT DO NOTHING`, metadata.NewClusterID())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.readClusterID(ctx)
+}
+
+// prepareReading is prepare of a database that is set up.
+func (s *Store) prepareReading(ctx context.Context) error {
+	if err := s.ping(ctx); err != nil {
+		return err
+	}
+	if err := s.checkSchema(ctx); err != nil {
+		return err
+	}
+	return s.readClusterID(ctx)
+}
+
+func (s *Store) readClusterID(ctx context.Context) error {
 	return s.read(ctx, "read the cluster ID", func(ctx context.Context) error {
-		// The first agent to come writes its proposal, every other reads it.
-		if _, err := s.pool.Exec(ctx, `INSERT INTO cluster VALUES (1, $1) ON CONFLICT DO NOTHING`, metadata.NewClusterID()); err != nil {
-			return err
-		}
 		return s.pool.QueryRow(ctx, `SELECT cluster_id FROM cluster`).Scan(&s.clusterID)
 	})
 }

@@ -79,12 +79,30 @@ func (s *Schema) Ensure(ctx context.Context) error {
 			return err
 		}
 	}
+	return s.check(ctx, version)
+}
+
+// Check checks the version of a database, and changes nothing. Errors:
+// metadata.ErrSchema, also for one that is empty; its message says what to do.
+func (s *Schema) Check(ctx context.Context) error {
+	version, err := s.version(ctx)
+	switch {
+	case err != nil:
+		return err
+	case version == 0:
+		return fmt.Errorf("%w: the database is empty; correct --metadata, or start an agent with it, which sets the database up", metadata.ErrSchema)
+	}
+	return s.check(ctx, version)
+}
+
+func (s *Schema) check(ctx context.Context, version int64) error {
 	// Another agent may be setting the database up right now.
 	for version < s.target {
 		before := version
 		if err := wait(ctx, time.Second); err != nil {
 			return err
 		}
+		var err error
 		if version, err = s.version(ctx); err != nil {
 			return err
 		}

@@ -84,6 +84,26 @@ func TestUpgradeIsADeliberateStep(t *testing.T) {
 	}
 }
 
+func TestCheckChangesNothing(t *testing.T) {
+	db := openFile(t, filepath.Join(t.TempDir(), "db"))
+	if err := binary(t, db, 2).Check(t.Context()); !errors.Is(err, metadata.ErrSchema) || !strings.Contains(err.Error(), "empty; correct --metadata, or start an agent") {
+		t.Errorf("an empty database: %v", err)
+	}
+	var tables int
+	if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM sqlite_master`).Scan(&tables); err != nil || tables > 0 {
+		t.Errorf("the check made %d tables, %v", tables, err)
+	}
+	if err := binary(t, db, 2).Ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for n, says := range map[int]string{1: "newer wadi", 2: "", 3: "wadi migrate"} {
+		err := binary(t, db, n).Check(t.Context())
+		if says == "" && err != nil || says != "" && (!errors.Is(err, metadata.ErrSchema) || !strings.Contains(err.Error(), says)) {
+			t.Errorf("a binary with version %d, and version 2 in the database: %v; want %q", n, err, says)
+		}
+	}
+}
+
 func TestManySetUpAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
 	var wg sync.WaitGroup

@@ -34,8 +34,10 @@ func writerDSN(path string) string {
 		"&_txlock=immediate"
 }
 
+// readerDSN: mode=rw opens only a file that exists. (SQLite's mode=ro would leave its
+// log and shared memory behind where nobody else has the file open.)
 func readerDSN(path string) string {
-	return dsn(path, "cache_size(-8192)") + "&_query_only=1"
+	return dsn(path, "cache_size(-8192)") + "&mode=rw&_query_only=1"
 }
 
 func dsn(path string, pragmas ...string) string {

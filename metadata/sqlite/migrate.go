@@ -32,6 +32,10 @@ func (s *Store) ensureSchema(ctx context.Context) error {
 	return s.withSchema("check the schema", func(schema *schema.Schema) error { return schema.Ensure(ctx) })
 }
 
+func (s *Store) checkSchema(ctx context.Context) error {
+	return s.withSchema("check the schema", func(schema *schema.Schema) error { return schema.Check(ctx) })
+}
+
 func (s *Store) withSchema(doing string, use func(*schema.Schema) error) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {

@@ -52,6 +52,23 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	return s, nil
 }
 
+// OpenReadOnly opens a file that exists for who calls only what reads; whatever writes
+// fails. Errors: those of Open, and metadata.ErrSchema for an empty database.
+func OpenReadOnly(ctx context.Context, url string) (*Store, error) {
+	path, err := filePath(url)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newStore(path, readerDSN(path))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.prepareReading(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
 func connect(url string) (*Store, error) {
 	path, err := filePath(url)
 	if err != nil {
@@ -60,8 +77,14 @@ func connect(url string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("--metadata: make the folder of the database: %w", err)
 	}
+	return newStore(path, writerDSN(path))
+}
+
+// newStore opens no connection yet; each is opened when it is needed.
+func newStore(path, writer string) (*Store, error) {
 	s := &Store{path: path}
-	if s.writer, err = sql.Open("sqlite", writerDSN(path)); err != nil {
+	var err error
+	if s.writer, err = sql.Open("sqlite", writer); err != nil {
 		return nil, err
 	}
 	s.writer.SetMaxOpenConns(1)
@@ -86,8 +109,23 @@ func (s *Store) prepare(ctx context.Context) error {
 		if err := tx.exec(`INSERT INTO cluster VALUES (1, ?) ON CONFLICT DO NOTHING`, metadata.NewClusterID()); err != nil {
 			return err
 		}
-		return tx.QueryRowContext(tx.ctx, `SELECT cluster_id FROM cluster`).Scan(&s.clusterID)
+		return s.readClusterID(tx)
 	})
+}
+
+// prepareReading is prepare of a database that is set up.
+func (s *Store) prepareReading(ctx context.Context) error {
+	if err := s.checkSchema(ctx); err != nil {
+		return err
+	}
+	if err := s.prepared.prepare(ctx, s.writer, s.reader); err != nil {
+		return s.describe("prepare statements", classify(err, false))
+	}
+	return s.read(ctx, "read the cluster ID", s.readClusterID)
+}
+
+func (s *Store) readClusterID(tx *tx) error {
+	return tx.QueryRowContext(tx.ctx, `SELECT cluster_id FROM cluster`).Scan(&s.clusterID)
 }
 
 // ClusterID implements metadata.Store.

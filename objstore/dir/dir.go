@@ -67,12 +67,11 @@ func ParseURL(raw string) (path string, err error) {
 // unfinished, and returns the store after trying out that it can be used.
 // Errors: objstore.ErrConfig; others, like a full disk, may pass.
 func Open(ctx context.Context, path string) (*Bucket, error) {
-	root, err := filepath.Abs(path)
+	b, err := newBucket(path)
 	if err != nil {
-		return nil, fmt.Errorf("%w: --objects: %q: %w", objstore.ErrConfig, path, err)
+		return nil, err
 	}
-	b := &Bucket{root: root, folders: folders{fsync: syncFolder, durable: map[string]identity{}}}
-	if err := makeDurable(filepath.Join(root, tempFolder)); err != nil {
+	if err := makeDurable(filepath.Join(b.root, tempFolder)); err != nil {
 		return nil, b.explain("make folder", tempFolder, err)
 	}
 	if _, err := b.AbortUploads(ctx, "", tempAge); err != nil {
@@ -82,6 +81,33 @@ func Open(ctx context.Context, path string) (*Bucket, error) {
 		return nil, fmt.Errorf("try out the object store: %w", err)
 	}
 	return b, nil
+}
+
+// OpenReadOnly returns the store in a directory that exists, after trying out that it
+// can be read. It writes and removes nothing. Errors: objstore.ErrConfig.
+func OpenReadOnly(ctx context.Context, path string) (*Bucket, error) {
+	b, err := newBucket(path)
+	if err != nil {
+		return nil, err
+	}
+	switch info, err := os.Stat(b.root); {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !info.IsDir():
+		return nil, fmt.Errorf("%w: --objects: %s is no folder; correct the path", objstore.ErrConfig, b.root)
+	case err != nil:
+		return nil, b.explain("look at folder", "", err)
+	}
+	if err := objstore.ProbeReading(ctx, b); err != nil {
+		return nil, fmt.Errorf("try out the object store: %w", err)
+	}
+	return b, nil
+}
+
+func newBucket(path string) (*Bucket, error) {
+	root, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: --objects: %q: %w", objstore.ErrConfig, path, err)
+	}
+	return &Bucket{root: root, folders: folders{fsync: syncFolder, durable: map[string]identity{}}}, nil
 }
 
 // AbortUploads implements objstore.Uploads: it removes temporary files that are older than

@@ -62,6 +62,34 @@ func TestOpenMakesMissingFoldersAndKeepsObjects(t *testing.T) {
 	}
 }
 
+func TestOpenReadOnlyChangesNothing(t *testing.T) {
+	parent := t.TempDir()
+	missing, file, root := filepath.Join(parent, "missing"), filepath.Join(parent, "file"), filepath.Join(parent, "objects")
+	if err := os.WriteFile(file, nil, fileMode); err != nil {
+		t.Fatal(err)
+	}
+	if err := openDir(t, root).Put(t.Context(), "data/x", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	leaveBehind(t, root, "old", tempAge+time.Minute)
+	before := objstoretest.Tree(t, parent)
+	for _, path := range []string{missing, file, filepath.Join(file, "below")} {
+		if _, err := OpenReadOnly(t.Context(), path); !errors.Is(err, objstore.ErrConfig) || !strings.Contains(err.Error(), "--objects") {
+			t.Errorf("OpenReadOnly(%q): %v, want objstore.ErrConfig that names --objects", path, err)
+		}
+	}
+	b, err := OpenReadOnly(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Get(t.Context(), "data/x", 0, -1); err != nil || string(got) != "x" {
+		t.Errorf("Get: %q, %v", got, err)
+	}
+	if after := objstoretest.Tree(t, parent); !slices.Equal(after, before) {
+		t.Errorf("before\n%s\nand after\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+	}
+}
+
 // leaveBehind makes a temporary file as a process leaves it that died so long ago.
 func leaveBehind(t *testing.T, root, name string, age time.Duration) (path string) {
 	t.Helper()

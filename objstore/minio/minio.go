@@ -37,6 +37,16 @@ type Bucket struct {
 // listed and deleted from. Errors: objstore.ErrConfig; others mean that the
 // store can't be reached or doesn't answer now.
 func Open(ctx context.Context, c Config) (*Bucket, error) {
+	return open(ctx, c, objstore.Probe)
+}
+
+// OpenReadOnly is Open for who only reads and lists: it tries out no more than
+// that, and writes nothing.
+func OpenReadOnly(ctx context.Context, c Config) (*Bucket, error) {
+	return open(ctx, c, objstore.ProbeReading)
+}
+
+func open(ctx context.Context, c Config, probe func(context.Context, objstore.Bucket) error) (*Bucket, error) {
 	if c.AccessKey == "" || c.SecretKey == "" {
 		return nil, fmt.Errorf("%w: minio:// needs credentials; set WADI_OBJECTS_ACCESS_KEY and WADI_OBJECTS_SECRET_KEY", objstore.ErrConfig)
 	}
@@ -66,7 +76,7 @@ func Open(ctx context.Context, c Config) (*Bucket, error) {
 	if c.Prefix != "" {
 		b.prefix = c.Prefix + "/"
 	}
-	if err := objstore.Probe(ctx, objstore.Retry(b, objstore.DefaultRetryPolicy())); err != nil {
+	if err := probe(ctx, objstore.Retry(b, objstore.DefaultRetryPolicy())); err != nil {
 		transport.CloseIdleConnections()
 		return nil, fmt.Errorf("try out the object store: %w", err)
 	}

@@ -21,10 +21,21 @@ import (
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 func open(ctx context.Context, target s3test.Target) (objstore.Bucket, error) {
-	b, err := minio.Open(ctx, minio.Config{
+	return bucket(minio.Open(ctx, config(target)))
+}
+
+func openReadOnly(ctx context.Context, target s3test.Target) (objstore.Bucket, error) {
+	return bucket(minio.OpenReadOnly(ctx, config(target)))
+}
+
+func config(target s3test.Target) minio.Config {
+	return minio.Config{
 		Endpoint: target.Endpoint, Bucket: target.Bucket, Prefix: target.Prefix,
 		AccessKey: target.AccessKey, SecretKey: target.SecretKey,
-	})
+	}
+}
+
+func bucket(b *minio.Bucket, err error) (objstore.Bucket, error) {
 	if err != nil {
 		return nil, err // not a nil *Bucket in an interface
 	}
@@ -44,7 +55,7 @@ func TestContract(t *testing.T) {
 	objstoretest.Run(t, mustOpen)
 }
 
-func TestFaults(t *testing.T) { s3test.Run(t, open) }
+func TestFaults(t *testing.T) { s3test.Run(t, open, openReadOnly) }
 
 func Benchmark(b *testing.B) {
 	bucket := mustOpen(b)

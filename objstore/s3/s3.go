@@ -43,6 +43,16 @@ type Bucket struct {
 // listed and deleted from. Errors: objstore.ErrConfig; others mean that the
 // store can't be reached or doesn't answer now.
 func Open(ctx context.Context, c Config) (*Bucket, error) {
+	return open(ctx, c, objstore.Probe)
+}
+
+// OpenReadOnly is Open for who only reads and lists: it tries out no more than
+// that, and writes nothing.
+func OpenReadOnly(ctx context.Context, c Config) (*Bucket, error) {
+	return open(ctx, c, objstore.ProbeReading)
+}
+
+func open(ctx context.Context, c Config, probe func(context.Context, objstore.Bucket) error) (*Bucket, error) {
 	// The SDK adds the certificates of AWS_CA_BUNDLE to a client that it can rebuild.
 	options := []func(*awsconfig.LoadOptions) error{
 		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(s3wire.Tune)),
@@ -89,7 +99,7 @@ func Open(ctx context.Context, c Config) (*Bucket, error) {
 	if c.Endpoint == "" {
 		b.store.Endpoint = "AWS S3 in " + conf.Region
 	}
-	if err := objstore.Probe(ctx, objstore.Retry(b, objstore.DefaultRetryPolicy())); err != nil {
+	if err := probe(ctx, objstore.Retry(b, objstore.DefaultRetryPolicy())); err != nil {
 		transport.CloseIdleConnections()
 		return nil, fmt.Errorf("try out the object store: %w", err)
 	}

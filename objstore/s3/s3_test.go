@@ -20,10 +20,21 @@ import (
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 func open(ctx context.Context, target s3test.Target) (objstore.Bucket, error) {
-	b, err := s3.Open(ctx, s3.Config{
+	return bucket(s3.Open(ctx, config(target)))
+}
+
+func openReadOnly(ctx context.Context, target s3test.Target) (objstore.Bucket, error) {
+	return bucket(s3.OpenReadOnly(ctx, config(target)))
+}
+
+func config(target s3test.Target) s3.Config {
+	return s3.Config{
 		Bucket: target.Bucket, Prefix: target.Prefix, Endpoint: "http://" + target.Endpoint, PathStyle: true,
 		AccessKey: target.AccessKey, SecretKey: target.SecretKey,
-	})
+	}
+}
+
+func bucket(b *s3.Bucket, err error) (objstore.Bucket, error) {
 	if err != nil {
 		return nil, err // not a nil *Bucket in an interface
 	}
@@ -43,7 +54,7 @@ func TestContract(t *testing.T) {
 	objstoretest.Run(t, mustOpen)
 }
 
-func TestFaults(t *testing.T) { s3test.Run(t, open) }
+func TestFaults(t *testing.T) { s3test.Run(t, open, openReadOnly) }
 
 func Benchmark(b *testing.B) {
 	bucket := mustOpen(b)

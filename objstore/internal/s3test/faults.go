@@ -52,7 +52,8 @@ func mustOpen(t *testing.T, open Opener, target Target) objstore.Bucket {
 }
 
 // Run runs all tests of this package.
-func Run(t *testing.T, open Opener) {
+func Run(t *testing.T, open, openReadOnly Opener) {
+	t.Run("ReadOnlyNeedsNoMoreThanReading", func(t *testing.T) { testReadOnly(t, open, openReadOnly) })
 	t.Run("OpenNamesTheWrongSetting", func(t *testing.T) { testWrongSettings(t, open) })
 	t.Run("OpenOfAnUnreachableStore", func(t *testing.T) { testUnreachable(t, open) })
 	t.Run("PrefixesAreApart", func(t *testing.T) { testPrefixes(t, open) })

@@ -62,12 +62,12 @@ snapshot at a moment of your choice, say before an upgrade. The newest three sna
 
 // write writes a snapshot and reports it.
 func write(ctx context.Context, out io.Writer, config agent.Config, asJSON bool) (err error) {
-	store, err := agent.OpenMetadata(ctx, config.MetadataURL())
+	store, err := agent.OpenMetadata(ctx, config.MetadataURL(), agent.ReadWrite)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	bucket, err := agent.OpenObjects(ctx, config, prometheus.NewRegistry())
+	bucket, err := agent.OpenObjects(ctx, config, agent.ReadWrite, prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func snapshotOf(m backup.Manifest) snapshot {
 
 // show lists the snapshots, the newest first. It needs no metadata store.
 func show(ctx context.Context, out io.Writer, config agent.Config, asJSON bool) (err error) {
-	bucket, err := agent.OpenObjects(ctx, config, prometheus.NewRegistry())
+	bucket, err := agent.OpenObjects(ctx, config, agent.ReadOnly, prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}

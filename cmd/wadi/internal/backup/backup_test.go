@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/wadi-log/wadi/objstore/objstoretest"
 )
 
 // run runs the command on a data folder.
@@ -23,6 +26,9 @@ func run(t *testing.T, folder string, flags ...string) (string, error) {
 
 func TestWritesAndListsSnapshots(t *testing.T) {
 	folder := t.TempDir()
+	if err := os.Mkdir(filepath.Join(folder, "objects"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if out, err := run(t, folder, "--list", "--json"); err != nil || out != "[]\n" {
 		t.Fatalf("at first: %q, %v", out, err)
 	}
@@ -54,6 +60,26 @@ func TestWritesAndListsSnapshots(t *testing.T) {
 	out, err = run(t, folder, "--list")
 	if err != nil || strings.Count(out, "unusable: ") != 2 || !strings.Contains(out, "its writer died") || !strings.Contains(out, "damaged snapshot") {
 		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+func TestListWritesNothing(t *testing.T) {
+	empty, folder := t.TempDir(), t.TempDir()
+	if out, err := run(t, empty, "--list"); err == nil || !strings.Contains(err.Error(), "--objects") {
+		t.Errorf("without a store: %q, %v", out, err)
+	}
+	if entries, err := os.ReadDir(empty); err != nil || len(entries) > 0 {
+		t.Errorf("a store was made: %v, %v", entries, err)
+	}
+	if out, err := run(t, folder); err != nil {
+		t.Fatalf("%q, %v", out, err)
+	}
+	before := objstoretest.Tree(t, folder)
+	if out, err := run(t, folder, "--list"); err != nil || !strings.Contains(out, "whole") {
+		t.Errorf("%q, %v", out, err)
+	}
+	if after := objstoretest.Tree(t, folder); !slices.Equal(after, before) {
+		t.Errorf("before\n%s\nand after\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
 }
 

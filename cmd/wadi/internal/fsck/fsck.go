@@ -53,10 +53,9 @@ objects that are missing, of another size or damaged, with the topics, partition
 row of the index covers, or two; rows that are not what their file says; files that miscount their rows; objects that
 nobody knows. It reads the end of each data file, with --deep all of them; a finding is confirmed by a second look.
 
-Nothing is changed without --repair, but for the object with which every start tries out the object store. With it, objects
-that no commit can bring any more are deleted, and those that have been dead for --delete-grace and are in no
-snapshot that counts; and what files say of their rows is corrected. Rows are never removed: of records that are lost,
-they are all that is left.
+Nothing is written without --repair, so credentials that allow only reading will do. With it, objects that no commit can
+bring any more are deleted, and those that have been dead for --delete-grace and are in no snapshot that counts; and
+what files say of their rows is corrected. Rows are never removed: of records that are lost, they are all that is left.
 
 The exit code is 0 without findings, 1 with findings (repaired ones, too), and 2 if the check could not be done.`,
 		Example: `  wadi fsck
@@ -124,12 +123,16 @@ func check(ctx context.Context, config agent.Config, options fsck.Options) (repo
 	if err := config.CheckStoresExist(); err != nil {
 		return nil, err
 	}
-	store, err := agent.OpenMetadata(ctx, config.MetadataURL())
+	access := agent.ReadOnly
+	if options.Repair {
+		access = agent.ReadWrite
+	}
+	store, err := agent.OpenMetadata(ctx, config.MetadataURL(), access)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	bucket, err := agent.OpenObjects(ctx, config, prometheus.NewRegistry())
+	bucket, err := agent.OpenObjects(ctx, config, access, prometheus.NewRegistry())
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/wadi-log/wadi/objstore"
 	"github.com/wadi-log/wadi/objstore/datafile"
 	"github.com/wadi-log/wadi/objstore/dir"
+	"github.com/wadi-log/wadi/objstore/objstoretest"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -138,6 +140,21 @@ func TestExitCodeTellsWhatWasFound(t *testing.T) {
 	}
 	if out, code, err := runCommand(t, "--data-dir", folder); code != 0 {
 		t.Errorf("after the repair: code %d, %v\n%s", code, err, out)
+	}
+}
+
+func TestWithoutRepairNothingIsWritten(t *testing.T) {
+	folder, bucket := newFolder(t)
+	id := uuid.MustParse("0193557a-1000-7000-8000-000000000001") // an orphan, of 2024
+	if err := bucket.Put(t.Context(), datafile.Key(id), []byte("orphan")); err != nil {
+		t.Fatal(err)
+	}
+	before := objstoretest.Tree(t, folder)
+	if out, code, err := runCommand(t, "--data-dir", folder, "--deep"); code != foundCode {
+		t.Errorf("code %d, %v\n%s", code, err, out)
+	}
+	if after := objstoretest.Tree(t, folder); !slices.Equal(after, before) {
+		t.Errorf("before\n%s\nand after\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
 }
 

@@ -102,14 +102,15 @@ func run(cmd *cobra.Command, config agent.Config, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	bucket, err := agent.OpenObjects(ctx, config, prometheus.NewRegistry())
+	// Only the metadata store is written to, and only if this is no dry run.
+	bucket, err := agent.OpenObjects(ctx, config, agent.ReadOnly, prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, bucket.Close()) }()
 	var store metadata.Store
 	if !o.dryRun {
-		if store, err = agent.OpenMetadata(ctx, config.MetadataURL()); err != nil {
+		if store, err = agent.OpenMetadata(ctx, config.MetadataURL(), agent.ReadWrite); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, store.Close()) }()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/wadi-log/wadi/metadata/sqlite"
 	"github.com/wadi-log/wadi/objstore/datafile"
 	"github.com/wadi-log/wadi/objstore/dir"
+	"github.com/wadi-log/wadi/objstore/objstoretest"
 )
 
 // result is what a run of the command left.
@@ -123,6 +125,23 @@ func TestOperatorDecidesOnTransactions(t *testing.T) {
 	}
 	if r := runCommand(t, objects, data, "--unfinished", "abort"); r.code != 1 || !errors.Is(r.err, metadata.ErrStoreNotEmpty) {
 		t.Errorf("once more: code %d, %v", r.code, r.err)
+	}
+}
+
+func TestOnlyTheMetadataStoreIsWritten(t *testing.T) {
+	objects, _ := lostCluster(t)
+	data := t.TempDir()
+	before, empty := objstoretest.Tree(t, objects), objstoretest.Tree(t, data)
+	for _, flags := range [][]string{{"--dry-run"}, nil} {
+		if r := runCommand(t, objects, data, append(flags, "--unfinished", "abort")...); r.code != 0 {
+			t.Errorf("%q: code %d, %v\n%s", flags, r.code, r.err, r.out)
+		}
+		if after := objstoretest.Tree(t, objects); !slices.Equal(after, before) {
+			t.Errorf("%q: before\n%s\nand after\n%s", flags, strings.Join(before, "\n"), strings.Join(after, "\n"))
+		}
+		if after := objstoretest.Tree(t, data); flags != nil && !slices.Equal(after, empty) {
+			t.Errorf("a dry run left\n%s", strings.Join(after, "\n"))
+		}
 	}
 }
 
