@@ -79,7 +79,8 @@ type Config struct {
 	// were never committed.
 	OrphanInterval time.Duration
 	// SnapshotInterval is how often the metadata store is backed up into the object
-	// store; 0 is never.
+	// store; 0 is never. Other agents may do it all the same, so deletions wait while the
+	// newest backup is younger than a day.
 	SnapshotInterval time.Duration
 
 	// KafkaConfigs are broker configs by Kafka's names, e.g. num.partitions or

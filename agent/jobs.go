@@ -28,13 +28,11 @@ func (a *Agent) jobs(reg prometheus.Registerer) []maintenance.Job {
 		sweep.Orphans(a.store, a.bucket, a.onward, a.config.OrphanInterval, holder, a.log),
 		byStoredConfigs(a.compactJob(holder), a.settings.BrokerError),
 	}
-	// Dead files wait for a snapshot only if there will be one.
-	var snapshots sweep.Snapshots
-	if a.config.SnapshotInterval > 0 {
-		snapshots = a.store
+	takes := a.config.SnapshotInterval > 0
+	if takes {
 		jobs = append(jobs, backup.Job(a.store, a.bucket, a.onward, a.config.SnapshotInterval, holder, a.log))
 	}
-	return append(jobs, sweep.Delete(a.store, snapshots, a.bucket, a.onward, a.config.DeleteGrace, holder, a.log))
+	return append(jobs, sweep.Delete(a.store, a.store, a.bucket, a.onward, sweep.DeleteConfig{Grace: a.config.DeleteGrace, TakesSnapshots: takes}, holder, a.log))
 }
 
 // onward fails when the metadata store has gone back in time: behind the newest snapshot in the bucket, or behind

@@ -24,6 +24,9 @@ const (
 	// snapshotMargin is how much earlier than a snapshot a file must have died: a file's death is
 	// dated at the beginning of its transaction, and seen by others at its end.
 	snapshotMargin = time.Minute
+	// snapshotsOver is how old the newest snapshot is when an agent that takes none itself takes it that nobody
+	// does any more.
+	snapshotsOver = 24 * time.Hour
 )
 
 // DeadFiles is what [Delete] asks of the metadata store.
@@ -41,27 +44,35 @@ type Snapshots interface {
 	LastSnapshot(ctx context.Context) (time.Time, bool, error)
 }
 
-// Delete returns the job "delete". Files stay for the grace period after they died.
-// snapshots is nil when none are taken; otherwise nothing is deleted before the first one
-// after it died, since a recovery from an older one would miss it.
-func Delete(store DeadFiles, snapshots Snapshots, bucket objstore.Bucket, onward Onward, grace time.Duration, holder uuid.UUID, log *slog.Logger) maintenance.Job {
-	d := &deleter{store: store, snapshots: snapshots, bucket: bucket, onward: onward, grace: grace, holder: holder, log: log}
+// DeleteConfig is what [Delete] goes by.
+type DeleteConfig struct {
+	// Grace is how long files stay after they died.
+	Grace time.Duration
+	// TakesSnapshots: this agent does. Others may, even if it doesn't.
+	TakesSnapshots bool
+}
+
+// Delete returns the job "delete". Files stay for the grace period after they died. And where snapshots are taken, by
+// this agent or within the last day by any, nothing is deleted before the first one after it died, since a recovery from an
+// older one would miss it.
+func Delete(store DeadFiles, snapshots Snapshots, bucket objstore.Bucket, onward Onward, config DeleteConfig, holder uuid.UUID, log *slog.Logger) maintenance.Job {
+	d := &deleter{store: store, snapshots: snapshots, bucket: bucket, onward: onward, DeleteConfig: config, holder: holder, log: log}
 	return maintenance.Job{Name: "delete", Every: d.every, Round: d.round}
 }
 
 // deleter is used by one round at a time.
 type deleter struct {
+	DeleteConfig
 	store     DeadFiles
 	snapshots Snapshots
 	bucket    objstore.Bucket
 	onward    Onward
-	grace     time.Duration
 	holder    uuid.UUID
 	log       *slog.Logger
 }
 
 func (d *deleter) every() time.Duration {
-	return min(max(d.grace/4, time.Second), deleteEvery)
+	return min(max(d.Grace/4, time.Second), deleteEvery)
 }
 
 // round deletes what has been dead for long enough, if no other agent did lately.
@@ -104,18 +115,23 @@ func (d *deleter) due(ctx context.Context) (files []metadata.DeadFile, due int, 
 	if now, err = d.store.Now(ctx); err != nil {
 		return nil, 0, now, fmt.Errorf("ask the metadata store for the time: %w", err)
 	}
-	if files, err = d.store.DeadFiles(ctx, now.Add(-d.grace), deleteRound); err != nil {
+	if files, err = d.store.DeadFiles(ctx, now.Add(-d.Grace), deleteRound); err != nil {
 		return nil, 0, now, fmt.Errorf("look for dead files: %w", err)
 	}
-	if d.snapshots == nil || len(files) == 0 {
-		return files, len(files), now, nil
+	if len(files) == 0 {
+		return nil, 0, now, nil
 	}
-	// A snapshot that is being written counts from its beginning once it is whole; until the first
-	// one is, it may name any file.
 	last, ok, err := d.snapshots.LastSnapshot(ctx)
-	if err != nil || !ok {
-		return files, 0, now, err
+	switch {
+	case err != nil:
+		return nil, 0, now, fmt.Errorf("ask for the newest snapshot: %w", err)
+	case !d.TakesSnapshots && (!ok || now.Sub(last) > snapshotsOver):
+		return files, len(files), now, nil
+	case !ok:
+		// The first is still to come. It may be under way, and name any file.
+		return files, 0, now, nil
 	}
+	// A snapshot that is being written counts from its beginning once it is whole.
 	before := last.Add(-snapshotMargin)
 	due = len(files)
 	if named := slices.IndexFunc(files, func(f metadata.DeadFile) bool { return !f.DiedAt.Before(before) }); named >= 0 {
@@ -127,7 +143,7 @@ func (d *deleter) due(ctx context.Context) (files []metadata.DeadFile, due int, 
 func (d *deleter) show(p *maintenance.Progress, files []metadata.DeadFile, now time.Time) {
 	var oldest time.Duration
 	if len(files) > 0 {
-		oldest = now.Sub(files[0].DiedAt) - d.grace
+		oldest = now.Sub(files[0].DiedAt) - d.Grace
 	}
 	p.Backlog(int64(len(files)), oldest)
 	p.BacklogBytes(bytesOf(files))

@@ -40,7 +40,7 @@ func TestLooksAreAsOftenAsTheGracePeriodAsks(t *testing.T) {
 	for grace, want := range map[time.Duration]time.Duration{
 		10 * time.Minute: time.Minute, time.Minute: 15 * time.Second, time.Second: time.Second, 0: time.Second,
 	} {
-		if got := Delete(nil, nil, nil, nil, grace, [16]byte{}, nil).Every(); got != want {
+		if got := Delete(nil, nil, nil, nil, DeleteConfig{Grace: grace}, [16]byte{}, nil).Every(); got != want {
 			t.Errorf("a grace period of %v is looked at every %v, want %v", grace, got, want)
 		}
 	}
@@ -94,6 +94,36 @@ func TestFilesOfTheNewestSnapshotStay(t *testing.T) {
 		c.wantObjects(false, before[0], during[0], after[0])
 		a.wantMetrics(map[string]float64{"backlog": 0, "files_total": 3})
 	})
+}
+
+// TestFilesOfOthersSnapshotsStay: an agent that takes none itself waits for those that others take, as long as
+// they seem to.
+func TestFilesOfOthersSnapshotsStay(t *testing.T) {
+	for name, test := range map[string]struct {
+		age    time.Duration // the newest snapshot's by the end; 0 for none
+		takes  bool
+		delete bool
+	}{
+		"others take them":                 {age: time.Hour, delete: false},
+		"others took them until yesterday": {age: snapshotsOver + time.Second, delete: true},
+		"nobody takes any":                 {delete: true},
+		"its own are late":                 {takes: true, age: snapshotsOver + time.Second, delete: false},
+		"its own are still to come":        {takes: true, delete: false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(c *cluster) {
+				c.sleep(2 * snapshotsOver)
+				s := &snapshots{}
+				if test.age > 0 {
+					s.at = time.Now()
+				}
+				dead := c.die(1)
+				c.sleep(max(test.age, grace+time.Second))
+				c.must(c.deleterOf(s, DeleteConfig{Grace: grace, TakesSnapshots: test.takes}).round(c.Context()))
+				c.wantObjects(!test.delete, dead...)
+			})
+		})
+	}
 }
 
 func TestStoreThatWentBackInTimeHasNothingDeleted(t *testing.T) {
@@ -152,7 +182,7 @@ func TestObjectThatTheStoreRefusesToDeleteIsInNobodysWay(t *testing.T) {
 		c.sleep(grace + time.Second)
 		bucket := picky{c.bucket, refused}
 		a := c.deleter(nil)
-		d := &deleter{store: calls{c}, bucket: bucket, onward: c.onward, grace: grace, log: discard}
+		d := &deleter{store: calls{c}, snapshots: &snapshots{}, bucket: bucket, onward: c.onward, DeleteConfig: DeleteConfig{Grace: grace}, log: discard}
 		_, err := d.round(c.Context(), a.p)
 		if !errors.Is(err, objstore.ErrConfig) {
 			t.Errorf("the round ends with %v", err)

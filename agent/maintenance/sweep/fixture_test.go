@@ -190,10 +190,18 @@ func (c *cluster) agent(job func(store calls, holder uuid.UUID, log *slog.Logger
 
 const grace = 10 * time.Minute
 
-// deleter is the job "delete" on an agent.
-func (c *cluster) deleter(snapshots Snapshots) *agent {
+// deleter is the job "delete" on an agent, which takes the snapshots, or none if they are nil.
+func (c *cluster) deleter(s *snapshots) *agent {
+	config := DeleteConfig{Grace: grace, TakesSnapshots: s != nil}
+	if s == nil {
+		s = &snapshots{}
+	}
+	return c.deleterOf(s, config)
+}
+
+func (c *cluster) deleterOf(s *snapshots, config DeleteConfig) *agent {
 	return c.agent(func(store calls, holder uuid.UUID, log *slog.Logger) maintenance.Job {
-		return Delete(store, snapshots, c.bucket, c.onward, grace, holder, log)
+		return Delete(store, s, c.bucket, c.onward, config, holder, log)
 	})
 }
 

@@ -84,7 +84,7 @@ func All() []Setting {
 		{Name: "job-bandwidth", Usage: "bytes a second that background work may read and write; 0 is no limit", value: size(func(c *agent.Config) *int64 { return &c.JobBandwidth })},
 		{Name: "delete-grace", Usage: "how long an object is kept after nothing refers to it, for slow readers", value: duration(func(c *agent.Config) *time.Duration { return &c.DeleteGrace })},
 		{Name: "orphan-interval", Usage: "time between two looks through all objects for files of agents that died", value: duration(func(c *agent.Config) *time.Duration { return &c.OrphanInterval })},
-		{Name: "snapshot-interval", Usage: "time between backups of the metadata store into the object store; 0 is never", value: duration(func(c *agent.Config) *time.Duration { return &c.SnapshotInterval })},
+		{Name: "snapshot-interval", Usage: "time between backups of the metadata store into the object store; 0 is never, but deletions wait for those of other agents", value: duration(func(c *agent.Config) *time.Duration { return &c.SnapshotInterval })},
 
 		{Name: kafkaConfig, Usage: "broker config by Kafka's name, as in num.partitions=3; may be repeated", value: func(c *agent.Config) pflag.Value { return flagvalue.KeyValues(&c.KafkaConfigs) }},
 
