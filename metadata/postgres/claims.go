@@ -14,7 +14,8 @@ import (
 // ClaimFiles implements metadata.Maintenance, in two round trips: look for files, then
 // claim them. Those who claim take turns (claims_lock), so that each takes
 // the oldest files that are left, side by side. (Rejected: SKIP LOCKED alone. Of two at the same time
-// the second would pass over files that the first has locked and then finds to be too much.)
+// the second would pass over files that the first has locked and then finds to be too much.) Sparse
+// files, which only a look at all files finds, are looked for before that, so that nobody waits for it.
 //
 // What lies in the files is read after the COMMIT: whatever changes in between, ReplaceRuns
 // checks. If we die before the caller has it, the same holder gets the same files
@@ -45,13 +46,17 @@ func (s *Store) claim(ctx context.Context, claim metadata.FileClaim) ([]metadata
 	var now time.Time
 	var candidates []sequence.ClaimCandidate
 	var files []metadata.ClaimedFile
+	query, args := claimableOfLevel, []any{claim.Holder, claim.MaxFiles, claim.Level}
+	if claim.Sparse {
+		sparse, err := queryAll(ctx, s, "look for sparse files", pgx.RowTo[uuid.UUID], findSparse, claim.Holder, claim.MaxFiles)
+		if err != nil || len(sparse) == 0 {
+			return nil, err
+		}
+		query, args = claimableSparse, []any{claim.Holder, claim.MaxFiles, uuidArray(sparse)}
+	}
 	err := s.lockAndWrite(ctx, "claim files", func(b *pgx.Batch) {
 		b.Queue(`SELECT FROM claims_lock FOR UPDATE`)
 		b.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
-		query, args := claimableOfLevel, []any{claim.Holder, claim.MaxFiles, claim.Level}
-		if claim.Sparse {
-			query, args = claimableSparse, args[:2]
-		}
 		b.Queue(query, args...).Query(func(rows pgx.Rows) error {
 			var err error
 			candidates, err = pgx.CollectRows(rows, pgx.RowToStructByPos[sequence.ClaimCandidate])
@@ -94,7 +99,12 @@ const (
 	claimableOrder  = ` ORDER BY seq, id LIMIT $2`
 
 	claimableOfLevel = claimableSelect + ` AND level = $3` + claimableOrder
-	claimableSparse  = claimableSelect + ` AND (level = -1 OR level > 0) AND live_bytes * 2 < size` + claimableOrder
+	claimableSparse  = claimableSelect + isSparse + ` AND id = ANY($3::uuid[])` + claimableOrder
+
+	// findSparse reads all files. An index of those that are sparse would cost each run that is removed or replaced
+	// more: live_bytes is in no index, so that the row can be changed in its place.
+	findSparse = `SELECT id FROM files WHERE ` + claimable + isSparse + claimableOrder
+	isSparse   = ` AND (level = -1 OR level > 0) AND live_bytes * 2 < size`
 
 	claimFiles = `WITH locked AS (
 			SELECT id FROM files WHERE id = ANY($1::uuid[]) AND level > -2 AND (claimed_until IS NULL OR claimed_until <= clock_timestamp() OR claimed_by = $2)

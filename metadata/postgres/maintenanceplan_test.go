@@ -28,6 +28,7 @@ func TestMaintenanceFindsItsRows(t *testing.T) {
 		`INSERT INTO dead_files (id, size, died_at) SELECT gen_random_uuid(), 1, clock_timestamp() + i * interval '1 second' FROM generate_series(1, 5000) i`,
 		`SET plan_cache_mode = force_generic_plan`,
 		`PREPARE claimable (uuid, int8, int2) AS ` + claimableOfLevel,
+		`PREPARE claimable_sparse (uuid, int8, uuid[]) AS ` + claimableSparse,
 		`PREPARE claim (uuid[], uuid, interval) AS ` + claimFiles,
 		`PREPARE runs_of (uuid[]) AS ` + runsOfFiles,
 		`PREPARE markers (int4[], int8[], int8[], uuid, int8) AS ` + markersAround,
@@ -49,6 +50,7 @@ func TestMaintenanceFindsItsRows(t *testing.T) {
 			most         int
 		}{
 			{``, `EXECUTE claimable(gen_random_uuid(), 64, 0::int2)`, 80}, // those that are held, too
+			{``, `EXECUTE claimable_sparse(gen_random_uuid(), 64, ` + three + `)`, 20},
 			{``, `EXECUTE claim(` + three + `, gen_random_uuid(), '1 minute')`, 60},
 			{``, `EXECUTE runs_of(` + three + `)`, 100},
 			{``, `EXECUTE markers('{1,2}', '{25000,25000}', '{25009,25010}', gen_random_uuid(), 100)`, 60},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/objstore"
@@ -121,6 +122,48 @@ func TestMergeWritesSparseFilesAnew(t *testing.T) {
 	if err != nil || levels[1].Files != 1 {
 		t.Errorf("it left its level: %+v, %v", levels, err)
 	}
+}
+
+// countsSparse counts the looks for sparse files.
+type countsSparse struct {
+	*faultyStore
+	looks int
+}
+
+func (s *countsSparse) ClaimFiles(ctx context.Context, claim metadata.FileClaim) ([]metadata.ClaimedFile, error) {
+	if claim.Sparse {
+		s.looks++
+	}
+	return s.faultyStore.ClaimFiles(ctx, claim)
+}
+
+// To find sparse files costs more the more files there are, so it is rare while there are none.
+func TestMergeLooksForSparseFilesNowAndThen(t *testing.T) {
+	c := newCluster(t, 1, 1)
+	m := c.merger(Config{})
+	store := &countsSparse{faultyStore: c.store}
+	m.store, m.sparseEvery = store, time.Hour
+	random := seeded(t)
+	for range 4 {
+		c.produce(t, datafile.Auto, map[at][]protocol.Batch{{0, 0}: {makeBatch(t, random, 2, 20_000)}, {1, 0}: {makeBatch(t, random, 2, 100)}})
+		if drain(t, m); store.looks != 1 {
+			t.Fatalf("%d looks for sparse files", store.looks)
+		}
+	}
+	large := c.topics[0].Partitions[0]
+	if _, err := c.store.Store.DeleteRecords(t.Context(), []metadata.RecordsDeletion{{Partition: large, Before: c.next[large]}}); err != nil {
+		t.Fatal(err)
+	}
+	c.start[large] = c.next[large]
+	if rounds := drain(t, m); rounds != 0 || store.looks != 1 {
+		t.Errorf("%d rounds, %d looks before it is time", rounds, store.looks)
+	}
+	// Where there was one there may be more.
+	m.sparseAt = time.Time{}
+	if rounds := drain(t, m); rounds != 1 || store.looks != 3 {
+		t.Errorf("%d rounds, %d looks", rounds, store.looks)
+	}
+	c.check(t)
 }
 
 // A merge that takes minutes lets new files through in between.

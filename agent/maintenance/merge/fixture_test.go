@@ -79,6 +79,7 @@ func (c *cluster) merger(config Config) *Merger {
 	config.After, config.Compression = time.Nanosecond, datafile.Auto
 	config.MemoryBytes = max(config.MemoryBytes, 4*config.FileBytes)
 	m := New(config, c.bucket, c.store, NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
+	m.sparseEvery = 0
 	for i := range m.claims {
 		m.claims[i].MaxFiles = 4
 	}

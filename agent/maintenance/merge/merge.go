@@ -29,6 +29,8 @@ const (
 	interleaveEvery = 5 * time.Second
 	// lookEvery is the mean time between two rounds that find nothing due.
 	lookEvery = 5 * time.Second
+	// sparseEvery is how often sparse files are looked for at most while there are none: Postgres reads all files for it.
+	sparseEvery = time.Minute
 	// setAside is for how long no merge takes a file again that one could not read, for a reason that should pass.
 	setAside = 5 * time.Minute
 	// suspectFor is for how long a file that could not be read and was not met since stays under suspicion.
@@ -82,6 +84,9 @@ type Merger struct {
 	next   int
 	// interleaveEvery is how often a long merge looks whether new files are due meanwhile.
 	interleaveEvery time.Duration
+	// sparseEvery is what the constant says, outside tests; sparseAt is when to look for them again.
+	sparseEvery time.Duration
+	sparseAt    time.Time
 	// suspects are files that could not be read the last time, for a reason that should pass, and when that was.
 	suspects map[uuid.UUID]time.Time
 	// setAside is what the constant says, outside tests.
@@ -92,7 +97,7 @@ type Merger struct {
 func New(config Config, bucket objstore.Bucket, store Store, metrics *Metrics, log *slog.Logger) *Merger {
 	m := &Merger{
 		config: config, bucket: bucket, store: store, metrics: metrics, log: log,
-		interleaveEvery: interleaveEvery, suspects: map[uuid.UUID]time.Time{}, setAside: setAside,
+		interleaveEvery: interleaveEvery, sparseEvery: sparseEvery, suspects: map[uuid.UUID]time.Time{}, setAside: setAside,
 	}
 	for level := range int16(metadata.MaxFileLevel) {
 		claim := metadata.FileClaim{Level: level, MaxFiles: filesN, MaxBytes: bytesN * config.FileBytes}
@@ -137,9 +142,15 @@ func (m *Merger) Round(ctx context.Context, p *maintenance.Progress) (more bool,
 	for range m.claims {
 		claim := m.claims[m.next]
 		m.next = (m.next + 1) % len(m.claims)
+		if claim.Sparse && time.Now().Before(m.sparseAt) {
+			continue
+		}
 		more, err := m.merge(ctx, p, output, claim)
 		if more || err != nil {
 			return more, err
+		}
+		if claim.Sparse {
+			m.sparseAt = time.Now().Add(m.sparseEvery)
 		}
 	}
 	return false, nil
