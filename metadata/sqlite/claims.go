@@ -76,23 +76,11 @@ func (t *tx) claimCandidates(claim metadata.FileClaim) (candidates []sequence.Cl
 
 // runsOf are the runs that lie in the file, ascending by partition and offset, without
 // deleted partitions and what ends before the log start.
-func (t *tx) runsOf(file uuid.UUID) (runs []metadata.Run, err error) {
-	rows, err := t.QueryContext(t.ctx, `SELECT r.partition_id, `+runColumns+` FROM json_each((SELECT keys FROM file_keys WHERE file_id = ?1)) k
+func (t *tx) runsOf(file uuid.UUID) ([]metadata.Run, error) {
+	return t.collectRuns(`SELECT r.partition_id, `+runColumns+` FROM json_each((SELECT keys FROM file_keys WHERE file_id = ?1)) k
 		CROSS JOIN runs r ON r.partition_id = k.value ->> 0 AND r.base_offset = k.value ->> 1 AND r.file_id = ?1
 		WHERE EXISTS (SELECT 1 FROM partitions p WHERE p.id = r.partition_id AND r.base_offset + r.records > p.log_start_offset)
 		ORDER BY r.partition_id, r.base_offset`, file[:])
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		r, err := scanRunOf(rows)
-		if err != nil {
-			return nil, err
-		}
-		runs = append(runs, r)
-	}
-	return runs, rows.Err()
 }
 
 // RenewFiles implements metadata.Maintenance.

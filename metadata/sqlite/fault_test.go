@@ -239,16 +239,12 @@ func runChild(path string) error {
 	}
 }
 
-// TestTwoProcesses: two processes take turns on one file, and one of them is
-// killed in the middle. What it acknowledged stays, and nothing is torn.
-func TestTwoProcesses(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "metadata.db"))
-	partition := createTopic(t, s)
-	if partition != 1 {
-		t.Fatalf("partition %d", partition)
-	}
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childPath+"="+s.path)
+// startChild starts this test binary as a second process on the database. The variables,
+// NAME=value, say what it does there.
+func startChild(t *testing.T, path string, variables ...string) (child *exec.Cmd, out io.Reader) {
+	t.Helper()
+	child = exec.Command(os.Args[0])
+	child.Env = append(append(os.Environ(), childPath+"="+path), variables...)
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
 	if err != nil {
@@ -257,6 +253,18 @@ func TestTwoProcesses(t *testing.T) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return child, out
+}
+
+// TestTwoProcesses: two processes take turns on one file, and one of them is
+// killed in the middle. What it acknowledged stays, and nothing is torn.
+func TestTwoProcesses(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "metadata.db"))
+	partition := createTopic(t, s)
+	if partition != 1 {
+		t.Fatalf("partition %d", partition)
+	}
+	child, out := startChild(t, s.path)
 	acknowledged := map[string]int64{}
 	lines := bufio.NewScanner(out)
 	scan := func() {

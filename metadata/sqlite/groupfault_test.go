@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -164,16 +162,7 @@ func countInGroup(ctx context.Context, s *Store, tell func(count int) error) err
 // count was given once, and what was acknowledged is there.
 func TestTwoProcessesCountInOneGroup(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "metadata.db"))
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childPath+"="+s.path, childCounts+"=1")
-	child.Stderr = os.Stderr
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	child, out := startChild(t, s.path, childCounts+"=1")
 	const counts = 40
 	acknowledged := map[int]bool{}
 	lines := bufio.NewScanner(out)
@@ -191,7 +180,7 @@ func TestTwoProcessesCountInOneGroup(t *testing.T) {
 	}
 	enough := errors.New("enough")
 	own := 0
-	err = countInGroup(t.Context(), s, func(count int) error {
+	err := countInGroup(t.Context(), s, func(count int) error {
 		if acknowledged[count] {
 			t.Errorf("%d was counted twice", count)
 		}

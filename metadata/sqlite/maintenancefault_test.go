@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -147,16 +145,7 @@ func TestKilledWhileItMerges(t *testing.T) {
 	if partition := createTopic(t, s); partition != 1 {
 		t.Fatalf("partition %d", partition)
 	}
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childPath+"="+s.path, childMerges+"=1")
-	child.Stderr = os.Stderr
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	child, out := startChild(t, s.path, childMerges+"=1")
 	var merged []uuid.UUID
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		id, err := uuid.Parse(lines.Text())

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -172,18 +170,10 @@ func runTransactions(ctx context.Context, s *Store, tell func(n int64) error) er
 func TestKilledInATransaction(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "metadata.db"))
 	prepareTransactions(t, s)
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childPath+"="+s.path, childTransactions+"=1")
-	child.Stderr = os.Stderr
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	child, out := startChild(t, s.path, childTransactions+"=1")
 	acknowledged := int64(0)
 	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var err error
 		if acknowledged, err = strconv.ParseInt(lines.Text(), 10, 64); err != nil {
 			t.Error(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/wadi-log/wadi/agent"
 	"github.com/wadi-log/wadi/agent/maintenance/fsck"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/args"
+	"github.com/wadi-log/wadi/cmd/wadi/internal/exitcode"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/output"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/settings"
 )
@@ -24,22 +25,8 @@ const (
 	failedCode = 2
 )
 
-// exitError is an error with the exit code that belongs to it.
-type exitError struct {
-	error
-	code int
-}
-
-func (e exitError) ExitCode() int { return e.code }
-func (e exitError) Unwrap() error { return e.error }
-
 // failed marks an error that kept the check from being done.
-func failed(err error) error {
-	if err == nil {
-		return nil
-	}
-	return exitError{err, failedCode}
-}
+func failed(err error) error { return exitcode.With(failedCode, err) }
 
 // Command returns `wadi fsck`.
 func Command() *cobra.Command {
@@ -110,7 +97,7 @@ func run(cmd *cobra.Command, options fsck.Options, asJSON bool) error {
 	case err != nil:
 		return failed(err)
 	case report.Total() > 0:
-		return exitError{fmt.Errorf("the stores disagree: %s", output.Plural(int(report.Total()), "finding")), foundCode}
+		return exitcode.With(foundCode, fmt.Errorf("the stores disagree: %s", output.Plural(int(report.Total()), "finding")))
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/wadi-log/wadi/agent/maintenance/backup"
 	"github.com/wadi-log/wadi/agent/maintenance/recovery"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/args"
+	"github.com/wadi-log/wadi/cmd/wadi/internal/exitcode"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/flagvalue"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/output"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/settings"
@@ -32,17 +33,6 @@ const (
 	exitUndecided = 3
 	exitLosses    = 4
 )
-
-// coded is an error with an exit code of its own.
-type coded struct {
-	error
-	code int
-}
-
-// ExitCode is the process's.
-func (c coded) ExitCode() int { return c.code }
-
-func (c coded) Unwrap() error { return c.error }
 
 // options are the flags.
 type options struct {
@@ -153,11 +143,11 @@ func finish(out io.Writer, report *recovery.Report, err error, asJSON bool) erro
 	}
 	switch {
 	case undecided, len(report.Transactions) > 0 && report.TransactionsEnded == "":
-		return coded{fmt.Errorf("how %s ended is lost; say --unfinished abort or --unfinished commit (see the report, and --help); nothing was changed",
-			output.Plural(len(report.Transactions), "transaction")), exitUndecided}
+		return exitcode.With(exitUndecided, fmt.Errorf("how %s ended is lost; say --unfinished abort or --unfinished commit (see the report, and --help); nothing was changed",
+			output.Plural(len(report.Transactions), "transaction")))
 	case !report.Whole():
-		return coded{fmt.Errorf("%s missing, %s damaged: their records are lost (see the report)",
-			output.Plural(len(report.Missing), "data file"), output.Plural(len(report.Damaged), "data file")), exitLosses}
+		return exitcode.With(exitLosses, fmt.Errorf("%s missing, %s damaged: their records are lost (see the report)",
+			output.Plural(len(report.Missing), "data file"), output.Plural(len(report.Damaged), "data file")))
 	}
 	return nil
 }
