@@ -80,6 +80,9 @@ func New(ctx context.Context, config Config, log *slog.Logger, level *slog.Level
 		return nil, err
 	}
 	a := &Agent{config: config, log: log, level: level}
+	if config.DeleteGrace < metadata.MaxFileAge {
+		log.Warn("--delete-grace is too short for anything but tests: if the metadata store is slow to answer, records may be lost", "is", config.DeleteGrace, "least", metadata.MaxFileAge)
+	}
 	if a.broker, err = configs.ParseBroker(config.KafkaConfigs); err != nil {
 		return nil, fmt.Errorf("--kafka-config: %w", err)
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"path/filepath"
@@ -149,6 +150,25 @@ func TestAgentStartsServesAndLeavesNothingBehind(t *testing.T) {
 		stop()
 		if err := <-done; err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestShortGraceIsWarnedOf: whoever sets it sees at the start what it is for.
+func TestShortGraceIsWarnedOf(t *testing.T) {
+	for grace, want := range map[time.Duration]bool{
+		DefaultConfig().DeleteGrace: false, metadata.MaxFileAge - time.Second: true,
+	} {
+		config := DefaultConfig()
+		config.DataDir, config.KafkaListen, config.HTTPListen, config.DeleteGrace = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0", grace
+		var logged bytes.Buffer
+		a, err := New(t.Context(), config, slog.New(slog.NewTextHandler(&logged, nil)), new(slog.LevelVar))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.close()
+		if got := strings.Contains(logged.String(), "--delete-grace"); got != want {
+			t.Errorf("%v: warned: %v, want %v\n%s", grace, got, want, &logged)
 		}
 	}
 }

@@ -73,7 +73,9 @@ type Config struct {
 	// JobBandwidth bounds the bytes a second that background work reads and writes; 0 is no bound.
 	JobBandwidth int64
 	// DeleteGrace is how long the object of a data file is kept after nothing refers to it
-	// any more, for readers that planned before.
+	// any more, for readers that planned before. Less than metadata.MaxFileAge is for tests: a replacement of
+	// runs whose answer was lost may then be asked for again, and taken, after its file has
+	// died and was forgotten, so that runs name an object that is gone.
 	DeleteGrace time.Duration
 	// OrphanInterval is the time between two looks through all objects for data files that
 	// were never committed.

@@ -223,7 +223,8 @@ func (o *Output) newID(ctx context.Context) (uuid.UUID, error) {
 	return datafile.NewID(now)
 }
 
-// swap puts the runs in place of the older ones. A lost answer is asked for again by the same ID.
+// swap puts the runs in place of the older ones. A lost answer is asked for again by the same ID. Should the file have been swapped
+// in, died and been forgotten meanwhile, it is too old for the store: dead files stay for at least MaxFileAge.
 func (o *Output) swap(ctx context.Context, r metadata.Replacement) ([]bool, error) {
 	return retry(ctx, "replace runs by merged ones", func(ctx context.Context) ([]bool, error) {
 		taken, err := o.store.ReplaceRuns(ctx, r)

@@ -82,7 +82,7 @@ func All() []Setting {
 		{Name: "merge-bytes", Usage: "size of the files that merges and compaction write, about", value: size(func(c *agent.Config) *int64 { return &c.MergeBytes })},
 		{Name: "job-memory-bytes", Usage: "most memory for background work", value: size(func(c *agent.Config) *int64 { return &c.JobMemoryBytes })},
 		{Name: "job-bandwidth", Usage: "bytes a second that background work may read and write; 0 is no limit", value: size(func(c *agent.Config) *int64 { return &c.JobBandwidth })},
-		{Name: "delete-grace", Usage: "how long an object is kept after nothing refers to it, for slow readers", value: duration(func(c *agent.Config) *time.Duration { return &c.DeleteGrace })},
+		{Name: "delete-grace", Usage: "how long an object is kept after nothing refers to it, for slow readers; less than 10m is for tests", value: duration(func(c *agent.Config) *time.Duration { return &c.DeleteGrace })},
 		{Name: "orphan-interval", Usage: "time between two looks through all objects for files of agents that died", value: duration(func(c *agent.Config) *time.Duration { return &c.OrphanInterval })},
 		{Name: "snapshot-interval", Usage: "time between backups of the metadata store into the object store; 0 is never, but deletions wait for those of other agents", value: duration(func(c *agent.Config) *time.Duration { return &c.SnapshotInterval })},
 
