@@ -18,7 +18,8 @@ func migrateCommand() *cobra.Command {
 		Use:   "migrate",
 		Short: "Bring the metadata store to this version's schema",
 		Long: `Bring the metadata store to the schema of this version of wadi. An agent does so by itself only where the
-store is empty; with a schema that is older or newer than its own it refuses to start.`,
+store is empty; with a schema that is older or newer than its own it refuses to start. Stop all agents first: those
+that run don't notice, and would misread what agents of this version write.`,
 		Example: `  WADI_METADATA=postgres://wadi:secret@db/wadi wadi migrate
   wadi migrate --config wadi.yaml`,
 		Args:              args.None,

@@ -2,7 +2,7 @@
 //
 // It runs each store's own SQL migrations with goose. An empty database is set
 // up on first use; any other change is a deliberate step (`wadi migrate`),
-// because agents of the old version may still be running.
+// because agents of the old version may still be running: they don't notice, and must be stopped first.
 //
 // Each migration and its version row are one transaction, and no lock is held
 // around them: when several agents find an empty database at once, one of them
@@ -112,7 +112,7 @@ func (s *Schema) check(ctx context.Context, version int64) error {
 	}
 	switch {
 	case version < s.target:
-		return fmt.Errorf("%w: the database has version %d, this wadi needs %d; run `wadi migrate` with the same --metadata once all agents may stop", metadata.ErrSchema, version, s.target)
+		return fmt.Errorf("%w: the database has version %d, this wadi needs %d; stop all agents, and run `wadi migrate` with the same --metadata", metadata.ErrSchema, version, s.target)
 	case version > s.target:
 		return fmt.Errorf("%w: the database has version %d, a newer wadi's; this one knows version %d and must not touch it; use the newer wadi", metadata.ErrSchema, version, s.target)
 	}
