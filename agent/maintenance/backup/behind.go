@@ -5,14 +5,19 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/objstore"
 )
+
+// Commits counts the commits of a metadata store.
+type Commits interface {
+	// LastSeq is the newest number, as of metadata.Feed.
+	LastSeq(ctx context.Context) (int64, error)
+}
 
 // CheckNotBehind refuses a metadata store that has seen less than the newest snapshot in its bucket, with ErrConfig: it was
 // restored from a backup, or went back in time otherwise. Its agents would take all newer data files for orphans and
 // delete them. A snapshot that can't be read proves nothing.
-func CheckNotBehind(ctx context.Context, store metadata.Feed, bucket objstore.Bucket) error {
+func CheckNotBehind(ctx context.Context, store Commits, bucket objstore.Bucket) error {
 	name, least, err := NewestSeq(ctx, bucket)
 	if err != nil {
 		return err
@@ -24,7 +29,7 @@ func CheckNotBehind(ctx context.Context, store metadata.Feed, bucket objstore.Bu
 	}
 	if last < least {
 		return fmt.Errorf("%w: --metadata: the store has %d changes, and its snapshot %s in --objects was written after %d: it is an old copy, "+
-			"and its agents would delete what was written since; use the store that was in use last, or wadi recover with an empty one "+
+			"and agents or repairs would delete what was written since; use the store that was in use last, or wadi recover with an empty one "+
 			"(or, to lose what came later, delete the newer snapshots)", objstore.ErrConfig, last, name, least)
 	}
 	return nil

@@ -14,10 +14,7 @@ import (
 )
 
 // feed is a store that has seen so many changes.
-type feed struct {
-	metadata.Feed
-	last int64
-}
+type feed struct{ last int64 }
 
 func (f feed) LastSeq(context.Context) (int64, error) { return f.last, nil }
 

@@ -22,6 +22,7 @@ type Store interface {
 	ListTopics(ctx context.Context) ([]metadata.Topic, int64, error)
 	Now(ctx context.Context) (time.Time, error)
 	LastSnapshot(ctx context.Context) (at time.Time, ok bool, err error)
+	backup.Commits
 	ForgetFiles(ctx context.Context, ids []uuid.UUID) error
 }
 
@@ -119,6 +120,12 @@ func (c *check) run(ctx context.Context) (err error) {
 	}
 	if err := c.findSnapshot(ctx); err != nil {
 		return err
+	}
+	if c.options.Repair {
+		// What an old copy of the store doesn't know is no orphan.
+		if err := backup.CheckNotBehind(ctx, c.store, c.bucket); err != nil {
+			return err
+		}
 	}
 	// The order matters: what rows name is known before orphans are looked for, and
 	// which objects have another size before their footers are read.

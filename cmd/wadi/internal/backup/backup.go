@@ -92,6 +92,10 @@ func writeTo(ctx context.Context, store metadata.Store, bucket objstore.Bucket) 
 	if err := objstore.Claim(ctx, bucket, clusterID); err != nil {
 		return backup.Manifest{}, err
 	}
+	// One of an old copy of the store would push out those that have what the copy lacks.
+	if err := backup.CheckNotBehind(ctx, store, bucket); err != nil {
+		return backup.Manifest{}, err
+	}
 	m, err := backup.Write(ctx, store, bucket, progress())
 	if err != nil {
 		return m, err

@@ -83,6 +83,36 @@ func TestListWritesNothing(t *testing.T) {
 	}
 }
 
+// A snapshot of an old copy would be the newest, and those that have more would go in time.
+func TestStoreBehindItsNewestSnapshotIsRefused(t *testing.T) {
+	folder := t.TempDir()
+	if _, err := run(t, folder); err != nil {
+		t.Fatal(err)
+	}
+	manifests, err := filepath.Glob(filepath.Join(folder, "objects", "snapshots", "*", "manifest.json"))
+	if err != nil || len(manifests) != 1 {
+		t.Fatalf("manifests: %v, %v", manifests, err)
+	}
+	var m map[string]any
+	b, err := os.ReadFile(manifests[0])
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m["last_seq"] = 1000
+	if b, err = json.Marshal(m); err == nil {
+		err = os.WriteFile(manifests[0], b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := run(t, folder); err == nil || !strings.Contains(err.Error(), "it is an old copy") {
+		t.Errorf("got %q, %v", out, err)
+	}
+}
+
 // A snapshot of another store would be restored as this one's.
 func TestAnotherClustersBucketIsRefused(t *testing.T) {
 	one, other := t.TempDir(), t.TempDir()

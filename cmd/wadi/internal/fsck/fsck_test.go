@@ -181,6 +181,11 @@ func TestCheckThatCannotBeDoneHasACodeOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	other, _ := newFolder(t)
+	behind, snapshots := newFolder(t)
+	manifest := `{"version":1,"name":"20261126T100000.000Z-00000000","last_seq":1000,"parts":[{"rows":1,"size":1,"raw_size":1}]}`
+	if err := snapshots.Put(t.Context(), "snapshots/20261126T100000.000Z-00000000/manifest.json", []byte(manifest)); err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
 		flags []string
 		want  string
@@ -190,6 +195,7 @@ func TestCheckThatCannotBeDoneHasACodeOfItsOwn(t *testing.T) {
 		"stores of the agent alone":    {[]string{"--data-dir", folder, "--objects", "mem:"}, "nobody else sees it"},
 		"bucket of nobody":             {[]string{"--data-dir", unclaimed, "--repair"}, "belongs to no cluster yet"},
 		"bucket of another cluster":    {[]string{"--data-dir", folder, "--objects", "file:" + filepath.Join(other, "objects"), "--repair"}, "belongs to the cluster"},
+		"old copy of the store":        {[]string{"--data-dir", behind, "--repair"}, "it is an old copy"},
 		"no server":                    {[]string{"--metadata", "postgres://127.0.0.1:1/wadi", "--data-dir", folder}, "connect"},
 		"unknown flag":                 {[]string{"--depp"}, "--depp"},
 		"argument":                     {[]string{"now"}, "now"},
