@@ -201,8 +201,11 @@ type zombie struct {
 // round initialises a producer and goes on with it until it is fenced, or gives up.
 func (z *zombie) round() error {
 	p := &producer{fixture: z.fixture, id: z.id, version: metadata.TransactionV2, sequences: map[metadata.PartitionID]int32{}}
-	id, err := z.store.AllocateProducerIDs(z.ctx, 1)
-	if err != nil {
+	var id int64
+	if err := patiently(func() (err error) {
+		id, err = z.store.AllocateProducerIDs(z.ctx, 1)
+		return err
+	}); err != nil {
 		return err
 	}
 	result, err := z.ask(metadata.InitProducer{Timeout: time.Hour, Expected: metadata.NoProducer, NewProducerID: id})
@@ -235,8 +238,11 @@ func (z *zombie) round() error {
 }
 
 func (z *zombie) ask(op metadata.TransactionOp) (metadata.TransactionResult, error) {
-	changed, err := z.store.ChangeTransactions(z.ctx, []metadata.TransactionRequest{{ID: z.id, Op: op}})
-	if err != nil {
+	var changed metadata.TransactionsChanged
+	if err := patiently(func() (err error) {
+		changed, err = z.store.ChangeTransactions(z.ctx, []metadata.TransactionRequest{{ID: z.id, Op: op}})
+		return err
+	}); err != nil {
 		return metadata.TransactionResult{}, err
 	}
 	return changed.Results[0], nil
@@ -245,8 +251,12 @@ func (z *zombie) ask(op metadata.TransactionOp) (metadata.TransactionResult, err
 // write commits a batch to one partition, which may have been fenced.
 func (z *zombie) write(p *producer) (fenced bool, err error) {
 	part := z.parts[z.rng.IntN(len(z.parts))]
-	result, err := z.store.CommitFiles(z.ctx, []metadata.File{newFile(z, appendTo(part, p.batch(part, 1)))})
-	if err != nil {
+	files := []metadata.File{newFile(z, appendTo(part, p.batch(part, 1)))}
+	var result metadata.CommitResult
+	if err := patiently(func() (err error) {
+		result, err = z.store.CommitFiles(z.ctx, files)
+		return err
+	}); err != nil {
 		return false, err
 	}
 	o := result.Files[0].Outcomes[0][0]
@@ -255,4 +265,14 @@ func (z *zombie) write(p *producer) (fenced bool, err error) {
 	}
 	z.batches = append(z.batches, written{p.ProducerEpoch, part, o.BaseOffset})
 	return false, o.Err
+}
+
+// patiently repeats a call that did nothing: where many write to one SQLite file on a busy
+// machine, one of them may find it locked until its call's time is over.
+func patiently(call func() error) error {
+	for tries := 1; ; tries++ {
+		if err := call(); !errors.Is(err, metadata.ErrUnavailable) || tries == 5 {
+			return err
+		}
+	}
 }
