@@ -48,15 +48,11 @@ func (s *Store) RunByTimestamp(ctx context.Context, queries []metadata.Timestamp
 	return out, nil
 }
 
-// runByTimestamp narrows [low, high) per query: every run that ends at or
+// searchByTimestamp narrows [low, high) per row of q: every run that ends at or
 // before low is too early, the run at high (or the end of the log) is not. The
-// probe at the middle moves one of them to the border of the run it hit.
-const runByTimestamp = `
-WITH RECURSIVE q AS (
-	SELECT q.i, q.partition_id, q.timestamp, p.log_start_offset, p.next_offset, p.max_timestamp, p.first_unstable, p.last_aborted
-	FROM unnest($1::int4[], $2::int8[]) WITH ORDINALITY AS q (partition_id, timestamp, i)
-	LEFT JOIN partitions p ON p.id = q.partition_id
-), search AS (
+// probe at the middle moves one of them to the border of the run it hit. Rows whose timestamp is null,
+// or larger than all of the partition, are not searched.
+const searchByTimestamp = `search AS (
 	SELECT i, partition_id, timestamp, log_start_offset AS low, next_offset AS high
 	FROM q WHERE timestamp <= max_timestamp
 	UNION ALL
@@ -69,7 +65,14 @@ WITH RECURSIVE q AS (
 		ORDER BY base_offset DESC LIMIT 1
 	) r
 	WHERE s.low < s.high
-)
+)`
+
+const runByTimestamp = `
+WITH RECURSIVE q AS (
+	SELECT q.i, q.partition_id, q.timestamp, p.log_start_offset, p.next_offset, p.max_timestamp, p.first_unstable, p.last_aborted
+	FROM unnest($1::int4[], $2::int8[]) WITH ORDINALITY AS q (partition_id, timestamp, i)
+	LEFT JOIN partitions p ON p.id = q.partition_id
+), ` + searchByTimestamp + `
 SELECT q.i, q.partition_id, q.log_start_offset, q.next_offset, q.max_timestamp AS newest, q.first_unstable, q.last_aborted, r.*
 FROM q
 LEFT JOIN search s ON s.i = q.i AND s.low >= s.high

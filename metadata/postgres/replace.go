@@ -118,14 +118,7 @@ func queueReplacement(b *pgx.Batch, state *replacementReader, r metadata.Replace
 		b.Queue(deleteRuns+countDown, partitions, offsets)
 		b.Queue(`INSERT INTO runs (`+runArrayNames+`, merged) SELECT `+runArrayColumns+`, true`, runArrays(d.Runs)...)
 	}
-	// What was left of the file is dead from the beginning.
-	live := r.Size
-	for i, run := range r.Runs {
-		if !d.Taken[i] {
-			live -= int64(run.StoredSize)
-		}
-	}
 	var added newFiles
-	added.add(fileRow{id: r.FileID, size: r.Size, seq: r.Seq, level: r.Level, liveBytes: live, runs: d.Runs})
+	added.add(fileRow{id: r.FileID, size: r.Size, seq: r.Seq, level: r.Level, liveBytes: d.LiveBytes, runs: d.Runs})
 	added.queue(b, state.Now)
 }

@@ -100,25 +100,12 @@ func (s *Store) retainedUntimed(ctx context.Context, q metadata.RetentionQuery, 
 // retainedFrom needs byKeys: else the planner sorts all runs of a partition to sum up the last ones.
 const retainedFrom = `
 WITH RECURSIVE q AS (
-	SELECT q.i, q.partition_id, q.before, q.max_bytes, p.log_start_offset, p.next_offset, p.max_timestamp
+	SELECT q.i, q.partition_id, CASE WHEN q.before >= 0 THEN q.before END AS timestamp, q.max_bytes, p.log_start_offset, p.next_offset, p.max_timestamp
 	FROM unnest($1::int4[], $2::int8[], $3::int8[]) WITH ORDINALITY AS q (partition_id, before, max_bytes, i)
 	JOIN partitions p ON p.id = q.partition_id
-), search AS (
-	SELECT i, partition_id, before, log_start_offset AS low, next_offset AS high
-	FROM q WHERE before BETWEEN 0 AND max_timestamp
-	UNION ALL
-	SELECT s.i, s.partition_id, s.before,
-		CASE WHEN r.max_timestamp < s.before THEN r.base_offset + r.records ELSE s.low END,
-		CASE WHEN r.max_timestamp < s.before THEN s.high ELSE r.base_offset END
-	FROM search s, LATERAL (
-		SELECT * FROM runs
-		WHERE partition_id = s.partition_id AND base_offset <= s.low + (s.high - s.low) / 2
-		ORDER BY base_offset DESC LIMIT 1
-	) r
-	WHERE s.low < s.high
-)
+), ` + searchByTimestamp + `
 SELECT q.i,
-	CASE WHEN q.before < 0 THEN q.log_start_offset ELSE COALESCE(s.low, q.next_offset) END,
+	CASE WHEN q.timestamp IS NULL THEN q.log_start_offset ELSE COALESCE(s.low, q.next_offset) END,
 	CASE WHEN q.max_bytes < 0 THEN q.log_start_offset WHEN q.max_bytes = 0 THEN q.next_offset
 		ELSE greatest(q.log_start_offset, kept.base_offset) END,
 	f.base_offset, f.max_timestamp
