@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/wadi-log/wadi/agent/cluster"
@@ -21,11 +22,13 @@ func (a *Agent) brokerFacts() map[string]string {
 type adminAgents struct{ *cluster.Membership }
 
 // Leader implements admin.Agents.
-func (a adminAgents) Leader(client protocol.Client) metadata.Agent {
-	return cluster.Leader(client, cluster.Brokers(a.Alive()))
+func (a adminAgents) Leader(client protocol.Client) (nodeID int32, here bool) {
+	leader := cluster.Leader(client, cluster.Brokers(a.Alive(), client.Listener))
+	return leader.NodeID, slices.Contains(a.Self().Listeners, metadata.Listener{Name: client.Listener, Host: leader.Host, Port: leader.Port})
 }
 
 // Controller implements admin.Agents.
-func (a adminAgents) Controller() metadata.Agent {
-	return cluster.Controller(cluster.Brokers(a.Alive()))
+func (a adminAgents) Controller(client protocol.Client) (int32, metadata.Listener) {
+	b := cluster.Controller(cluster.Brokers(a.Alive(), client.Listener))
+	return b.NodeID, metadata.Listener{Name: client.Listener, Host: b.Host, Port: b.Port}
 }

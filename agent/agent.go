@@ -155,7 +155,11 @@ func (a *Agent) join(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--advertise: %w", err)
 	}
-	self := metadata.Agent{NodeID: a.config.NodeID, Name: a.name(), Host: host, Port: port, Zone: a.config.Zone}
+	self := metadata.Agent{
+		NodeID: a.config.NodeID, Name: a.name(), Zone: a.config.Zone,
+		Listeners: []metadata.Listener{{Name: metadata.DefaultListener, Host: host, Port: port}},
+		Roles:     configs.SplitList(a.config.Roles), StartedAt: time.Now(), State: metadata.Serving,
+	}
 	a.membership = cluster.NewMembership(a.store, self, a.log)
 	if err := a.membership.Register(ctx); err != nil {
 		if errors.Is(err, metadata.ErrNodeIDInUse) {
@@ -292,7 +296,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	work.Go(func() { a.settings.Run(background) })
 	work.Go(func() { a.membership.Run(registered) })
 	failed := make(chan error, 2)
-	listening.Go(func() { failed <- a.server.Serve(a.kafkaListener) })
+	listening.Go(func() { failed <- a.server.Serve(a.kafkaListener, metadata.DefaultListener) })
 	listening.Go(func() {
 		if err := a.http.Serve(a.httpListener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("--http-listen: %w", err)

@@ -26,6 +26,13 @@ func NewTopicID() uuid.UUID {
 // NewClusterID makes a random cluster ID of 22 characters of URL-safe base64.
 func NewClusterID() string { return base64ID(NewTopicID()) }
 
+// NewClusterSecret makes a secret of 32 random bytes.
+func NewClusterSecret() []byte {
+	secret := make([]byte, 32)
+	rand.Read(secret) // never fails: it ends the process instead
+	return secret
+}
+
 func base64ID(id uuid.UUID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
 // ChooseNodeID decides under which node ID an agent registers: the one that it

@@ -355,36 +355,3 @@ type ActiveProducer struct {
 	// TransactionStart is the first offset of its open transaction here, -1 without one.
 	TransactionStart int64
 }
-
-// Agent is a registered agent.
-type Agent struct {
-	// NodeID is the broker ID on the wire, from 1.
-	NodeID int32
-	// Incarnation tells two processes of one node ID apart.
-	Incarnation uuid.UUID
-	// Name tells agents apart across restarts (the machine and where it
-	// listens): a new incarnation of the same name takes over the old one's
-	// entry. Several agents behind one load balancer share Host and Port, never Name.
-	Name string
-	// Host and Port are what clients are told to connect to.
-	Host string
-	Port int32
-	Zone string
-}
-
-// AgentTimeout is how long after its last beat an agent counts as alive.
-const AgentTimeout = 10 * time.Second
-
-// Agents is the register of agents that are alive.
-type Agents interface {
-	// RegisterAgent enters the agent. NodeID 0 takes the lowest free ID (never
-	// given out, or its holder is dead); a set one must be free or dead, else
-	// ErrNodeIDInUse. An agent of the same Name, dead or not, gives way: it was us.
-	RegisterAgent(ctx context.Context, agent Agent) (nodeID int32, err error)
-	// BeatAgent renews the registration and returns the agents alive now, by
-	// node ID, read in the same round trip. Enters the agent again when it had
-	// been taken for dead but its ID is still free; else ErrNodeIDInUse.
-	BeatAgent(ctx context.Context, agent Agent) ([]Agent, error)
-	// RemoveAgent takes the agent out of the register at once.
-	RemoveAgent(ctx context.Context, nodeID int32, incarnation uuid.UUID) error
-}

@@ -87,10 +87,11 @@ type Settings interface {
 type Agents interface {
 	Alive() []metadata.Agent
 	Self() metadata.Agent
-	// Leader is the broker that the client is told to take for every partition,
-	// Controller the one that all are told to take for the controller.
-	Leader(client protocol.Client) metadata.Agent
-	Controller() metadata.Agent
+	// Leader is the broker that the client is told to take for every partition; here, whether that is
+	// this agent or one behind the same address.
+	Leader(client protocol.Client) (nodeID int32, here bool)
+	// Controller is the broker that all are told to take for the controller, and where the client reaches it.
+	Controller(client protocol.Client) (nodeID int32, at metadata.Listener)
 }
 
 // Feed tells how far the metadata store's log of changes goes.

@@ -58,8 +58,8 @@ func (a *Admin) reassign(client protocol.Client, replicas []int32) *refusal {
 	if why := a.checkReplicas([][]int32{replicas}); why != nil {
 		return why
 	}
-	if here := a.agents.Leader(client).NodeID; !slices.Equal(replicas, []int32{here}) {
-		return refuse(kerr.InvalidReplicaAssignment, "Partitions have no replicas that could move: the object store replicates, and every agent serves every partition. Each is shown on one broker, to this client on %d.", here)
+	if leader, _ := a.agents.Leader(client); !slices.Equal(replicas, []int32{leader}) {
+		return refuse(kerr.InvalidReplicaAssignment, "Partitions have no replicas that could move: the object store replicates, and every agent serves every partition. Each is shown on one broker, to this client on %d.", leader)
 	}
 	return nil
 }

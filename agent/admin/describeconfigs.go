@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,11 +123,11 @@ func (a *Admin) factsOf(agent metadata.Agent) map[string]string {
 	}
 	id := nodeName(agent)
 	facts["broker.id"], facts["node.id"] = id, id
-	host := agent.Host
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
+	advertised := make([]string, len(agent.Listeners))
+	for i, l := range agent.Listeners {
+		advertised[i] = l.Name + "://" + net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port)))
 	}
-	facts["advertised.listeners"] = "PLAINTEXT://" + host + ":" + strconv.Itoa(int(agent.Port))
+	facts["advertised.listeners"] = strings.Join(advertised, ",")
 	if agent.Zone != "" {
 		facts["broker.rack"] = agent.Zone
 	}

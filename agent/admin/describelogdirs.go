@@ -30,7 +30,7 @@ func (a *Admin) DescribeLogDirs(ctx context.Context, client protocol.Client, req
 	resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)
 	dir := kmsg.NewDescribeLogDirsResponseDir()
 	dir.Dir = a.facts["log.dirs"]
-	if a.leads(client) {
+	if _, here := a.agents.Leader(client); here {
 		topics, err := a.describeLogs(ctx, req)
 		if err != nil {
 			// Kafka's code for a dir that can't be read, which tools show beside it.
@@ -41,13 +41,6 @@ func (a *Admin) DescribeLogDirs(ctx context.Context, client protocol.Client, req
 	}
 	resp.Dirs = append(resp.Dirs, dir)
 	return resp
-}
-
-// leads reports whether this agent is the broker that leads for the client, or one
-// behind the same address.
-func (a *Admin) leads(client protocol.Client) bool {
-	leader, self := a.agents.Leader(client), a.agents.Self()
-	return leader.Host == self.Host && leader.Port == self.Port
 }
 
 // describeLogs returns the topics asked for that exist, by name, with their

@@ -87,7 +87,7 @@ func TestLogDirOfAgentThatDoesNotLeadIsEmpty(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	// Behind one address nobody can tell which of them was asked.
-	a.agents = view{{NodeID: 1, Host: "balancer", Port: 9092}, {NodeID: 2, Host: "balancer", Port: 9092}}
+	a.agents = view{{NodeID: 1, Listeners: at("balancer", 9092)}, {NodeID: 2, Listeners: at("balancer", 9092)}}
 	if got, want := logDirs(t, a.DescribeLogDirs(t.Context(), led, logDirsRequest(4))), []string{"t-0 0"}; !slices.Equal(got, want) {
 		t.Errorf("behind a balancer: %q, want %q", got, want)
 	}

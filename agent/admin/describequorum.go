@@ -19,7 +19,7 @@ import (
 )
 
 // DescribeQuorum describes the partition of the metadata log.
-func (a *Admin) DescribeQuorum(ctx context.Context, _ protocol.Client, req *kmsg.DescribeQuorumRequest) *kmsg.DescribeQuorumResponse {
+func (a *Admin) DescribeQuorum(ctx context.Context, client protocol.Client, req *kmsg.DescribeQuorumRequest) *kmsg.DescribeQuorumResponse {
 	ctx, cancel := withTimeout(ctx, 0)
 	defer cancel()
 	resp := req.ResponseKind().(*kmsg.DescribeQuorumResponse)
@@ -41,7 +41,7 @@ func (a *Admin) DescribeQuorum(ctx context.Context, _ protocol.Client, req *kmsg
 					resp.ErrorCode, resp.ErrorMessage = why.code, &why.message
 					return resp
 				}
-				a.quorum(&p, seq)
+				a.quorum(&p, client, seq)
 				described = true
 			}
 			topic.Partitions = append(topic.Partitions, p)
@@ -49,17 +49,18 @@ func (a *Admin) DescribeQuorum(ctx context.Context, _ protocol.Client, req *kmsg
 		resp.Topics = append(resp.Topics, topic)
 	}
 	if described {
-		controller := a.agents.Controller()
+		controller, at := a.agents.Controller(client)
 		node, listener := kmsg.NewDescribeQuorumResponseNode(), kmsg.NewDescribeQuorumResponseNodeListener()
-		listener.Name, listener.Host, listener.Port = "PLAINTEXT", controller.Host, uint16(controller.Port)
-		node.NodeID, node.Listeners = controller.NodeID, append(node.Listeners, listener)
+		listener.Name, listener.Host, listener.Port = at.Name, at.Host, uint16(at.Port)
+		node.NodeID, node.Listeners = controller, append(node.Listeners, listener)
 		resp.Nodes = append(resp.Nodes, node)
 	}
 	return resp
 }
 
-func (a *Admin) quorum(p *kmsg.DescribeQuorumResponseTopicPartition, seq int64) {
-	p.LeaderID, p.LeaderEpoch, p.HighWatermark = a.agents.Controller().NodeID, protocol.LeaderEpoch, seq
+func (a *Admin) quorum(p *kmsg.DescribeQuorumResponseTopicPartition, client protocol.Client, seq int64) {
+	controller, _ := a.agents.Controller(client)
+	p.LeaderID, p.LeaderEpoch, p.HighWatermark = controller, protocol.LeaderEpoch, seq
 	for _, agent := range a.agents.Alive() {
 		r := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
 		r.ReplicaID, r.LogEndOffset, r.LastFetchTimestamp, r.LastCaughtUpTimestamp = agent.NodeID, seq, -1, -1

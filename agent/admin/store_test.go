@@ -175,10 +175,20 @@ func (u *uncached) UsualLevel() string { return "INFO" }
 // view is a register that doesn't change.
 type view []metadata.Agent
 
-func (v view) Alive() []metadata.Agent                 { return v }
-func (v view) Self() metadata.Agent                    { return v[0] }
-func (v view) Controller() metadata.Agent              { return v[0] }
-func (v view) Leader(c protocol.Client) metadata.Agent { return v[len(c.ID)%2] }
+func (v view) Alive() []metadata.Agent { return v }
+func (v view) Self() metadata.Agent    { return v[0] }
+func (v view) Controller(protocol.Client) (int32, metadata.Listener) {
+	return v[0].NodeID, v[0].Listeners[0]
+}
+func (v view) Leader(c protocol.Client) (int32, bool) {
+	leader := v[len(c.ID)%2]
+	return leader.NodeID, leader.Listeners[0] == v[0].Listeners[0]
+}
+
+// at is the listener of an agent.
+func at(host string, port int32) []metadata.Listener {
+	return []metadata.Listener{{Name: metadata.DefaultListener, Host: host, Port: port}}
+}
 
 func (d *direct) LastSeq(ctx context.Context) (int64, error) {
 	if d.change != nil {
@@ -205,7 +215,7 @@ func newTestAdmin(t testing.TB, settings map[string]string) (*Admin, *direct) {
 			t.Error(err)
 		}
 	})
-	agents := view{{NodeID: 1, Host: "one", Port: 9092, Zone: "a"}, {NodeID: 2, Host: "::1", Port: 9093}}
+	agents := view{{NodeID: 1, Listeners: at("one", 9092), Zone: "a"}, {NodeID: 2, Listeners: at("::1", 9093)}}
 	topics := &direct{Store: store}
 	over := &uncached{direct: topics, t: t, static: broker}
 	return New(topics, topics, agents, over, topics, map[string]string{"log.dirs": "s3://bucket"}, slog.New(slog.DiscardHandler)), topics

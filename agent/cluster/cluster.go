@@ -76,10 +76,10 @@ func operations(asked bool, bits int32) int32 {
 	return operationsNotAsked
 }
 
-// rack is an agent's zone in Kafka's words, null without one.
-func rack(a metadata.Agent) *string {
-	if a.Zone == "" {
+// rack is a broker's zone in Kafka's words, null without one.
+func rack(b Broker) *string {
+	if b.Zone == "" {
 		return nil
 	}
-	return &a.Zone
+	return &b.Zone
 }

@@ -21,7 +21,7 @@ const (
 
 // DescribeCluster tells brokers, controller and cluster ID. There are no
 // controllers to connect to, and no agent is ever fenced: it is in the register or not.
-func (c *Cluster) DescribeCluster(_ context.Context, _ protocol.Client, req *kmsg.DescribeClusterRequest) *kmsg.DescribeClusterResponse {
+func (c *Cluster) DescribeCluster(_ context.Context, client protocol.Client, req *kmsg.DescribeClusterRequest) *kmsg.DescribeClusterResponse {
 	resp := req.ResponseKind().(*kmsg.DescribeClusterResponse)
 	resp.EndpointType, resp.ControllerID, resp.ClusterAuthorizedOperations = endpointBrokers, -1, operationsNotAsked
 	if req.Version >= 1 && req.EndpointType != endpointBrokers {
@@ -34,7 +34,7 @@ func (c *Cluster) DescribeCluster(_ context.Context, _ protocol.Client, req *kms
 		resp.ErrorMessage = &message
 		return resp
 	}
-	brokers := Brokers(c.agents.Alive())
+	brokers := Brokers(c.agents.Alive(), client.Listener)
 	resp.ClusterID = c.clusterID
 	resp.ControllerID = Controller(brokers).NodeID
 	resp.ClusterAuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)

@@ -40,7 +40,7 @@ func (c *Cluster) DescribeTopicPartitions(ctx context.Context, client protocol.C
 	}
 	known, err := c.describe(ctx, req, names)
 	p := page{
-		resp: resp, leader: Leader(client, Brokers(c.agents.Alive())).NodeID,
+		resp: resp, leader: Leader(client, Brokers(c.agents.Alive(), client.Listener)).NodeID,
 		left: int(max(1, min(req.ResponsePartitionLimit, c.broker.MaxRequestPartitions))),
 	}
 	if len(req.Topics) == 0 {

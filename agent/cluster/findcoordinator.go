@@ -24,9 +24,9 @@ const (
 
 // FindCoordinator names an agent for each group or transactional ID. Any
 // agent could coordinate it; one name for all clients lets their requests meet in one place.
-func (c *Cluster) FindCoordinator(_ context.Context, _ protocol.Client, req *kmsg.FindCoordinatorRequest) *kmsg.FindCoordinatorResponse {
+func (c *Cluster) FindCoordinator(_ context.Context, client protocol.Client, req *kmsg.FindCoordinatorRequest) *kmsg.FindCoordinatorResponse {
 	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
-	brokers := Brokers(c.agents.Alive())
+	brokers := Brokers(c.agents.Alive(), client.Listener)
 	if req.Version >= 4 {
 		for _, key := range req.CoordinatorKeys {
 			coordinator := kmsg.NewFindCoordinatorResponseCoordinator()

@@ -197,7 +197,7 @@ func TestDescribeTopicPartitionsPages(t *testing.T) {
 		})
 	}
 	p := c.DescribeTopicPartitions(t.Context(), client, describeRequest(1, "", "m1")).Topics[0].Partitions[0]
-	leader := Leader(client, agents(1, 2)).NodeID
+	leader := Leader(client, brokers(1, 2)).NodeID
 	if p.LeaderID != leader || p.LeaderEpoch != protocol.LeaderEpoch || !slices.Equal(p.Replicas, []int32{leader}) || !slices.Equal(p.ISR, p.Replicas) {
 		t.Errorf("%+v", p)
 	}
@@ -275,7 +275,7 @@ func TestFindCoordinator(t *testing.T) {
 			}
 			for i, a := range answers {
 				if kind == 0 || kind == 1 {
-					want := Coordinator(kind, keys[i], alive)
+					want := Coordinator(kind, keys[i], brokers(1, 2, 3))
 					if a.Key != keys[i] || a.ErrorCode != 0 || a.NodeID != want.NodeID || a.Host != want.Host || a.Port != want.Port {
 						t.Errorf("v%d, type %d, key %q: %+v, want %+v", version, kind, keys[i], a, want)
 					}

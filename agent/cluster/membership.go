@@ -42,8 +42,7 @@ type Membership struct {
 	failing bool
 }
 
-// NewMembership makes the keeper for an agent of that name, which advertises
-// the host and port; its NodeID is 0 for any. The incarnation is chosen here:
+// NewMembership makes the keeper for an agent; its NodeID is 0 for any. The incarnation is chosen here:
 // one per process.
 func NewMembership(store metadata.Agents, self metadata.Agent, log *slog.Logger) *Membership {
 	self.Incarnation = uuid.New()
@@ -103,7 +102,7 @@ func (m *Membership) register(ctx context.Context) error {
 	self.NodeID = m.wish
 	nodeID, err := m.store.RegisterAgent(ctx, self)
 	if err != nil {
-		return fmt.Errorf("register agent %s:%d: %w", self.Host, self.Port, err)
+		return fmt.Errorf("register agent %s: %w", self.Name, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -44,7 +44,7 @@ func (f *faulty) BeatAgent(ctx context.Context, agent metadata.Agent) ([]metadat
 }
 
 func newTestMember(store metadata.Agents, name string, nodeID int32) *Membership {
-	self := metadata.Agent{Name: name, NodeID: nodeID, Host: name, Port: 9092}
+	self := metadata.Agent{Name: name, NodeID: nodeID, Listeners: at(name, 9092)}
 	m := NewMembership(store, self, slog.New(slog.DiscardHandler))
 	m.every = time.Millisecond
 	return m
@@ -71,7 +71,7 @@ func TestAgentsSeeEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range []*Membership{a, b} {
-		if got := m.Alive(); !slices.Equal(nodeIDs(got), []int32{1, 2}) || got[0].Host != "a" || got[1].Host != "b" {
+		if got := m.Alive(); !slices.Equal(nodeIDs(got), []int32{1, 2}) || got[0].Name != "a" || got[1].Name != "b" {
 			t.Errorf("together: %+v", got)
 		}
 	}
@@ -121,7 +121,7 @@ func TestLostNodeIDIsReplaced(t *testing.T) {
 	if err := a.beat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := a.Alive(); a.Self().NodeID != 2 || !slices.Equal(nodeIDs(got), []int32{1, 2}) || got[1].Host != "a" {
+	if got := a.Alive(); a.Self().NodeID != 2 || !slices.Equal(nodeIDs(got), []int32{1, 2}) || got[1].Name != "a" {
 		t.Errorf("a is %d, alive are %+v", a.Self().NodeID, got)
 	}
 }
@@ -156,7 +156,7 @@ func TestRestartedAgentKeepsItsID(t *testing.T) {
 func TestAgentsBehindOneAddressAllStay(t *testing.T) {
 	store := openStore(t)
 	members := []*Membership{newTestMember(store, "a", 0), newTestMember(store, "b", 0), newTestMember(store, "c", 0)}
-	members[0].self.Host, members[1].self.Host = "lb", "lb"
+	members[0].self.Listeners, members[1].self.Listeners = at("lb", 9092), at("lb", 9092)
 	register(t, members...)
 	for range 3 {
 		for _, m := range members {
@@ -169,7 +169,7 @@ func TestAgentsBehindOneAddressAllStay(t *testing.T) {
 		if got := nodeIDs(m.Alive()); !slices.Equal(got, []int32{1, 2, 3}) {
 			t.Errorf("alive are %v", got)
 		}
-		if got := nodeIDs(Brokers(m.Alive())); !slices.Equal(got, []int32{1, 3}) {
+		if got := brokerIDs(Brokers(m.Alive(), metadata.DefaultListener)); !slices.Equal(got, []int32{1, 3}) {
 			t.Errorf("brokers are %v", got)
 		}
 	}

@@ -32,7 +32,7 @@ func (c *Cluster) Metadata(ctx context.Context, client protocol.Client, req *kms
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
-	brokers := Brokers(c.agents.Alive())
+	brokers := Brokers(c.agents.Alive(), client.Listener)
 	resp.ClusterID = &c.clusterID
 	resp.ControllerID = Controller(brokers).NodeID
 	resp.AuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)

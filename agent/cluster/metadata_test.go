@@ -80,7 +80,7 @@ func TestMetadataOfEachVersion(t *testing.T) {
 		if version >= 8 && got.AuthorizedOperations != 3576 {
 			t.Errorf("v%d: topic operations %d", version, got.AuthorizedOperations)
 		}
-		leader := Leader(client, alive).NodeID
+		leader := Leader(client, brokers(3, 5)).NodeID
 		for i, p := range got.Partitions {
 			if p.Partition != int32(i) || p.ErrorCode != 0 || p.Leader != leader || !slices.Equal(p.Replicas, []int32{leader}) || !slices.Equal(p.ISR, p.Replicas) || len(p.OfflineReplicas) != 0 {
 				t.Errorf("v%d: partition %+v", version, p)
@@ -269,7 +269,7 @@ func TestMetadataDuringAnOutage(t *testing.T) {
 func TestAgentsBehindOneAddressAreOneBroker(t *testing.T) {
 	alive := agents(2, 4, 7)
 	for i := range alive {
-		alive[i].Host = "lb"
+		alive[i].Listeners = at("lb", 9092)
 	}
 	c, topics := newTestCluster(t, nil, alive...)
 	create(t, topics, "t", 1)

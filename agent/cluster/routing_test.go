@@ -10,10 +10,22 @@ import (
 	"github.com/wadi-log/wadi/protocol"
 )
 
+// brokers are the agents as clients of the one listener see them.
+func brokers(nodeIDs ...int32) []Broker {
+	return Brokers(agents(nodeIDs...), metadata.DefaultListener)
+}
+
+func brokerIDs(list []Broker) (ids []int32) {
+	for _, b := range list {
+		ids = append(ids, b.NodeID)
+	}
+	return ids
+}
+
 func agents(nodeIDs ...int32) []metadata.Agent {
 	list := make([]metadata.Agent, len(nodeIDs))
 	for i, id := range nodeIDs {
-		list[i] = metadata.Agent{NodeID: id, Host: fmt.Sprintf("agent-%d", id), Port: 9092}
+		list[i] = metadata.Agent{NodeID: id, Listeners: at(fmt.Sprintf("agent-%d", id), 9092)}
 	}
 	return list
 }
@@ -30,13 +42,13 @@ func TestBrokersWithOneAddressAreOne(t *testing.T) {
 	alive := agents(4, 2, 9, 3, 1)
 	for i := range alive {
 		if alive[i].NodeID != 9 {
-			alive[i].Host = "lb"
+			alive[i].Listeners = at("lb", 9092)
 		}
 	}
-	alive[0].Port = 9093 // agent 4
-	got := Brokers(alive)
-	if want := []int32{1, 4, 9}; !slices.Equal(nodeIDs(got), want) {
-		t.Errorf("brokers are %v, want %v", nodeIDs(got), want)
+	alive[0].Listeners[0].Port = 9093 // agent 4
+	got := Brokers(alive, metadata.DefaultListener)
+	if want := []int32{1, 4, 9}; !slices.Equal(brokerIDs(got), want) {
+		t.Errorf("brokers are %v, want %v", brokerIDs(got), want)
 	}
 	if got[0].Host != "lb" || got[0].Port != 9092 {
 		t.Errorf("the load balancer is shown as %s:%d", got[0].Host, got[0].Port)
@@ -44,7 +56,7 @@ func TestBrokersWithOneAddressAreOne(t *testing.T) {
 }
 
 func TestRoutingIsTheSameOnEveryAgent(t *testing.T) {
-	brokers := agents(1, 2, 3, 4, 5)
+	brokers := brokers(1, 2, 3, 4, 5)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range 100 {
 		shuffled := slices.Clone(brokers)
@@ -65,7 +77,7 @@ func TestRoutingIsTheSameOnEveryAgent(t *testing.T) {
 // TestRoutingIsPinned fails when the hash changes: agents of two releases
 // must give the same advice during an upgrade.
 func TestRoutingIsPinned(t *testing.T) {
-	brokers := agents(1, 2, 3, 4, 5, 6, 7)
+	brokers := brokers(1, 2, 3, 4, 5, 6, 7)
 	var got []int32
 	for _, id := range []string{"", "rdkafka", "sarama", "kgo", "console-consumer"} {
 		got = append(got, Leader(protocol.Client{ID: id, Host: "10.0.0.1"}, brokers).NodeID, Coordinator(0, id, brokers).NodeID)
@@ -76,9 +88,9 @@ func TestRoutingIsPinned(t *testing.T) {
 }
 
 func TestRoutingSpreadsAndMovesLittle(t *testing.T) {
-	const clients, brokers = 10_000, 10
-	before := agents(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
-	gone := slices.DeleteFunc(slices.Clone(before), func(a metadata.Agent) bool { return a.NodeID == 4 })
+	const clients = 10_000
+	before := brokers(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+	gone := slices.DeleteFunc(slices.Clone(before), func(b Broker) bool { return b.NodeID == 4 })
 	count := map[int32]int{}
 	for i := range clients {
 		client := protocol.Client{ID: fmt.Sprintf("app-%d", i%100), Host: fmt.Sprintf("10.0.%d.%d", i/256, i%256)}
@@ -89,7 +101,7 @@ func TestRoutingSpreadsAndMovesLittle(t *testing.T) {
 		}
 	}
 	for id, n := range count {
-		if mean := clients / brokers; n < mean*8/10 || n > mean*12/10 {
+		if mean := clients / len(before); n < mean*8/10 || n > mean*12/10 {
 			t.Errorf("agent %d has %d of %d clients", id, n, clients)
 		}
 	}

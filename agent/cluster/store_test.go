@@ -75,7 +75,12 @@ func noFeatures() protocol.FinalizedFeatures { return protocol.FinalizedFeatures
 
 const clusterID = "4L6g3nShT-eMCtK--X86sw"
 
-var client = protocol.Client{ID: "test", Host: "10.0.0.1"}
+var client = protocol.Client{ID: "test", Host: "10.0.0.1", Listener: metadata.DefaultListener}
+
+// at is the listener of an agent.
+func at(host string, port int32) []metadata.Listener {
+	return []metadata.Listener{{Name: metadata.DefaultListener, Host: host, Port: port}}
+}
 
 func newTestCluster(t testing.TB, settings map[string]string, agents ...metadata.Agent) (*Cluster, *direct) {
 	t.Helper()

@@ -63,9 +63,9 @@ type answer struct {
 	started time.Time
 }
 
-func newConn(s *Server, nc net.Conn) *conn {
+func newConn(s *Server, nc net.Conn, listener string) *conn {
 	ctx, cancel := context.WithCancel(s.base)
-	client := protocol.Client{Host: nc.RemoteAddr().String()}
+	client := protocol.Client{Host: nc.RemoteAddr().String(), Listener: listener}
 	if peer, err := netip.ParseAddrPort(client.Host); err == nil {
 		client.Host, client.Port = peer.Addr().String(), peer.Port()
 	}

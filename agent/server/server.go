@@ -64,8 +64,9 @@ func New(config Config, handlers map[int16]Handler, budget *Budget, metrics *Met
 	}
 }
 
-// Serve accepts connections until the listener is closed, which is how it is stopped.
-func (s *Server) Serve(ln net.Listener) error {
+// Serve accepts connections of the listener of that name until it is closed, which is how it is
+// stopped. A server may serve several at once.
+func (s *Server) Serve(ln net.Listener, name string) error {
 	for {
 		nc, err := ln.Accept()
 		var temporary interface{ Temporary() bool }
@@ -86,11 +87,11 @@ func (s *Server) Serve(ln net.Listener) error {
 		case err != nil:
 			return err
 		}
-		s.start(nc)
+		s.start(nc, name)
 	}
 }
 
-func (s *Server) start(nc net.Conn) {
+func (s *Server) start(nc net.Conn, listener string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining || len(s.conns) >= s.config.MaxConnections {
@@ -102,7 +103,7 @@ func (s *Server) start(nc net.Conn) {
 		closeQuietly(nc)
 		return
 	}
-	c := newConn(s, nc)
+	c := newConn(s, nc, listener)
 	s.conns[c] = struct{}{}
 	s.metrics.connections.Inc()
 	s.running.Go(func() {

@@ -76,7 +76,7 @@ func start(t *testing.T, change func(*Config)) *fixture {
 	}
 	f.address = ln.Addr().String()
 	served := make(chan error, 1)
-	go func() { served <- f.server.Serve(ln) }()
+	go func() { served <- f.server.Serve(ln, "PLAINTEXT") }()
 	t.Cleanup(func() {
 		if err := ln.Close(); err != nil {
 			t.Error(err)

@@ -1,7 +1,9 @@
 package metadatatest
 
 import (
+	"bytes"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"sync"
@@ -21,11 +23,17 @@ var agentTests = []test{
 	{"RegisterAtOnce", registerAtOnce},
 	{"RemovedAgentIsGone", removedAgentIsGone},
 	{"ClusterIDIsStable", clusterIDIsStable},
+	{"ClusterSecretIsStable", clusterSecretIsStable},
 	{"Ping", ping},
 }
 
 func newAgent(nodeID, port int32) metadata.Agent {
-	return metadata.Agent{NodeID: nodeID, Incarnation: uuid.New(), Name: fmt.Sprint("agent-", port), Host: "wadi.example", Port: port, Zone: "a"}
+	return metadata.Agent{
+		NodeID: nodeID, Incarnation: uuid.New(), Name: fmt.Sprint("agent-", port), Zone: "a",
+		Listeners: []metadata.Listener{{Name: metadata.DefaultListener, Host: "wadi.example", Port: port}, {Name: "EXTERNAL", Host: "lb.example", Port: 9094}},
+		Peer:      "wadi.example:9093", Roles: []string{"produce", "jobs"}, Version: "v1.2.3", StartedAt: time.UnixMilli(1_700_000_000_000), State: metadata.Serving,
+		Load: metadata.AgentLoad{Connections: 1, BytesIn: 2, BytesOut: 3, Put: 4, Commit: 5, MemoryBytes: 6},
+	}
 }
 
 // register registers the agent and requires the node ID.
@@ -45,7 +53,7 @@ func (f *fixture) beat(agent metadata.Agent, want ...metadata.Agent) {
 	f.Helper()
 	got, err := f.store.BeatAgent(f.ctx, agent)
 	f.must(err)
-	if !slices.Equal(got, want) {
+	if !reflect.DeepEqual(got, want) {
 		f.Fatalf("alive: got  %+v\nwant %+v", got, want)
 	}
 }
@@ -57,7 +65,7 @@ func registeredAgentsAreListed(f *fixture) {
 	f.beat(second, first, second, fifth)
 	_, err := f.store.RegisterAgent(f.ctx, newAgent(5, 9))
 	f.wantErr(err, metadata.ErrNodeIDInUse)
-	first.Zone = "b"
+	first.Zone, first.State, first.Load.Connections, first.Listeners = "b", metadata.Draining, 7, first.Listeners[:1]
 	f.beat(first, first, second, fifth)
 }
 
@@ -92,7 +100,7 @@ func sameNameGivesWay(f *fixture) {
 // agentsBehindOneAddress: a load balancer's address is everybody's.
 func agentsBehindOneAddress(f *fixture) {
 	first, second := newAgent(0, 1), newAgent(0, 2)
-	second.Port = first.Port
+	second.Listeners[0].Port = first.Listeners[0].Port
 	first, second = f.register(first, 1), f.register(second, 2)
 	f.beat(first, first, second)
 	f.beat(second, first, second)
@@ -147,3 +155,13 @@ func clusterIDIsStable(f *fixture) {
 }
 
 func ping(f *fixture) { f.must(f.store.Ping(f.ctx)) }
+
+func clusterSecretIsStable(f *fixture) {
+	first, err := f.store.ClusterSecret(f.ctx)
+	f.must(err)
+	again, err := f.db.Open(f).ClusterSecret(f.ctx)
+	f.must(err)
+	if len(first) != 32 || !bytes.Equal(first, again) {
+		f.Fatalf("got %d bytes, then others", len(first))
+	}
+}

@@ -279,7 +279,7 @@ func onlyAnEmptyStoreIsFilled(f *fixture) {
 			g.alterConfigs(metadata.ConfigResource{Kind: metadata.BrokerConfig}, map[string]string{"a": "1"})
 			return nil
 		},
-		"an agent":   func(g *fixture) error { _, err := g.store.RegisterAgent(g.ctx, metadata.Agent{Name: "a"}); return err },
+		"an agent":   func(g *fixture) error { _, err := g.store.RegisterAgent(g.ctx, newAgent(0, 1)); return err },
 		"a snapshot": func(g *fixture) error { return g.load(rows) },
 	} {
 		g := f.empty()
@@ -292,7 +292,7 @@ func onlyAnEmptyStoreIsFilled(f *fixture) {
 	}
 	// What an agent leaves that ran once and wrote nothing is no obstacle.
 	g := f.empty()
-	_, err := g.store.RegisterAgent(f.ctx, metadata.Agent{Name: "a"})
+	_, err := g.store.RegisterAgent(f.ctx, newAgent(0, 1))
 	f.must(err)
 	g.newProducerID()
 	g.db.Age(f, metadata.AgentTimeout)
@@ -443,7 +443,7 @@ func stateTellsChanges(f *fixture) {
 	}
 	before := state()
 	f.must(f.store.BeatMembers(f.ctx, uuid.New(), []metadata.GroupBeats{{GroupID: "g", Members: map[string]time.Time{"m": time.Now()}}}))
-	_, err := f.store.RegisterAgent(f.ctx, metadata.Agent{Name: "a"})
+	_, err := f.store.RegisterAgent(f.ctx, newAgent(0, 1))
 	f.must(err)
 	f.must(f.store.NoteSnapshot(f.ctx, time.Now()))
 	if state() != before {

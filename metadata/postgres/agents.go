@@ -15,9 +15,13 @@ import (
 // RegisterAgent implements metadata.Agents. It takes the sequencer's lock, so
 // that two agents which start at once see each other.
 func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32, error) {
+	details, err := agent.Details()
+	if err != nil {
+		return 0, err
+	}
 	var taken map[int32]bool
 	var ours int32
-	err := s.change(ctx, s.pool, "register the agent", func(b *pgx.Batch) {
+	err = s.change(ctx, s.pool, "register the agent", func(b *pgx.Batch) {
 		taken, ours = map[int32]bool{}, 0
 		b.Queue(`SELECT node_id, name = $1, beat_at > clock_timestamp() - $2::interval FROM agents`,
 			agent.Name, metadata.AgentTimeout).Query(func(rows pgx.Rows) error {
@@ -40,8 +44,9 @@ func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32,
 		}
 		ours = id
 		b.Queue(`DELETE FROM agents WHERE name = $1 OR node_id = $2`, agent.Name, id)
-		b.Queue(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, beat_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			id, agent.Incarnation, agent.Name, agent.Host, agent.Port, agent.Zone, q.now)
+		first := agent.Listeners[0]
+		b.Queue(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, details, beat_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			id, agent.Incarnation, agent.Name, first.Host, first.Port, agent.Zone, string(details), q.now)
 		return nil
 	})
 	if err != nil {
@@ -53,22 +58,27 @@ func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32,
 // BeatAgent implements metadata.Agents. Both statements are one transaction and
 // one round trip; the second sees what the first wrote.
 func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) ([]metadata.Agent, error) {
+	details, err := agent.Details()
+	if err != nil {
+		return nil, err
+	}
 	var alive []metadata.Agent
 	var entered bool
-	err := s.read(ctx, "renew the agent's registration", func(ctx context.Context) error {
+	first := agent.Listeners[0]
+	err = s.read(ctx, "renew the agent's registration", func(ctx context.Context) error {
 		b := &pgx.Batch{}
-		b.Queue(`INSERT INTO agents AS a (node_id, incarnation, name, host, port, zone, beat_at) VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
-			ON CONFLICT (node_id) DO UPDATE SET (incarnation, name, host, port, zone, beat_at)
-				= (excluded.incarnation, excluded.name, excluded.host, excluded.port, excluded.zone, excluded.beat_at)
-			WHERE a.incarnation = excluded.incarnation OR a.beat_at <= clock_timestamp() - $7::interval`,
-			agent.NodeID, agent.Incarnation, agent.Name, agent.Host, agent.Port, agent.Zone, metadata.AgentTimeout).Exec(func(tag pgconn.CommandTag) error {
+		b.Queue(`INSERT INTO agents AS a (node_id, incarnation, name, host, port, zone, details, beat_at) VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())
+			ON CONFLICT (node_id) DO UPDATE SET (incarnation, name, host, port, zone, details, beat_at)
+				= (excluded.incarnation, excluded.name, excluded.host, excluded.port, excluded.zone, excluded.details, excluded.beat_at)
+			WHERE a.incarnation = excluded.incarnation OR a.beat_at <= clock_timestamp() - $8::interval`,
+			agent.NodeID, agent.Incarnation, agent.Name, first.Host, first.Port, agent.Zone, string(details), metadata.AgentTimeout).Exec(func(tag pgconn.CommandTag) error {
 			entered = tag.RowsAffected() == 1
 			return nil
 		})
-		b.Queue(`SELECT node_id, incarnation, name, host, port, zone FROM agents
+		b.Queue(`SELECT node_id, incarnation, name, host, port, zone, details FROM agents
 			WHERE beat_at > clock_timestamp() - $1::interval ORDER BY node_id`, metadata.AgentTimeout).Query(func(rows pgx.Rows) error {
 			var err error
-			alive, err = pgx.CollectRows(rows, pgx.RowToStructByPos[metadata.Agent])
+			alive, err = pgx.CollectRows(rows, scanAgent)
 			return err
 		})
 		return s.pool.SendBatch(ctx, b).Close()
@@ -80,6 +90,28 @@ func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) ([]metadata
 		return nil, err
 	}
 	return alive, nil
+}
+
+func scanAgent(row pgx.CollectableRow) (a metadata.Agent, err error) {
+	var host string
+	var port int32
+	var details []byte
+	if err := row.Scan(&a.NodeID, &a.Incarnation, &a.Name, &host, &port, &a.Zone, &details); err != nil {
+		return a, err
+	}
+	return a, a.SetDetails(details, host, port)
+}
+
+// ClusterSecret implements metadata.Agents. As with the cluster ID, the first to ask writes a
+// proposal and everybody reads it.
+func (s *Store) ClusterSecret(ctx context.Context) (secret []byte, err error) {
+	err = s.read(ctx, "read the cluster secret", func(ctx context.Context) error {
+		b := &pgx.Batch{}
+		b.Queue(`INSERT INTO cluster_secret VALUES (1, $1) ON CONFLICT DO NOTHING`, metadata.NewClusterSecret())
+		b.Queue(`SELECT secret FROM cluster_secret`).QueryRow(func(row pgx.Row) error { return row.Scan(&secret) })
+		return s.pool.SendBatch(ctx, b).Close()
+	})
+	return secret, err
 }
 
 // RemoveAgent implements metadata.Agents.

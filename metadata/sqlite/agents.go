@@ -11,8 +11,12 @@ import (
 
 // RegisterAgent implements metadata.Agents.
 func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (nodeID int32, err error) {
+	details, err := agent.Details()
+	if err != nil {
+		return 0, err
+	}
 	err = s.change(ctx, "register the agent", func(t *tx) error {
-		all, err := t.agents(`SELECT node_id, incarnation, name, host, port, zone, beat_at > ? FROM agents`, t.deadline())
+		all, err := t.agents(`SELECT node_id, incarnation, name, host, port, zone, details, beat_at > ? FROM agents`, t.deadline())
 		if err != nil {
 			return err
 		}
@@ -30,8 +34,9 @@ func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (nodeID
 		if err := t.exec(`DELETE FROM agents WHERE name = ? OR node_id = ?`, agent.Name, nodeID); err != nil {
 			return err
 		}
-		return t.exec(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, beat_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			nodeID, agent.Incarnation[:], agent.Name, agent.Host, agent.Port, agent.Zone, millis(t.now))
+		first := agent.Listeners[0]
+		return t.exec(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, details, beat_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			nodeID, agent.Incarnation[:], agent.Name, first.Host, first.Port, agent.Zone, string(details), millis(t.now))
 	})
 	if err != nil {
 		return 0, err
@@ -41,19 +46,24 @@ func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (nodeID
 
 // BeatAgent implements metadata.Agents.
 func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) (alive []metadata.Agent, err error) {
+	details, err := agent.Details()
+	if err != nil {
+		return nil, err
+	}
 	err = s.change(ctx, "renew the agent's registration", func(t *tx) error {
-		entered, err := t.affected(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, beat_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (node_id) DO UPDATE SET (incarnation, name, host, port, zone, beat_at)
-				= (excluded.incarnation, excluded.name, excluded.host, excluded.port, excluded.zone, excluded.beat_at)
+		first := agent.Listeners[0]
+		entered, err := t.affected(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, details, beat_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (node_id) DO UPDATE SET (incarnation, name, host, port, zone, details, beat_at)
+				= (excluded.incarnation, excluded.name, excluded.host, excluded.port, excluded.zone, excluded.details, excluded.beat_at)
 			WHERE incarnation = excluded.incarnation OR beat_at <= ?`,
-			agent.NodeID, agent.Incarnation[:], agent.Name, agent.Host, agent.Port, agent.Zone, millis(t.now), t.deadline())
+			agent.NodeID, agent.Incarnation[:], agent.Name, first.Host, first.Port, agent.Zone, string(details), millis(t.now), t.deadline())
 		if err != nil {
 			return err
 		}
 		if entered == 0 {
 			return fmt.Errorf("%w: %d", metadata.ErrNodeIDInUse, agent.NodeID)
 		}
-		found, err := t.agents(`SELECT node_id, incarnation, name, host, port, zone, true FROM agents WHERE beat_at > ? ORDER BY node_id`, t.deadline())
+		found, err := t.agents(`SELECT node_id, incarnation, name, host, port, zone, details, true FROM agents WHERE beat_at > ? ORDER BY node_id`, t.deadline())
 		for _, a := range found {
 			alive = append(alive, a.Agent)
 		}
@@ -72,6 +82,17 @@ func (s *Store) RemoveAgent(ctx context.Context, nodeID int32, incarnation uuid.
 	})
 }
 
+// ClusterSecret implements metadata.Agents.
+func (s *Store) ClusterSecret(ctx context.Context) (secret []byte, err error) {
+	err = s.change(ctx, "read the cluster secret", func(t *tx) error {
+		if err := t.exec(`INSERT INTO cluster_secret VALUES (1, ?) ON CONFLICT DO NOTHING`, metadata.NewClusterSecret()); err != nil {
+			return err
+		}
+		return t.QueryRowContext(t.ctx, `SELECT secret FROM cluster_secret`).Scan(&secret)
+	})
+	return secret, err
+}
+
 // deadline is the time of the last beat at and before which an agent is dead.
 func (t *tx) deadline() int64 { return millis(t.now.Add(-metadata.AgentTimeout)) }
 
@@ -88,7 +109,12 @@ func (t *tx) agents(query string, args ...any) (agents []agentRow, err error) {
 	defer rows.Close()
 	for rows.Next() {
 		var a agentRow
-		if err := rows.Scan(&a.NodeID, &a.Incarnation, &a.Name, &a.Host, &a.Port, &a.Zone, &a.alive); err != nil {
+		var host, details string
+		var port int32
+		if err := rows.Scan(&a.NodeID, &a.Incarnation, &a.Name, &host, &port, &a.Zone, &details, &a.alive); err != nil {
+			return nil, err
+		}
+		if err := a.SetDetails([]byte(details), host, port); err != nil {
 			return nil, err
 		}
 		agents = append(agents, a)

@@ -1,0 +1,123 @@
+package metadata
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Agent is a registered agent: what others have to know of it.
+type Agent struct {
+	// NodeID is the broker ID on the wire, from 1.
+	NodeID int32
+	// Incarnation tells two processes of one node ID apart.
+	Incarnation uuid.UUID
+	// Name tells agents apart across restarts: a new incarnation of the same name takes over
+	// the old one's entry. Several agents behind one load balancer share addresses, never Name.
+	Name string
+	Zone string
+	// Listeners are where clients are told to connect to, by the listener that they
+	// come from; never none.
+	Listeners []Listener
+	// Peer is the host:port where other agents ask for blocks of data files, "" for nowhere.
+	Peer string
+	// Roles are what the agent does: some of produce, consume, jobs.
+	Roles   []string
+	Version string // the program's
+	// StartedAt is when the process started, by its own clock.
+	StartedAt time.Time
+	State     AgentState
+	Load      AgentLoad
+}
+
+// Listener is one of an agent's Kafka listeners, as clients see it.
+type Listener struct {
+	// Name is Kafka's name of the listener (PLAINTEXT, EXTERNAL ...), the same on all agents.
+	Name string `json:"name"`
+	Host string `json:"host"`
+	Port int32  `json:"port"`
+}
+
+// AgentState says whether clients are to be sent to an agent.
+type AgentState string
+
+const (
+	// Serving agents take clients.
+	Serving AgentState = "serving"
+	// Slow agents work, but their stores answer much later than those of the others:
+	// clients are sent to them only when there is nobody else.
+	Slow AgentState = "slow"
+	// Draining agents still answer those who come, and will stop soon.
+	Draining AgentState = "draining"
+)
+
+// AgentLoad is what an agent had to do lately. Rates are those of the last few beats.
+type AgentLoad struct {
+	Connections int64 `json:"connections"`
+	// BytesIn and BytesOut are bytes a second from and to clients.
+	BytesIn  int64 `json:"bytes_in"`
+	BytesOut int64 `json:"bytes_out"`
+	// Put and Commit are how long the object store and the metadata store take to answer: medians, 0 for unknown.
+	Put    time.Duration `json:"put_ns"`
+	Commit time.Duration `json:"commit_ns"`
+	// MemoryBytes is what the process holds of the machine's memory.
+	MemoryBytes int64 `json:"memory_bytes"`
+}
+
+// AgentTimeout is how long after its last beat an agent counts as alive.
+const AgentTimeout = 10 * time.Second
+
+// Agents is the register of agents that are alive.
+type Agents interface {
+	// RegisterAgent enters the agent. NodeID 0 takes the lowest free ID (never
+	// given out, or its holder is dead); a set one must be free or dead, else
+	// ErrNodeIDInUse. An agent of the same Name, dead or not, gives way: it was us.
+	RegisterAgent(ctx context.Context, agent Agent) (nodeID int32, err error)
+	// BeatAgent renews the registration, with all that is new of the agent, and returns the agents
+	// alive now, by node ID, read in the same round trip. Enters the agent again when it had
+	// been taken for dead but its ID is still free; else ErrNodeIDInUse.
+	BeatAgent(ctx context.Context, agent Agent) ([]Agent, error)
+	// RemoveAgent takes the agent out of the register at once.
+	RemoveAgent(ctx context.Context, nodeID int32, incarnation uuid.UUID) error
+	// ClusterSecret is what agents of one cluster know and nobody else: 32 random
+	// bytes, made when they were first asked for. No snapshot has them.
+	ClusterSecret(ctx context.Context) ([]byte, error)
+}
+
+// agentDetails is what an agent's row holds as JSON, so that agents of other versions, which know
+// more or less of one another, can share a register. Times are milliseconds.
+type agentDetails struct {
+	Listeners []Listener `json:"listeners"`
+	Peer      string     `json:"peer,omitempty"`
+	Roles     []string   `json:"roles"`
+	Version   string     `json:"version"`
+	StartedAt int64      `json:"started_at"`
+	State     AgentState `json:"state"`
+	Load      AgentLoad  `json:"load"`
+}
+
+// Details returns, for a store, what of the agent has no column of its own.
+func (a Agent) Details() ([]byte, error) {
+	return json.Marshal(agentDetails{a.Listeners, a.Peer, a.Roles, a.Version, a.StartedAt.UnixMilli(), a.State, a.Load})
+}
+
+// SetDetails takes over what Details returned. A store also gives the address that it has in
+// columns, which is all that the oldest agents tell.
+func (a *Agent) SetDetails(details []byte, host string, port int32) error {
+	d := agentDetails{State: Serving}
+	if err := json.Unmarshal(details, &d); err != nil {
+		return fmt.Errorf("details of agent %d: %w", a.NodeID, err)
+	}
+	if len(d.Listeners) == 0 {
+		d.Listeners = []Listener{{Name: DefaultListener, Host: host, Port: port}}
+	}
+	a.Listeners, a.Peer, a.Roles, a.Version, a.State, a.Load = d.Listeners, d.Peer, d.Roles, d.Version, d.State, d.Load
+	a.StartedAt = time.UnixMilli(d.StartedAt)
+	return nil
+}
+
+// DefaultListener is the name of a listener that was given none, as in Kafka.
+const DefaultListener = "PLAINTEXT"
