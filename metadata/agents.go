@@ -67,20 +67,24 @@ type AgentLoad struct {
 	MemoryBytes int64 `json:"memory_bytes"`
 }
 
-// AgentTimeout is how long after its last beat an agent counts as alive.
-const AgentTimeout = 10 * time.Second
+const (
+	// AgentTimeout is how long after its last beat an agent counts as alive.
+	AgentTimeout = 10 * time.Second
+	// NodeIDReserved is how long after its last beat an agent's node ID is kept for its name.
+	NodeIDReserved = 24 * time.Hour
+)
 
 // Agents is the register of agents that are alive.
 type Agents interface {
-	// RegisterAgent enters the agent. NodeID 0 takes the lowest free ID (never
-	// given out, or its holder is dead); a set one must be free or dead, else
-	// ErrNodeIDInUse. An agent of the same Name, dead or not, gives way: it was us.
+	// RegisterAgent enters the agent. NodeID 0 takes the ID that the agent's name had, if it
+	// beat or left within NodeIDReserved, else the lowest that is kept for nobody; a set one must not be a live
+	// agent's, else ErrNodeIDInUse. An agent of the same Name, dead or not, gives way: it was us.
 	RegisterAgent(ctx context.Context, agent Agent) (nodeID int32, err error)
 	// BeatAgent renews the registration, with all that is new of the agent, and returns the agents
 	// alive now, by node ID, read in the same round trip. Enters the agent again when it had
 	// been taken for dead but its ID is still free; else ErrNodeIDInUse.
 	BeatAgent(ctx context.Context, agent Agent) ([]Agent, error)
-	// RemoveAgent takes the agent out of the register at once.
+	// RemoveAgent takes the agent out of those that are alive, at once. Its node ID stays kept for its name.
 	RemoveAgent(ctx context.Context, nodeID int32, incarnation uuid.UUID) error
 	// ClusterSecret is what agents of one cluster know and nobody else: 32 random
 	// bytes, made when they were first asked for. No snapshot has them.

@@ -35,22 +35,31 @@ func NewClusterSecret() []byte {
 
 func base64ID(id uuid.UUID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
-// ChooseNodeID decides under which node ID an agent registers: the one that it
-// asks for, else the one that its name had before (0 for none), else the
-// lowest from 1 that no live agent holds. Errors: ErrNodeIDInUse.
-func ChooseNodeID(asked, before int32, taken map[int32]bool) (int32, error) {
-	id := asked
-	if id == 0 {
-		id = before
+// NodeIDs is who has which node ID in a register: what a store tells for [NodeIDs.Choose] to decide.
+type NodeIDs struct {
+	// Ours is what the agent's own name has, 0 for nothing.
+	Ours int32
+	// Others are those that other names had within NodeIDReserved, true for agents that are alive.
+	Others map[int32]bool
+}
+
+// Choose decides under which node ID an agent registers: the one that it asks for, which may
+// be a dead agent's; else, asking for 0, its own, else the lowest from 1 that is nobody's.
+// Errors: ErrNodeIDInUse.
+func (n NodeIDs) Choose(asked int32) (int32, error) {
+	switch {
+	case asked != 0 && n.Others[asked]:
+		return 0, fmt.Errorf("%w: %d", ErrNodeIDInUse, asked)
+	case asked != 0:
+		return asked, nil
+	case n.Ours != 0:
+		return n.Ours, nil
 	}
-	if id == 0 {
-		for id = 1; taken[id]; id++ {
+	for id := int32(1); ; id++ {
+		if _, held := n.Others[id]; !held {
+			return id, nil
 		}
 	}
-	if taken[id] {
-		return 0, fmt.Errorf("%w: %d", ErrNodeIDInUse, id)
-	}
-	return id, nil
 }
 
 // GroupKey is what the stores key a group's rows by: the first half of the

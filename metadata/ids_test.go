@@ -21,22 +21,27 @@ func TestIDsAreNoFlags(t *testing.T) {
 
 func TestChooseNodeID(t *testing.T) {
 	for _, c := range []struct {
-		asked, before int32
-		taken         []int32
-		want          int32 // 0: in use
+		asked, ours int32
+		alive, dead []int32
+		want        int32 // 0: in use
 	}{
-		{0, 0, nil, 1},
-		{0, 0, []int32{1, 2, 4}, 3},
-		{0, 7, []int32{1}, 7},
-		{5, 7, []int32{1}, 5},
-		{5, 5, nil, 5},
-		{5, 7, []int32{5}, 0},
+		{0, 0, nil, nil, 1},
+		{0, 0, []int32{1, 2, 4}, nil, 3},
+		{0, 0, []int32{1, 4}, []int32{2, 3}, 5},
+		{0, 7, []int32{1}, []int32{2}, 7},
+		{5, 7, []int32{1}, nil, 5},
+		{5, 5, nil, nil, 5},
+		{5, 7, []int32{5}, nil, 0},
+		{5, 7, []int32{1}, []int32{5}, 5},
 	} {
-		taken := map[int32]bool{}
-		for _, id := range c.taken {
-			taken[id] = true
+		held := NodeIDs{Ours: c.ours, Others: map[int32]bool{}}
+		for _, id := range c.alive {
+			held.Others[id] = true
 		}
-		got, err := ChooseNodeID(c.asked, c.before, taken)
+		for _, id := range c.dead {
+			held.Others[id] = false
+		}
+		got, err := held.Choose(c.asked)
 		if got != c.want || errors.Is(err, ErrNodeIDInUse) != (c.want == 0) {
 			t.Errorf("%+v: got %d, %v", c, got, err)
 		}

@@ -17,6 +17,7 @@ import (
 var agentTests = []test{
 	{"RegisteredAgentsAreListed", registeredAgentsAreListed},
 	{"DeadAgentGivesWay", deadAgentGivesWay},
+	{"DeadAgentKeepsItsNodeIDForADay", deadAgentKeepsItsNodeIDForADay},
 	{"SameNameGivesWay", sameNameGivesWay},
 	{"AgentsBehindOneAddress", agentsBehindOneAddress},
 	{"RestartedBeforeTimeout", restartedBeforeTimeout},
@@ -77,11 +78,30 @@ func deadAgentGivesWay(f *fixture) {
 	// It was only slow, and its ID is free.
 	f.beat(dead, dead, second)
 	f.db.Age(f, metadata.AgentTimeout+time.Second)
-	successor := f.register(newAgent(0, 3), 1)
+	successor := f.register(newAgent(1, 3), 1)
 	_, err := f.store.BeatAgent(f.ctx, dead)
 	f.wantErr(err, metadata.ErrNodeIDInUse)
 	f.beat(successor, successor)
 	f.register(newAgent(2, 4), 2)
+}
+
+// deadAgentKeepsItsNodeIDForADay: whoever starts meanwhile takes another one, unless it
+// is told to take just that.
+func deadAgentKeepsItsNodeIDForADay(f *fixture) {
+	first, second := f.register(newAgent(0, 1), 1), f.register(newAgent(0, 2), 2)
+	f.must(f.store.RemoveAgent(f.ctx, first.NodeID, first.Incarnation))
+	f.db.Age(f, metadata.NodeIDReserved-time.Minute)
+	third := f.register(newAgent(0, 3), 3)
+	f.beat(third, third)
+	first = f.register(newAgent(0, 1), 1)
+	f.beat(first, first, third)
+
+	f.db.Age(f, 2*time.Minute) // now a day after the second's last beat
+	fourth := f.register(newAgent(0, 4), 2)
+	f.beat(fourth, fourth)
+	f.register(newAgent(0, 2), 4)
+	_, err := f.store.BeatAgent(f.ctx, second)
+	f.wantErr(err, metadata.ErrNodeIDInUse)
 }
 
 // sameNameGivesWay: a restarted agent keeps its ID, and is not listed twice.
@@ -140,7 +160,10 @@ func removedAgentIsGone(f *fixture) {
 	f.beat(second, first, second)
 	f.must(f.store.RemoveAgent(f.ctx, first.NodeID, first.Incarnation))
 	f.beat(second, second)
-	f.register(newAgent(0, 3), 1)
+	third := f.register(newAgent(0, 3), 3)
+	f.beat(third, second, third)
+	// It was only being removed, and may come back as it was.
+	f.beat(first, first, second, third)
 }
 
 func clusterIDIsStable(f *fixture) {

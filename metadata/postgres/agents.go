@@ -19,30 +19,31 @@ func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32,
 	if err != nil {
 		return 0, err
 	}
-	var taken map[int32]bool
-	var ours int32
+	var held metadata.NodeIDs
+	var id int32
 	err = s.change(ctx, s.pool, "register the agent", func(b *pgx.Batch) {
-		taken, ours = map[int32]bool{}, 0
-		b.Queue(`SELECT node_id, name = $1, beat_at > clock_timestamp() - $2::interval FROM agents`,
-			agent.Name, metadata.AgentTimeout).Query(func(rows pgx.Rows) error {
-			var id int32
+		held = metadata.NodeIDs{Others: map[int32]bool{}}
+		b.Queue(`SELECT node_id, name = $1, beat_at > clock_timestamp() - $2::interval FROM agents
+			WHERE beat_at > clock_timestamp() - $3::interval`,
+			agent.Name, metadata.AgentTimeout, metadata.NodeIDReserved).Query(func(rows pgx.Rows) error {
+			var row int32
 			var same, alive bool
-			_, err := pgx.ForEachRow(rows, []any{&id, &same, &alive}, func() error {
+			_, err := pgx.ForEachRow(rows, []any{&row, &same, &alive}, func() error {
 				if same {
-					ours = id
-				} else if alive {
-					taken[id] = true
+					held.Ours = row
+				} else {
+					held.Others[row] = alive
 				}
 				return nil
 			})
 			return err
 		})
 	}, func(q *sequencer, b *pgx.Batch) error {
-		id, err := metadata.ChooseNodeID(agent.NodeID, ours, taken)
-		if err != nil {
+		var err error
+		if id, err = held.Choose(agent.NodeID); err != nil {
 			return err
 		}
-		ours = id
+		b.Queue(`DELETE FROM agents WHERE beat_at <= $1::timestamptz - $2::interval`, q.now, metadata.NodeIDReserved)
 		b.Queue(`DELETE FROM agents WHERE name = $1 OR node_id = $2`, agent.Name, id)
 		first := agent.Listeners[0]
 		b.Queue(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, details, beat_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
@@ -52,7 +53,7 @@ func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32,
 	if err != nil {
 		return 0, err
 	}
-	return ours, nil
+	return id, nil
 }
 
 // BeatAgent implements metadata.Agents. Both statements are one transaction and
@@ -117,7 +118,8 @@ func (s *Store) ClusterSecret(ctx context.Context) (secret []byte, err error) {
 // RemoveAgent implements metadata.Agents.
 func (s *Store) RemoveAgent(ctx context.Context, nodeID int32, incarnation uuid.UUID) error {
 	return s.read(ctx, "remove the agent from the register", func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, `DELETE FROM agents WHERE node_id = $1 AND incarnation = $2`, nodeID, incarnation)
+		_, err := s.pool.Exec(ctx, `UPDATE agents SET beat_at = least(beat_at, clock_timestamp() - $3::interval)
+			WHERE node_id = $1 AND incarnation = $2`, nodeID, incarnation, metadata.AgentTimeout)
 		return err
 	})
 }

@@ -16,19 +16,14 @@ func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (nodeID
 		return 0, err
 	}
 	err = s.change(ctx, "register the agent", func(t *tx) error {
-		all, err := t.agents(`SELECT node_id, incarnation, name, host, port, zone, details, beat_at > ? FROM agents`, t.deadline())
+		if err := t.exec(`DELETE FROM agents WHERE beat_at <= ?`, millis(t.now.Add(-metadata.NodeIDReserved))); err != nil {
+			return err
+		}
+		held, err := t.nodeIDs(agent.Name)
 		if err != nil {
 			return err
 		}
-		taken, before := map[int32]bool{}, int32(0)
-		for _, a := range all {
-			if a.Name == agent.Name {
-				before = a.NodeID
-			} else if a.alive {
-				taken[a.NodeID] = true
-			}
-		}
-		if nodeID, err = metadata.ChooseNodeID(agent.NodeID, before, taken); err != nil {
+		if nodeID, err = held.Choose(agent.NodeID); err != nil {
 			return err
 		}
 		if err := t.exec(`DELETE FROM agents WHERE name = ? OR node_id = ?`, agent.Name, nodeID); err != nil {
@@ -63,10 +58,7 @@ func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) (alive []me
 		if entered == 0 {
 			return fmt.Errorf("%w: %d", metadata.ErrNodeIDInUse, agent.NodeID)
 		}
-		found, err := t.agents(`SELECT node_id, incarnation, name, host, port, zone, details, true FROM agents WHERE beat_at > ? ORDER BY node_id`, t.deadline())
-		for _, a := range found {
-			alive = append(alive, a.Agent)
-		}
+		alive, err = t.aliveAgents()
 		return err
 	})
 	if err != nil {
@@ -78,7 +70,7 @@ func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) (alive []me
 // RemoveAgent implements metadata.Agents.
 func (s *Store) RemoveAgent(ctx context.Context, nodeID int32, incarnation uuid.UUID) error {
 	return s.change(ctx, "remove the agent from the register", func(t *tx) error {
-		return t.exec(`DELETE FROM agents WHERE node_id = ? AND incarnation = ?`, nodeID, incarnation[:])
+		return t.exec(`UPDATE agents SET beat_at = min(beat_at, ?) WHERE node_id = ? AND incarnation = ?`, t.deadline(), nodeID, incarnation[:])
 	})
 }
 
@@ -96,28 +88,47 @@ func (s *Store) ClusterSecret(ctx context.Context) (secret []byte, err error) {
 // deadline is the time of the last beat at and before which an agent is dead.
 func (t *tx) deadline() int64 { return millis(t.now.Add(-metadata.AgentTimeout)) }
 
-type agentRow struct {
-	metadata.Agent
-	alive bool
+// nodeIDs reads who has which node ID, as the agent of the name sees it.
+func (t *tx) nodeIDs(name string) (held metadata.NodeIDs, err error) {
+	rows, err := t.QueryContext(t.ctx, `SELECT node_id, name = ?, beat_at > ? FROM agents`, name, t.deadline())
+	if err != nil {
+		return held, err
+	}
+	defer rows.Close()
+	held.Others = map[int32]bool{}
+	for rows.Next() {
+		var id int32
+		var same, alive bool
+		if err := rows.Scan(&id, &same, &alive); err != nil {
+			return held, err
+		}
+		if same {
+			held.Ours = id
+		} else {
+			held.Others[id] = alive
+		}
+	}
+	return held, rows.Err()
 }
 
-func (t *tx) agents(query string, args ...any) (agents []agentRow, err error) {
-	rows, err := t.QueryContext(t.ctx, query, args...)
+func (t *tx) aliveAgents() (alive []metadata.Agent, err error) {
+	rows, err := t.QueryContext(t.ctx, `SELECT node_id, incarnation, name, host, port, zone, details FROM agents
+		WHERE beat_at > ? ORDER BY node_id`, t.deadline())
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var a agentRow
+		var a metadata.Agent
 		var host, details string
 		var port int32
-		if err := rows.Scan(&a.NodeID, &a.Incarnation, &a.Name, &host, &port, &a.Zone, &details, &a.alive); err != nil {
+		if err := rows.Scan(&a.NodeID, &a.Incarnation, &a.Name, &host, &port, &a.Zone, &details); err != nil {
 			return nil, err
 		}
 		if err := a.SetDetails([]byte(details), host, port); err != nil {
 			return nil, err
 		}
-		agents = append(agents, a)
+		alive = append(alive, a)
 	}
-	return agents, rows.Err()
+	return alive, rows.Err()
 }
