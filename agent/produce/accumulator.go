@@ -77,6 +77,7 @@ type Accumulator struct {
 	failing  bool    // by failQueue: nothing is launched
 	sealed   []*file // sealed, upload not launched
 	inFlight []*file // launched, not finished, in the order of their sealing
+	hurried  bool    // files ship at once
 	stopping bool
 
 	paceKick, commitKick chan struct{}
@@ -200,10 +201,10 @@ func (a *Accumulator) due(now time.Time) (*file, time.Duration) {
 	if a.open == nil {
 		return nil, time.Hour
 	}
-	if age := now.Sub(a.open.opened); !a.stopping && len(a.inFlight) > 0 && age < a.config.FlushInterval {
+	if age := now.Sub(a.open.opened); !a.hurried && len(a.inFlight) > 0 && age < a.config.FlushInterval {
 		return nil, a.config.FlushInterval - age
 	}
-	if r := a.limiter.ReserveN(now, 1); !a.stopping && r.DelayFrom(now) > 0 {
+	if r := a.limiter.ReserveN(now, 1); !a.hurried && r.DelayFrom(now) > 0 {
 		wait := r.DelayFrom(now)
 		r.CancelAt(now)
 		return nil, wait
@@ -228,11 +229,20 @@ func (a *Accumulator) failAll(err error) {
 	kick(a.commitKick)
 }
 
+// Hurry ships files without regard for the pace from now on: connections wait for them
+// that are to be closed. Entries are taken as before.
+func (a *Accumulator) Hurry() {
+	a.mu.Lock()
+	a.hurried = true
+	a.mu.Unlock()
+	kick(a.paceKick)
+}
+
 // Drain takes no more entries, ships and commits what there is, and ends the
 // goroutines. When ctx ends first, what is left fails and ctx's error is returned.
 func (a *Accumulator) Drain(ctx context.Context) error {
 	a.mu.Lock()
-	a.stopping = true
+	a.hurried, a.stopping = true, true
 	a.mu.Unlock()
 	kick(a.paceKick)
 	kick(a.commitKick)

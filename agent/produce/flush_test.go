@@ -301,6 +301,18 @@ func TestDrainShipsWhatIsOpen(t *testing.T) {
 	}
 }
 
+func TestHurryShipsWhatWaitsAndWhatComesLater(t *testing.T) {
+	p := newPath(t, func(c *Config) { c.FlushInterval, c.PutRate = time.Hour, 0.001 })
+	<-p.add(0, plain("the only token")).Done()
+	waits := p.add(0, plain("waits"))
+	p.acc.Hurry()
+	for i, ticket := range []Ticket{waits, p.add(0, plain("later"))} {
+		if r := result(ticket); r.Err != nil || r.BaseOffset != int64(i+1) {
+			t.Errorf("got %+v, want offset %d", r, i+1)
+		}
+	}
+}
+
 func TestDrainGivesUpAtTheEndOfItsTime(t *testing.T) {
 	p := newPath(t, nil)
 	p.store.fail(1<<20, commitFault{err: metadata.ErrUnavailable})
