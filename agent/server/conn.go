@@ -31,6 +31,8 @@ const (
 	// slowestPeer is the bytes a second at which a frame may come, after the
 	// stall timeout that every frame gets.
 	slowestPeer = 1 << 20
+	// lingerTimeout bounds how long a drained connection waits for its peer to hang up.
+	lingerTimeout = time.Second
 	// writeChunk is how much of an answer must go within the stall timeout.
 	writeChunk = 1 << 20
 )
@@ -93,7 +95,22 @@ func (c *conn) serve() {
 	c.logEnd(err)
 	<-written
 	c.cancel()
+	if c.stopped.Load() {
+		c.linger()
+	}
 	closeQuietly(c.nc)
+}
+
+// linger lets the peer of a drained connection hang up. With requests that nobody reads any more, closing
+// would reset the connection, and might take answers away that are still under way: the peer couldn't tell that
+// those requests were served, and a producer would repeat them.
+func (c *conn) linger() {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.nc.SetReadDeadline(time.Now().Add(lingerTimeout)) != nil {
+		return // closed already
+	}
+	// However it ends, the connection is over.
+	_, _ = io.Copy(io.Discard, c.nc)
 }
 
 func (c *conn) logEnd(err error) {
@@ -167,7 +184,7 @@ func (c *conn) readRequest(r *bufio.Reader, size int32) error {
 		giveBack()
 		return err
 	}
-	c.server.metrics.bytesIn.Add(float64(size) + 4)
+	c.server.metrics.bytesIn.Add(int64(size) + 4)
 	return c.start(frame, giveBack)
 }
 
@@ -345,7 +362,7 @@ func (c *conn) giveUp() {
 }
 
 func (c *conn) send(b []byte) error {
-	c.server.metrics.bytesOut.Add(float64(len(b)))
+	c.server.metrics.bytesOut.Add(int64(len(b)))
 	for len(b) > 0 {
 		n := min(len(b), writeChunk)
 		if err := c.nc.SetWriteDeadline(time.Now().Add(c.server.config.StallTimeout)); err != nil {

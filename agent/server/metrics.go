@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,7 +13,7 @@ type Metrics struct {
 	connections       prometheus.Gauge
 	refused           prometheus.Counter
 	malformed, panics prometheus.Counter
-	bytesIn, bytesOut prometheus.Counter
+	bytesIn, bytesOut atomic.Int64
 	requests          *prometheus.HistogramVec
 }
 
@@ -27,15 +28,18 @@ func NewMetrics(reg prometheus.Registerer, budget *Budget) *Metrics {
 		refused:   counter("wadi_connections_refused_total", "Connections closed because --max-connections were open."),
 		malformed: counter("wadi_connections_malformed_total", "Connections closed because their bytes were no Kafka request."),
 		panics:    counter("wadi_handler_panics_total", "Requests that hit a bug of Wadi; their connections were closed."),
-		bytesIn:   counter("wadi_kafka_received_bytes_total", "Bytes of requests received from Kafka clients."),
-		bytesOut:  counter("wadi_kafka_sent_bytes_total", "Bytes of answers sent to Kafka clients."),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "wadi_request_duration_seconds",
 			Help:    "Time from a request's last byte to its answer, by API; long polls included.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 12),
 		}, []string{"api"}),
 	}
-	reg.MustRegister(m.connections, m.refused, m.malformed, m.panics, m.bytesIn, m.bytesOut, m.requests,
+	counted := func(name, help string, n *atomic.Int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n.Load()) })
+	}
+	reg.MustRegister(m.connections, m.refused, m.malformed, m.panics, m.requests,
+		counted("wadi_kafka_received_bytes_total", "Bytes of requests received from Kafka clients.", &m.bytesIn),
+		counted("wadi_kafka_sent_bytes_total", "Bytes of answers sent to Kafka clients.", &m.bytesOut),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "wadi_request_memory_bytes", Help: "Bytes of requests held in memory, against --memory-bytes.",
 		}, func() float64 { return float64(budget.Used()) }))

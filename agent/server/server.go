@@ -115,6 +115,14 @@ func (s *Server) start(nc net.Conn, listener string) {
 	})
 }
 
+// Traffic returns how many connections are open, and the bytes that were received and sent since New.
+func (s *Server) Traffic() (connections, received, sent int64) {
+	s.mu.Lock()
+	connections = int64(len(s.conns))
+	s.mu.Unlock()
+	return connections, s.metrics.bytesIn.Load(), s.metrics.bytesOut.Load()
+}
+
 // Drain stops reading requests, waits until those under way are answered, and
 // closes the connections. When ctx ends first, it cuts them off and returns
 // ctx's error. The caller has closed the listeners before.

@@ -346,6 +346,33 @@ func TestDrainAnswersWhatWasStarted(t *testing.T) {
 	}
 }
 
+// TestDrainResetsNoConnection: the peer gets its answer and then the end, although it has sent more.
+func TestDrainResetsNoConnection(t *testing.T) {
+	f := start(t, nil)
+	c := f.dial()
+	c.send(1, "", produce(9, -1, 10))
+	<-f.started
+	drained := make(chan error, 1)
+	go func() { drained <- f.server.Drain(t.Context()) }()
+	for draining := false; !draining; <-time.After(time.Millisecond) {
+		f.server.mu.Lock()
+		draining = f.server.draining
+		f.server.mu.Unlock()
+	}
+	c.send(2, "", produce(9, -1, 10))
+	f.release <- 0
+	c.expect(1)
+	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("read %d bytes and %v, want the end", n, err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDrainCutsOffAtTheEndOfItsTime(t *testing.T) {
 	f := start(t, nil)
 	c := f.dial()
