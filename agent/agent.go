@@ -41,14 +41,16 @@ const (
 
 // Agent is one agent, listening since New and serving in Run.
 type Agent struct {
-	config Config
-	log    *slog.Logger
-	level  *slog.LevelVar
+	config  Config
+	version string
+	log     *slog.Logger
+	level   *slog.LevelVar
 
 	store      metadata.Store
 	bucket     objstore.Bucket
 	settings   *dynamic.Settings
 	catalog    *catalog.Catalog
+	gauge      *gauge
 	membership *cluster.Membership
 	follower   *fetch.Follower
 	blocks     *fetch.Blocks
@@ -70,16 +72,18 @@ type Agent struct {
 	broker        configs.Broker
 	// serving is true from the first accepted connection to the start of a drain.
 	serving atomic.Bool
+	// drainAsked ends Run as its context does.
+	drainAsked chan struct{}
 }
 
 // New opens the stores, listens, and enters the agent into the register. Its
-// errors name the setting at fault and what to do. level is the log's, and
-// follows what clients set over the wire. ctx bounds New alone.
-func New(ctx context.Context, config Config, log *slog.Logger, level *slog.LevelVar) (_ *Agent, err error) {
+// errors name the setting at fault and what to do. version is the program's, for other agents to see. level is the
+// log's, and follows what clients set over the wire. ctx bounds New alone.
+func New(ctx context.Context, config Config, version string, log *slog.Logger, level *slog.LevelVar) (_ *Agent, err error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Agent{config: config, log: log, level: level}
+	a := &Agent{config: config, version: version, log: log, level: level, drainAsked: make(chan struct{}, 1)}
 	if config.DeleteGrace < metadata.MaxFileAge {
 		log.Warn("--delete-grace is too short for anything but tests: if the metadata store is slow to answer, records may be lost", "is", config.DeleteGrace, "least", metadata.MaxFileAge)
 	}
@@ -158,9 +162,10 @@ func (a *Agent) join(ctx context.Context) error {
 	self := metadata.Agent{
 		NodeID: a.config.NodeID, Name: a.name(), Zone: a.config.Zone,
 		Listeners: []metadata.Listener{{Name: metadata.DefaultListener, Host: host, Port: port}},
-		Roles:     configs.SplitList(a.config.Roles), StartedAt: time.Now(), State: metadata.Serving,
+		Roles:     configs.SplitList(a.config.Roles), Version: a.version, StartedAt: time.Now(),
 	}
-	a.membership = cluster.NewMembership(a.store, self, a.log)
+	a.gauge = &gauge{bucket: a.bucket}
+	a.membership = cluster.NewMembership(timedBeats{a.store, &a.gauge.commits}, self, a.gauge, a.log)
 	if err := a.membership.Register(ctx); err != nil {
 		if errors.Is(err, metadata.ErrNodeIDInUse) {
 			return fmt.Errorf("--node-id: %w; choose another, or leave it out to take a free one", err)
@@ -171,8 +176,11 @@ func (a *Agent) join(ctx context.Context) error {
 }
 
 // name tells this agent from others in the register, and is the same after a
-// restart: the machine and where it listens.
+// restart: what is set, or the machine and where it listens.
 func (a *Agent) name() string {
+	if a.config.Name != "" {
+		return a.config.Name
+	}
 	machine, err := os.Hostname()
 	if err != nil {
 		machine = "unknown"
@@ -186,6 +194,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
+	a.gauge.clusterID = clusterID
 	if err := a.loadSettings(ctx); err != nil {
 		return err
 	}
@@ -220,7 +229,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	a.acc = produce.NewAccumulator(produce.Config{
 		FlushInterval: flushInterval, FlushBytes: a.config.FlushBytes, PutRate: putRate,
 		Uploads: uploads, Compression: datafile.Compression(a.config.FileCompression),
-	}, a.bucket, a.store, a.committed(tail), produceMetrics, a.log)
+	}, timedPuts{a.bucket, &a.gauge.puts}, timedCommits{a.store, &a.gauge.commits}, a.committed(tail), produceMetrics, a.log)
 
 	a.transactions = transaction.New(a.store, a.catalog, a.settings.Broker, a.changed(tail), transaction.NewMetrics(reg), a.log)
 	a.groups = group.New(a.store, a.transactions, a.catalog, groupSettings{a.settings}, a.membership.Self().Incarnation, group.NewMetrics(reg), a.log)
@@ -242,8 +251,10 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		admin.New(a.catalog, a.records, adminAgents{a.membership}, a.settings, a.store, a.brokerFacts(), a.log),
 		telemetry.New(a.settings.ClientMetrics, a.broker.TelemetryMaxBytes, reg),
 	), budget, server.NewMetrics(reg, budget), a.log)
+	a.gauge.server = a.server
 	a.runner = a.newRunner(reg)
-	a.http = newHTTP(a.ready, reg)
+	registerAgentStates(reg, a.membership)
+	a.http = newHTTP(a.ready, agentsHandler(a.membership), a.askDrain, reg)
 	return nil
 }
 
@@ -278,9 +289,9 @@ func (a *Agent) ready(ctx context.Context) error {
 	return a.store.Ping(ctx)
 }
 
-// Run serves until ctx ends, then drains: it leaves the register, stops
-// reading requests, flushes and commits what it holds, answers, and closes. It
-// returns nil when all that was done within the config's DrainTimeout.
+// Run serves until ctx ends or somebody asks for a drain, then drains: it has clients led to other agents
+// for the config's DrainDelay, leaves the register, stops reading requests, flushes and commits what it holds,
+// answers, and closes. It returns nil when all that from leaving on was done within the config's DrainTimeout.
 func (a *Agent) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -307,10 +318,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
-		a.log.Info("draining: flushing and answering what is under way", "at_most", a.config.DrainTimeout)
+	case <-a.drainAsked:
 	case err = <-failed:
 	}
 	a.serving.Store(false)
+	if err == nil {
+		a.stepAside()
+	}
 	leave()
 	err = errors.Join(err, a.drain())
 	stop()
@@ -318,26 +332,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.close() // ends the HTTP listener too, which answered "draining" until now
 	listening.Wait()
 	return err
-}
-
-// drain ends the clients' work within the time for it.
-func (a *Agent) drain() error {
-	ctx, cancel := context.WithTimeout(context.Background(), a.config.DrainTimeout)
-	defer cancel()
-	// Nothing is lost if a listener fails to close: the process ends.
-	_ = a.kafkaListener.Close()
-	a.fetcher.Drain()
-	a.groups.Drain()
-	// Side by side: the connections wait for the files that the accumulator ships.
-	var shipped error
-	var shipping sync.WaitGroup
-	shipping.Go(func() { shipped = a.acc.Drain(ctx) })
-	answered := a.server.Drain(ctx)
-	shipping.Wait()
-	if shipped != nil || answered != nil {
-		return fmt.Errorf("drain took longer than --drain-timeout (%v); producers without an answer will retry", a.config.DrainTimeout)
-	}
-	return nil
 }
 
 // close releases what New opened, as far as it came.
@@ -384,7 +378,7 @@ func (a *Agent) close() {
 // KafkaAddr is where the Kafka listener listens.
 func (a *Agent) KafkaAddr() string { return a.kafkaListener.Addr().String() }
 
-// HTTPAddr is where /livez, /readyz and /metrics are.
+// HTTPAddr is where /livez, /readyz, /metrics and /v1 are.
 func (a *Agent) HTTPAddr() string { return a.httpListener.Addr().String() }
 
 // Fact is a line of the start-up banner.
@@ -401,6 +395,7 @@ func (a *Agent) Describe() []Fact {
 		{"Kafka", a.KafkaAddr()},
 		{"clients connect to", a.advertised},
 		{"HTTP", "http://" + a.HTTPAddr()},
+		{"name", a.name()},
 		{"node ID", strconv.Itoa(int(a.membership.Self().NodeID))},
 		{"metadata", redact(a.config.MetadataURL())},
 		{"objects", redact(a.config.ObjectsURL())},

@@ -57,6 +57,7 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		"--data-dir":          func(c *Config) { c.DataDir = "" },
 		"--metadata":          func(c *Config) { c.Metadata = "mysql://u:secret@h/db" },
 		"--objects":           func(c *Config) { c.Objects = "ftp://secret@host" },
+		"--name":              func(c *Config) { c.Name = "a\nb" },
 		"--node-id":           func(c *Config) { c.NodeID = -1 },
 		"--flush-interval":    func(c *Config) { c.FlushInterval = time.Hour },
 		"--flush-bytes":       func(c *Config) { c.FlushBytes = 10 },
@@ -75,6 +76,7 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		"--snapshot-interval": func(c *Config) { c.SnapshotInterval = -1 },
 		"--log-level":         func(c *Config) { c.LogLevel = "trace" },
 		"--log-format":        func(c *Config) { c.LogFormat = "xml" },
+		"--drain-delay":       func(c *Config) { c.DrainDelay = -1 },
 		"--drain-timeout":     func(c *Config) { c.DrainTimeout = 0 },
 	}
 	for setting, spoil := range cases {
@@ -130,7 +132,7 @@ func TestAgentStartsServesAndLeavesNothingBehind(t *testing.T) {
 	config := DefaultConfig()
 	config.DataDir, config.KafkaListen, config.HTTPListen = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
 	for range 2 { // the second time over what the first left
-		a, err := New(t.Context(), config, slog.New(slog.DiscardHandler), new(slog.LevelVar))
+		a, err := New(t.Context(), config, "v1.2.3", slog.New(slog.DiscardHandler), new(slog.LevelVar))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +164,7 @@ func TestShortGraceIsWarnedOf(t *testing.T) {
 		config := DefaultConfig()
 		config.DataDir, config.KafkaListen, config.HTTPListen, config.DeleteGrace = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0", grace
 		var logged bytes.Buffer
-		a, err := New(t.Context(), config, slog.New(slog.NewTextHandler(&logged, nil)), new(slog.LevelVar))
+		a, err := New(t.Context(), config, "v1.2.3", slog.New(slog.NewTextHandler(&logged, nil)), new(slog.LevelVar))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/wadi-log/wadi/protocol/configs"
 )
@@ -19,7 +20,7 @@ import (
 type Config struct {
 	// KafkaListen is the host:port of the Kafka listener.
 	KafkaListen string
-	// HTTPListen is the host:port of /livez, /readyz and /metrics.
+	// HTTPListen is the host:port of /livez, /readyz, /metrics and /v1.
 	HTTPListen string
 	// DataDir holds the embedded stores: DataDir/metadata.db and DataDir/objects.
 	DataDir string
@@ -38,7 +39,10 @@ type Config struct {
 	Advertise string
 	// Zone names the agent's availability zone; empty is no zone.
 	Zone string
-	// NodeID is the broker ID on the wire; 0 takes a free one.
+	// Name tells the agent from others, and gets the same node ID after a restart; empty is made
+	// of the machine's name and KafkaListen.
+	Name string
+	// NodeID is the broker ID on the wire; 0 takes the one that Name had, or a free one.
 	NodeID int32
 
 	// FlushInterval bounds how long a record waits for its data file to be
@@ -91,7 +95,10 @@ type Config struct {
 
 	LogLevel  string // debug, info, warn, error
 	LogFormat string // text, json
-	// DrainTimeout bounds how long a stopping agent waits for requests under way.
+	// DrainDelay is how long a stopping agent goes on serving while clients are led to others; alone
+	// it stops at once.
+	DrainDelay time.Duration
+	// DrainTimeout bounds how long it waits for requests under way after that.
 	DrainTimeout time.Duration
 }
 
@@ -119,6 +126,7 @@ func DefaultConfig() Config {
 		KafkaConfigs: map[string]string{},
 		LogLevel:     "info",
 		LogFormat:    "text",
+		DrainDelay:   6 * time.Second,
 		DrainTimeout: 30 * time.Second,
 	}
 }
@@ -167,6 +175,9 @@ func (c Config) Validate() error {
 	}
 	checkURL("metadata", c.Metadata, "sqlite", "postgres", "postgresql")
 	checkURL("objects", c.Objects, "file", "s3", "minio", "mem")
+	if len(c.Name) > 255 || strings.ContainsFunc(c.Name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		bad("name", "%q is longer than 255 bytes or holds what can't be printed; want a short name", c.Name)
+	}
 	if c.NodeID < 0 {
 		bad("node-id", "%d is negative; want 1 or more, or 0 to take a free one", c.NodeID)
 	}
@@ -203,6 +214,9 @@ func (c Config) Validate() error {
 	case "text", "json":
 	default:
 		bad("log-format", "%q is unknown; want text or json", c.LogFormat)
+	}
+	if c.DrainDelay < 0 || c.DrainDelay > time.Hour {
+		bad("drain-delay", "%v is out of range; want 0 to 1h", c.DrainDelay)
 	}
 	if c.DrainTimeout <= 0 {
 		bad("drain-timeout", "%v leaves no time to flush; want more than 0", c.DrainTimeout)

@@ -23,11 +23,21 @@ const (
 	beatTimeout = 3 * time.Second
 )
 
+// Gauge measures this agent for the others.
+type Gauge interface {
+	// Load is what the agent has to do now, and how its stores answer.
+	Load() metadata.AgentLoad
+	// Probe asks the object store for something, so that Load tells how it answers
+	// although no client writes. It returns when it was answered or ctx ended.
+	Probe(ctx context.Context)
+}
+
 // Membership keeps this agent in the register and the list of those that are
 // in it. While the metadata store is away it keeps the last list: agents that
 // can't beat are no less alive.
 type Membership struct {
 	store metadata.Agents
+	gauge Gauge
 	log   *slog.Logger
 	// wish is the node ID that the operator set, 0 for any.
 	wish  int32
@@ -38,15 +48,25 @@ type Membership struct {
 	others []metadata.Agent // alive, without self, by node ID
 	left   bool
 
+	// now asks Run for a beat, and is told when it is over.
+	now chan chan struct{}
+
 	// Owned by Run.
 	failing bool
+	health  health
+	probing sync.WaitGroup
+	probe   chan struct{} // holds a token while a probe runs
 }
 
 // NewMembership makes the keeper for an agent; its NodeID is 0 for any. The incarnation is chosen here:
 // one per process.
-func NewMembership(store metadata.Agents, self metadata.Agent, log *slog.Logger) *Membership {
+func NewMembership(store metadata.Agents, self metadata.Agent, gauge Gauge, log *slog.Logger) *Membership {
 	self.Incarnation = uuid.New()
-	return &Membership{store: store, log: log, wish: self.NodeID, every: beatEvery, self: self}
+	self.State = metadata.Serving
+	return &Membership{
+		store: store, gauge: gauge, log: log, wish: self.NodeID, every: beatEvery, self: self,
+		now: make(chan chan struct{}), probe: make(chan struct{}, 1),
+	}
 }
 
 // Register enters the agent, which thereby gets its node ID, and reads the
@@ -63,14 +83,42 @@ func (m *Membership) Register(ctx context.Context) error {
 func (m *Membership) Run(ctx context.Context) {
 	ticker := time.NewTicker(m.every)
 	defer ticker.Stop()
+	defer m.probing.Wait()
 	for {
+		var told chan struct{}
 		select {
 		case <-ctx.Done():
 			m.leave(context.WithoutCancel(ctx))
 			return
+		case told = <-m.now:
 		case <-ticker.C:
-			m.report(ctx, m.beat(ctx))
 		}
+		err := m.beat(ctx)
+		m.report(ctx, err)
+		if told != nil {
+			close(told)
+		}
+		if err == nil {
+			m.judge(ctx)
+		}
+	}
+}
+
+// Drain tells all agents, while Run runs, that clients are to be sent elsewhere from now on: it returns
+// after the beat that says so, whether that arrived or not.
+func (m *Membership) Drain(ctx context.Context) {
+	m.mu.Lock()
+	m.self.State = metadata.Draining
+	m.mu.Unlock()
+	told := make(chan struct{})
+	select {
+	case m.now <- told:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-told:
+	case <-ctx.Done():
 	}
 }
 
@@ -81,7 +129,7 @@ func (m *Membership) Self() metadata.Agent {
 	return m.self
 }
 
-// Alive returns the agents that take clients, by node ID: those of the
+// Alive returns the agents that are alive, by node ID: those of the
 // register and this one. After it left, this one is in the list only when there is no other.
 func (m *Membership) Alive() []metadata.Agent {
 	m.mu.Lock()
@@ -93,6 +141,13 @@ func (m *Membership) Alive() []metadata.Agent {
 	alive = append(alive, m.self)
 	slices.SortFunc(alive, func(a, b metadata.Agent) int { return cmp.Compare(a.NodeID, b.NodeID) })
 	return alive
+}
+
+// Replaceable reports whether there are others that clients can go to.
+func (m *Membership) Replaceable() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(m.others, func(a metadata.Agent) bool { return a.State != metadata.Draining })
 }
 
 func (m *Membership) register(ctx context.Context) error {
@@ -110,9 +165,10 @@ func (m *Membership) register(ctx context.Context) error {
 	return nil
 }
 
-// beat renews the registration and takes the list over. An agent whose ID went
+// beat renews the registration and takes the list over. An agent whose entry went
 // to another while it could not beat registers anew.
 func (m *Membership) beat(ctx context.Context) error {
+	m.measure()
 	self := m.Self()
 	alive, err := m.beatOnce(ctx, self)
 	if errors.Is(err, metadata.ErrNodeIDInUse) {
@@ -122,6 +178,9 @@ func (m *Membership) beat(ctx context.Context) error {
 		had := self.NodeID
 		if self = m.Self(); self.NodeID != had {
 			m.log.Warn("this agent's node ID went to another while it could not beat; it registered anew", "had", had, "has", self.NodeID)
+		} else {
+			m.log.Warn("another process has registered under the name of this agent, which took its place back; if both go on, give each a --name of its own",
+				"name", self.Name, "node_id", had)
 		}
 		alive, err = m.beatOnce(ctx, self)
 	}
@@ -133,6 +192,13 @@ func (m *Membership) beat(ctx context.Context) error {
 	defer m.mu.Unlock()
 	m.others = others
 	return nil
+}
+
+func (m *Membership) measure() {
+	load := m.gauge.Load()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.self.Load = load
 }
 
 func (m *Membership) beatOnce(ctx context.Context, self metadata.Agent) ([]metadata.Agent, error) {

@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,9 +45,26 @@ func (f *faulty) BeatAgent(ctx context.Context, agent metadata.Agent) ([]metadat
 	return f.Store.BeatAgent(ctx, agent)
 }
 
+// load is what an agent measures, as the test says.
+type load struct {
+	is     atomic.Pointer[metadata.AgentLoad]
+	probes atomic.Int64
+}
+
+func (l *load) set(is metadata.AgentLoad) { l.is.Store(&is) }
+
+func (l *load) Load() metadata.AgentLoad {
+	if is := l.is.Load(); is != nil {
+		return *is
+	}
+	return metadata.AgentLoad{}
+}
+
+func (l *load) Probe(context.Context) { l.probes.Add(1) }
+
 func newTestMember(store metadata.Agents, name string, nodeID int32) *Membership {
 	self := metadata.Agent{Name: name, NodeID: nodeID, Listeners: at(name, 9092)}
-	m := NewMembership(store, self, slog.New(slog.DiscardHandler))
+	m := NewMembership(store, self, &load{}, slog.New(slog.DiscardHandler))
 	m.every = time.Millisecond
 	return m
 }
@@ -223,5 +242,58 @@ func TestLastAgentThatLeavesListsItself(t *testing.T) {
 	a.Run(ctx)
 	if got := nodeIDs(a.Alive()); !slices.Equal(got, []int32{1}) {
 		t.Errorf("lists %v, want itself", got)
+	}
+}
+
+// TestTwoOfOneNameAreWarnedOf: each takes the other's place, again and again, and says so.
+func TestTwoOfOneNameAreWarnedOf(t *testing.T) {
+	store := openStore(t)
+	var logged bytes.Buffer
+	a, b := newTestMember(store, "a", 0), newTestMember(store, "a", 0)
+	a.log = slog.New(slog.NewTextHandler(&logged, nil))
+	register(t, a, b)
+	if err := a.beat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := logged.String(); !strings.Contains(got, "--name") || a.Self().NodeID != 1 {
+		t.Errorf("agent %d logged %q", a.Self().NodeID, got)
+	}
+}
+
+// TestDrainIsToldAtOnce: who is asked a moment later knows it, long before the next beat is due.
+func TestDrainIsToldAtOnce(t *testing.T) {
+	store := openStore(t)
+	a, b := newTestMember(store, "a", 0), newTestMember(store, "b", 0)
+	a.every = time.Hour
+	register(t, a, b)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); a.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	if a.Replaceable() {
+		t.Error("a was alone at its last beat, and says that there are others")
+	}
+	a.Drain(t.Context())
+	if a.Self().State != metadata.Draining || !a.Replaceable() {
+		t.Errorf("a is %s, replaceable: %v", a.Self().State, a.Replaceable())
+	}
+	if err := b.beat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.Alive(); len(got) != 2 || got[0].State != metadata.Draining || got[1].State != metadata.Serving {
+		t.Errorf("b sees %+v", got)
+	}
+	if b.Replaceable() {
+		t.Error("b could be replaced by an agent that is draining")
+	}
+}
+
+func TestDrainDoesNotOutliveItsTime(t *testing.T) {
+	a := newTestMember(openStore(t), "a", 0) // and nothing runs
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	a.Drain(ctx)
+	if a.Self().State != metadata.Draining {
+		t.Errorf("a is %s", a.Self().State)
 	}
 }

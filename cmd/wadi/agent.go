@@ -28,8 +28,8 @@ Each flag is also an environment variable (--kafka-listen is WADI_KAFKA_LISTEN) 
 in ps, so the keys of the object store are none: set WADI_OBJECTS_ACCESS_KEY and WADI_OBJECTS_SECRET_KEY;
 and a --metadata URL with a password is better set as WADI_METADATA.
 
-The first SIGTERM or SIGINT drains the agent: it stops accepting, ships what it holds, answers, and exits
-with 0. The second one stops it at once.`,
+The first SIGTERM or SIGINT drains the agent: where there are others it has clients led to them for --drain-delay; then it
+ships what it holds, answers, and exits with 0. The second one stops it at once.`,
 		Example: `  wadi agent
   wadi agent --kafka-listen 0.0.0.0:9092 --advertise wadi.example.org:9092
   WADI_METADATA=postgres://wadi:secret@db/wadi wadi agent --objects s3://bucket/prefix
@@ -56,7 +56,7 @@ func runAgent(cmd *cobra.Command, _ []string) error {
 		log.Warn("environment variable is no setting; misspelt?", "variable", variable.Variable, "meant", variable.Meant)
 	}
 	ctx := cmd.Context()
-	a, err := agent.New(ctx, config, log, &level)
+	a, err := agent.New(ctx, config, currentVersion().Version, log, &level)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx) // not the call that it happened to interrupt

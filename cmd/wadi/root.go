@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/wadi-log/wadi/cmd/wadi/internal/agents"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/args"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/backup"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/consume"
@@ -50,7 +51,7 @@ order in a metadata store, and any agent can serve any client.`,
 			root.AddCommand(cmd)
 		}
 	}
-	add(serverGroup, agentCommand(), migrateCommand(), inspect.Command(), fsck.Command(), backup.Command(), recovery.Command())
+	add(serverGroup, agentCommand(), agents.Command(), migrateCommand(), inspect.Command(), fsck.Command(), backup.Command(), recovery.Command())
 	add(clientGroup, topic.Command(), group.Command(), produce.Command(), consume.Command())
 	add("", versionCommand())
 	return root

@@ -269,7 +269,8 @@ func (a *AgentProcess) end() {
 }
 
 func (a *AgentProcess) start() error {
-	args := []string{"agent", "--kafka-listen=" + a.kafka, "--http-listen=" + a.http, "--data-dir=" + a.DataDir()}
+	// Without --drain-delay=0s each agent of several would take seconds to stop; the flags of a test may say otherwise.
+	args := []string{"agent", "--kafka-listen=" + a.kafka, "--http-listen=" + a.http, "--data-dir=" + a.DataDir(), "--drain-delay=0s"}
 	if a.options.Objects != "" {
 		args = append(args, "--objects="+a.options.Objects)
 	}

@@ -57,10 +57,11 @@ func (s Setting) Default() string {
 func All() []Setting {
 	return []Setting{
 		{Name: "kafka-listen", Usage: "host:port to serve Kafka clients on", value: text("host:port", func(c *agent.Config) *string { return &c.KafkaListen })},
-		{Name: "http-listen", Usage: "host:port to serve /livez, /readyz and /metrics on", value: text("host:port", func(c *agent.Config) *string { return &c.HTTPListen })},
+		{Name: "http-listen", Usage: "host:port to serve /livez, /readyz, /metrics and /v1 on", value: text("host:port", func(c *agent.Config) *string { return &c.HTTPListen })},
 		{Name: "advertise", Usage: "host:port that clients are told to connect to", Automatic: "kafka-listen, with this machine's name for a wildcard", value: text("host:port", func(c *agent.Config) *string { return &c.Advertise })},
 		{Name: "zone", Usage: "availability zone of this agent", value: text("name", func(c *agent.Config) *string { return &c.Zone })},
-		{Name: "node-id", Usage: "broker ID that clients see", Automatic: "takes a free one", value: func(c *agent.Config) pflag.Value { return flagvalue.Int32(&c.NodeID) }},
+		{Name: "name", Usage: "name of this agent, which keeps its node ID for a day after it stopped", Automatic: "this machine's name and kafka-listen", value: text("name", func(c *agent.Config) *string { return &c.Name })},
+		{Name: "node-id", Usage: "broker ID that clients see", Automatic: "the one that name had, or a free one", value: func(c *agent.Config) pflag.Value { return flagvalue.Int32(&c.NodeID) }},
 
 		{Name: "data-dir", Usage: "folder of the embedded stores", value: text("folder", func(c *agent.Config) *string { return &c.DataDir })},
 		{Name: "metadata", Usage: "metadata store: sqlite:PATH or postgres://...", Automatic: "SQLite in data-dir", value: text("url", func(c *agent.Config) *string { return &c.Metadata })},
@@ -90,6 +91,7 @@ func All() []Setting {
 
 		{Name: "log-level", Usage: "least level that is logged: debug, info, warn or error", value: text("level", func(c *agent.Config) *string { return &c.LogLevel })},
 		{Name: "log-format", Usage: "text or json", value: text("name", func(c *agent.Config) *string { return &c.LogFormat })},
+		{Name: "drain-delay", Usage: "how long to go on serving when stopping, while clients are led to other agents; without others it is 0", value: duration(func(c *agent.Config) *time.Duration { return &c.DrainDelay })},
 		{Name: "drain-timeout", Usage: "longest wait for requests under way when stopping", value: duration(func(c *agent.Config) *time.Duration { return &c.DrainTimeout })},
 	}
 }

@@ -96,6 +96,7 @@ var samples = map[string]struct {
 	"ObjectsSecretKey": {"objects-secret-key", "s", "s"},
 	"Advertise":        {"advertise", "h:3", "h:3"},
 	"Zone":             {"zone", "z", "z"},
+	"Name":             {"name", "n", "n"},
 	"NodeID":           {"node-id", "7", int32(7)},
 	"FlushInterval":    {"flush-interval", "70ms", 70 * time.Millisecond},
 	"FlushBytes":       {"flush-bytes", "1MiB", int64(1 << 20)},
@@ -115,6 +116,7 @@ var samples = map[string]struct {
 	"KafkaConfigs":     {"kafka-config", "num.partitions=3", map[string]string{"num.partitions": "3"}},
 	"LogLevel":         {"log-level", "debug", "debug"},
 	"LogFormat":        {"log-format", "json", "json"},
+	"DrainDelay":       {"drain-delay", "3s", 3 * time.Second},
 	"DrainTimeout":     {"drain-timeout", "7s", 7 * time.Second},
 }
 

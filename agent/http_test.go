@@ -1,0 +1,161 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// startAgent runs an agent in this process. It is stopped after the test.
+func startAgent(t *testing.T, config Config) (a *Agent, ended <-chan error) {
+	t.Helper()
+	config.KafkaListen, config.HTTPListen = "127.0.0.1:0", "127.0.0.1:0"
+	a, err := New(t.Context(), config, "v1.2.3", slog.New(slog.DiscardHandler), new(slog.LevelVar))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		done <- a.Run(ctx)
+	}()
+	t.Cleanup(func() { stop(); <-over })
+	return a, done
+}
+
+// ask sends a request to the agent's HTTP listener, over a connection of its own.
+func ask(t *testing.T, a *Agent, method, path string) (status int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+a.HTTPAddr()+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// listAgents is GET /v1/agents.
+func listAgents(t *testing.T, a *Agent) (list []ListedAgent) {
+	t.Helper()
+	status, body := ask(t, a, http.MethodGet, "/v1/agents")
+	if err := json.Unmarshal([]byte(body), &list); status != http.StatusOK || err != nil {
+		t.Fatalf("GET /v1/agents: %d, %v: %s", status, err, body)
+	}
+	return list
+}
+
+// TestDrainLeadsClientsElsewhereFirst drains one of two agents over HTTP. It goes on serving until
+// the other one has left, too.
+func TestDrainLeadsClientsElsewhereFirst(t *testing.T) {
+	config := DefaultConfig()
+	config.DataDir, config.DrainDelay = t.TempDir(), time.Hour
+	config.Name, config.Zone = "first", "z1"
+	first, _ := startAgent(t, config)
+	config.Name = "second"
+	second, ended := startAgent(t, config)
+
+	list := listAgents(t, second)
+	if len(list) != 2 || list[0].Self || !list[1].Self {
+		t.Fatalf("the agents are %+v", list)
+	}
+	for i, want := range []string{"first", "second"} {
+		l := list[i]
+		if l.NodeID != int32(i+1) || l.Name != want || l.Zone != "z1" || l.State != metadata.Serving || l.Version != "v1.2.3" ||
+			len(l.Listeners) != 1 || len(l.Roles) != 3 || l.Load.MemoryBytes < 1<<20 || time.Since(l.StartedAt) > time.Hour {
+			t.Errorf("agent %d is %+v", i+1, l)
+		}
+	}
+
+	if status, body := ask(t, second, http.MethodPost, "/v1/drain"); status != http.StatusAccepted {
+		t.Fatalf("POST /v1/drain: %d: %s", status, body)
+	}
+	deadline := time.After(time.Minute)
+	for listAgents(t, second)[1].State != metadata.Draining || len(listAgents(t, first)) != 2 || listAgents(t, first)[1].State != metadata.Draining {
+		select {
+		case err := <-ended:
+			t.Fatalf("ended at once: %v", err)
+		case <-deadline:
+			t.Fatal("it is not seen as draining")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if status, body := ask(t, second, http.MethodGet, "/readyz"); status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz of a draining agent: %d: %s", status, body)
+	}
+	if status, body := ask(t, second, http.MethodGet, "/metrics"); status != http.StatusOK ||
+		!strings.Contains(body, `wadi_agent_state{state="draining"} 1`) || !strings.Contains(body, `wadi_agents{state="serving"} 1`) {
+		t.Errorf("/metrics of a draining agent: %d, without its state", status)
+	}
+	conn, err := net.Dial("tcp", second.KafkaAddr())
+	if err != nil {
+		t.Errorf("a draining agent takes no clients any more: %v", err)
+	} else if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+
+	if status, body := ask(t, first, http.MethodPost, "/v1/drain"); status != http.StatusAccepted {
+		t.Fatalf("POST /v1/drain: %d: %s", status, body)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-deadline:
+		t.Error("with nobody to take over, it goes on")
+	}
+}
+
+func TestOnlyThisMachineDrains(t *testing.T) {
+	drained := 0
+	handler := newHTTP(func(context.Context) error { return nil }, http.NotFoundHandler(), func() { drained++ }, prometheus.NewRegistry()).Handler
+	for _, c := range []struct {
+		peer, site string
+		allowed    bool
+	}{
+		{"127.0.0.1:4321", "", true},
+		{"[::1]:4321", "", true},
+		{"[::ffff:127.0.0.1]:4321", "", true},
+		{"127.0.0.1:4321", "cross-site", false}, // a page in a browser on this machine
+		{"10.1.2.3:4321", "", false},
+		{"[2001:db8::1]:4321", "", false},
+		{"", "", false},
+	} {
+		req := httptest.NewRequest(http.MethodPost, "/v1/drain", nil)
+		req.RemoteAddr = c.peer
+		if c.site != "" {
+			req.Header.Set("Sec-Fetch-Site", c.site)
+		}
+		before, resp := drained, httptest.NewRecorder()
+		handler.ServeHTTP(resp, req)
+		want := http.StatusForbidden
+		if c.allowed {
+			want = http.StatusAccepted
+		}
+		if resp.Code != want || (drained > before) != c.allowed {
+			t.Errorf("from %q, %q: %d, drained: %v", c.peer, c.site, resp.Code, drained > before)
+		}
+	}
+}
