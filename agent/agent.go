@@ -98,7 +98,7 @@ func New(ctx context.Context, config Config, version string, log *slog.Logger, l
 		}
 	}()
 	// The fields are set after the check: a nil *Store in an interface is not nil.
-	store, err := OpenMetadata(ctx, config.MetadataURL(), ReadWrite)
+	store, err := a.openMetadata(ctx)
 	if err != nil {
 		return nil, err
 	}

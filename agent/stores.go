@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-log/wadi/agent/maintenance/backup"
@@ -76,6 +77,33 @@ func OpenMetadata(ctx context.Context, url string, access Access) (metadata.Stor
 		return nil, err
 	}
 	return sqlite.Open(ctx, path)
+}
+
+// Where the metadata store has no connection to give, agents try again after waits from the one to the other, each
+// at its own times.
+const (
+	openRetryFirst = 250 * time.Millisecond
+	openRetryMost  = 10 * time.Second
+)
+
+// openMetadata opens the agent's metadata store. Where many agents start at once, or the server itself does, it waits until
+// there is a connection; everything else that may be wrong is told at once.
+func (a *Agent) openMetadata(ctx context.Context) (metadata.Store, error) {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = openRetryFirst, openRetryMost
+	for {
+		store, err := OpenMetadata(ctx, a.config.MetadataURL(), ReadWrite)
+		if !errors.Is(err, metadata.ErrNoConnection) {
+			return store, err
+		}
+		wait := pause.NextBackOff()
+		a.log.Warn("the metadata store has no connection to give; the agent waits for one", "error", err, "next_try_in", wait.Round(time.Millisecond))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // choose returns the function for the access.

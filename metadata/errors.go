@@ -7,6 +7,9 @@ var (
 	// ErrUnavailable: the store could not be reached or refused for now, and
 	// nothing was changed. Retry later.
 	ErrUnavailable = errors.New("metadata store unavailable")
+	// ErrNoConnection comes with ErrUnavailable: the store is there, but has as many connections as it
+	// takes, or takes none yet. Waiting helps.
+	ErrNoConnection = errors.New("no connection to the metadata store is free")
 	// ErrOutcomeUnknown: the connection broke while a change may have been
 	// committed. Retry with the same idempotency key (file ID).
 	ErrOutcomeUnknown = errors.New("outcome of metadata change unknown")

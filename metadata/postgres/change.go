@@ -70,7 +70,7 @@ func (s *Store) change(ctx context.Context, pool *pgxpool.Pool, doing string, re
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	err := s.repeat(ctx, func(ctx context.Context) error {
-		return changeOnce(ctx, pool, read, write)
+		return s.changeOnce(ctx, pool, read, write)
 	})
 	return describe(doing, err)
 }
@@ -81,13 +81,13 @@ func (s *Store) lockAndWrite(ctx context.Context, doing string, read func(*pgx.B
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return describe(doing, s.repeat(ctx, func(ctx context.Context) error {
-		return transact(ctx, s.pool, read, write)
+		return s.transact(ctx, s.pool, read, write)
 	}))
 }
 
-func changeOnce(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), write func(*sequencer, *pgx.Batch) error) error {
+func (s *Store) changeOnce(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), write func(*sequencer, *pgx.Batch) error) error {
 	var q sequencer
-	return transact(ctx, pool, func(b *pgx.Batch) {
+	return s.transact(ctx, pool, func(b *pgx.Batch) {
 		b.Queue(`SELECT FROM sequencer_lock FOR UPDATE`)
 		b.Queue(`SELECT last_seq, next_partition_id, clock_timestamp() FROM sequencer`).QueryRow(func(row pgx.Row) error {
 			return row.Scan(&q.lastSeq, &q.nextPartition, &q.now)
@@ -103,8 +103,8 @@ func changeOnce(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), 
 // transact is one transaction in two round trips: read queues what locks and
 // looks, write looks at the results and queues the changes. When write fails or
 // queues nothing, nothing changes.
-func transact(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), write func(*pgx.Batch) error) error {
-	conn, err := pool.Acquire(ctx)
+func (s *Store) transact(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), write func(*pgx.Batch) error) error {
+	conn, err := s.acquire(ctx, pool)
 	if err != nil {
 		return classify(err, false)
 	}
@@ -132,13 +132,23 @@ func transact(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), wr
 	return nil
 }
 
+// acquire takes a connection of the pool or, where the server has none left to give, one of those that serve
+// everything else: a store that got a single connection can do all its work, one thing after the other.
+func (s *Store) acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
+	conn, err := pool.Acquire(ctx)
+	if err != nil && pool != s.pool && passes(err) {
+		return s.pool.Acquire(ctx)
+	}
+	return conn, err
+}
+
 // atOnce runs one transaction in one round trip, for changes whose conditions
 // the database checks. It is repeated only when it is sure that nothing happened.
 func (s *Store) atOnce(ctx context.Context, pool *pgxpool.Pool, doing string, queue func(*pgx.Batch)) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return describe(doing, s.repeat(ctx, func(ctx context.Context) error {
-		conn, err := pool.Acquire(ctx)
+		conn, err := s.acquire(ctx, pool)
 		if err != nil {
 			return classify(err, false)
 		}

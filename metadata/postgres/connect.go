@@ -14,9 +14,12 @@ import (
 
 const (
 	// readConnections and groupConnections of each agent, beside one each for commits,
-	// transactions and committed offsets: Postgres pays for each with a process.
+	// transactions and committed offsets: Postgres pays for each with a process. One is enough to work with.
 	readConnections  = 4
 	groupConnections = 2
+	// idleTime is how long a connection that nobody uses is kept from others, give or take idleCheck.
+	idleTime  = time.Minute
+	idleCheck = 15 * time.Second
 
 	connectTimeout = 5 * time.Second
 	// callTimeout bounds one call, with waiting for a connection and retries.
@@ -78,6 +81,7 @@ func newPool(config *pgxpool.Config, connections int32) (*pgxpool.Pool, error) {
 	config = config.Copy()
 	config.MinConns = 0
 	config.MaxConns = connections
+	config.MaxConnIdleTime, config.HealthCheckPeriod = idleTime, idleCheck
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {
 		return nil, errors.New("--metadata: " + err.Error())

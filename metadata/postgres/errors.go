@@ -23,7 +23,7 @@ var advice = map[string]string{
 	"3D000": "create the database or correct its name in --metadata",
 	"42501": "grant the user of --metadata all rights on the database's schema",
 	"53100": "the server's disk is full; free space on it",
-	"53300": "raise max_connections of the server (an agent needs 9) or use a pooler",
+	"53300": "raise max_connections of the server (an agent takes up to 9) or use a pooler",
 	"57P03": "it should pass",
 	"25006": "the server is a read-only standby; --metadata must name the primary",
 }
@@ -65,10 +65,20 @@ func unreachable(err error, connecting *pgconn.ConnectError) error {
 	if errors.As(connecting, &refusal) {
 		hint = advice[refusal.Code]
 	}
+	if passes(err) {
+		// Meanwhile one of our own may have become free, too.
+		return fmt.Errorf("%w: %w: %w: %w; %s", metadata.ErrUnavailable, metadata.ErrNoConnection, errRetry, err, hint)
+	}
 	if hint == "" {
 		return fmt.Errorf("%w: %w", metadata.ErrUnavailable, err)
 	}
 	return fmt.Errorf("%w: %w; %s", metadata.ErrUnavailable, err, hint)
+}
+
+// passes tells whether the server refused a connection for now: it has as many as it takes, or is starting up.
+func passes(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) && (refusal.Code == "53300" || refusal.Code == "57P03")
 }
 
 func classifyRefusal(err error, refusal *pgconn.PgError, sent bool) error {

@@ -23,7 +23,7 @@ func (s *Store) WriteOffsets(ctx context.Context, refs []metadata.GroupRef, deci
 	defer cancel()
 	return describe("write offsets", s.repeat(ctx, func(ctx context.Context) error {
 		locked := newLockedGroups(refs)
-		return transact(ctx, s.offsets, locked.queue, func(b *pgx.Batch) error {
+		return s.transact(ctx, s.offsets, locked.queue, func(b *pgx.Batch) error {
 			groups, err := locked.inOrder(refs)
 			if err != nil {
 				return err

@@ -25,7 +25,7 @@ import (
 // stops it needs [StartPostgres]. Commits are durable (fsync is on), as in production.
 func Postgres(t testing.TB) string {
 	t.Helper()
-	server, err := current.postgres.get(newPostgres)
+	server, err := current.postgres.get(func() (*PostgresServer, error) { return newPostgres() })
 	require(t, err)
 	url, err := server.createDatabase(t.Context())
 	if err != nil {
@@ -49,32 +49,39 @@ type PostgresServer struct {
 	owner    *syscall.Credential
 	port     int
 	password string
-	database string // of URL
+	settings []string // beyond our own
+	database string   // of URL
 	process  *process
 }
 
-// StartPostgres starts a cluster for this test alone; it is stopped after the test.
-func StartPostgres(t testing.TB) *PostgresServer {
+// StartPostgres starts a cluster for this test alone, with the settings (like "max_connections=30"); it is
+// stopped after the test.
+func StartPostgres(t testing.TB, settings ...string) *PostgresServer {
 	t.Helper()
-	s, err := newPostgres()
+	s, err := newPostgres(settings...)
 	require(t, err)
+	s.belongTo(t)
+	s.database, err = s.createDatabase(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// belongTo makes the cluster the test's, with which it ends.
+func (s *PostgresServer) belongTo(t testing.TB) {
 	s.t = t
 	t.Cleanup(func() {
 		if err := s.stop(); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("log of Postgres:\n%s", logTail(s.logPath()))
+			t.Logf("log of Postgres on port %d:\n%s", s.port, logTail(s.logPath()))
 		}
 		if err := os.RemoveAll(s.folder); err != nil {
 			t.Error(err)
 		}
 	})
-	s.database, err = s.createDatabase(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // URL returns the URL of this cluster's database, empty at first. It stays the same across restarts.
@@ -110,7 +117,7 @@ func (s *PostgresServer) Kill() {
 	}
 }
 
-func newPostgres() (*PostgresServer, error) {
+func newPostgres(settings ...string) (*PostgresServer, error) {
 	bin, err := findPostgres()
 	if err != nil {
 		return nil, err
@@ -119,25 +126,30 @@ func newPostgres() (*PostgresServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &PostgresServer{bin: bin, owner: owner, password: rand.Text()}
+	s := &PostgresServer{bin: bin, owner: owner, password: rand.Text(), settings: settings}
 	if s.folder, err = current.newFolder("postgres"); err != nil {
 		return nil, err
 	}
 	if err := s.initialize(); err != nil {
 		return nil, err
 	}
+	return s, s.startSomewhere()
+}
+
+// startSomewhere starts the cluster for the first time, on a port that is free.
+func (s *PostgresServer) startSomewhere() (err error) {
 	for range portAttempts {
 		if s.port, err = freePort(); err != nil {
-			return nil, err
+			return err
 		}
 		if err = s.start(); !errors.Is(err, errEnded) {
 			break
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, logTail(s.logPath()))
+		return fmt.Errorf("%w\n%s", err, logTail(s.logPath()))
 	}
-	return s, nil
+	return nil
 }
 
 // postgresOwner returns whom to run Postgres as: nil for ourselves, except
@@ -207,7 +219,7 @@ func (s *PostgresServer) start() error {
 		return errors.New("start Postgres: it is running")
 	}
 	args := []string{"-D", s.dataDir()}
-	for _, setting := range []string{
+	for _, setting := range append([]string{
 		"listen_addresses=127.0.0.1",
 		"port=" + strconv.Itoa(s.port),
 		"unix_socket_directories=" + s.folder,
@@ -215,7 +227,7 @@ func (s *PostgresServer) start() error {
 		"shared_buffers=64MB",
 		"max_wal_size=256MB",
 		"timezone=UTC",
-	} {
+	}, s.settings...) {
 		args = append(args, "-c", setting)
 	}
 	p, err := s.launch("postgres", args...)
