@@ -82,15 +82,16 @@ type Metrics struct {
 	oldest, paused        *prometheus.GaugeVec
 }
 
-// NewMetrics registers the metrics.
+// NewMetrics registers the metrics. Their label is the name of the job: one called job would become
+// exported_job, since Prometheus calls so what it scrapes.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	counter := func(name, help string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wadi_job_" + name, Help: help}, []string{"job"})
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wadi_job_" + name, Help: help}, []string{"name"})
 		reg.MustRegister(c)
 		return c
 	}
 	gauge := func(name, help string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wadi_job_" + name, Help: help}, []string{"job"})
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wadi_job_" + name, Help: help}, []string{"name"})
 		reg.MustRegister(g)
 		return g
 	}
@@ -112,7 +113,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "wadi_job_round_seconds", Help: "How long rounds of background work took.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 4, 10),
-	}, []string{"job"})
+	}, []string{"name"})
 	reg.MustRegister(m.seconds)
 	return m
 }

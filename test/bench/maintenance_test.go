@@ -38,9 +38,9 @@ func BenchmarkProduceBesideMaintenance(b *testing.B) {
 			for turn := range 6 {
 				on := turn % 2
 				pauseJobs(b, a.Bootstrap(), on == 0)
-				before := a.Metrics()[`wadi_job_written_bytes_total{job="merge"}`]
+				before := a.Metrics()[`wadi_job_written_bytes_total{name="merge"}`]
 				waits[on] = append(waits[on], probe(b, a.Bootstrap(), stretch)...)
-				merged[on] += a.Metrics()[`wadi_job_written_bytes_total{job="merge"}`] - before
+				merged[on] += a.Metrics()[`wadi_job_written_bytes_total{name="merge"}`] - before
 			}
 			loaded := stop()
 			b.ReportMetric(quantile(waits[0], 0.5), "off-p50-ms")

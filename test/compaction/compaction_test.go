@@ -117,7 +117,7 @@ func run(t *testing.T, agents []*harness.AgentProcess, folder string) {
 // sum adds up a metric of the compaction of all agents.
 func sum(agents []*harness.AgentProcess, name string) (total float64) {
 	for _, a := range agents {
-		total += a.Metrics()[`wadi_job_`+name+`{job="compact"}`]
+		total += a.Metrics()[`wadi_job_`+name+`{name="compact"}`]
 	}
 	return total
 }

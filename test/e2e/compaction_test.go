@@ -110,7 +110,7 @@ func TestCompactedTopicsKeepTheLatestRecords(t *testing.T) {
 		harness.Eventually(t, time.Minute, func() error {
 			removed := 0.0
 			for _, agent := range agents {
-				removed += agent.Metrics()[`wadi_job_records_total{job="compact"}`]
+				removed += agent.Metrics()[`wadi_job_records_total{name="compact"}`]
 			}
 			if want := produced + 1 - len(latest); int(removed) != want {
 				return fmt.Errorf("%v records are gone, of %d that must go", removed, want)
@@ -119,7 +119,7 @@ func TestCompactedTopicsKeepTheLatestRecords(t *testing.T) {
 		})
 		for _, agent := range agents {
 			for name, value := range agent.Metrics() {
-				if value > 0 && (name == `wadi_job_damaged_total{job="compact"}` || name == `wadi_job_errors_total{job="compact"}`) {
+				if value > 0 && (name == `wadi_job_damaged_total{name="compact"}` || name == `wadi_job_errors_total{name="compact"}`) {
 					t.Errorf("%s is %v", name, value)
 				}
 			}

@@ -69,7 +69,7 @@ func TestFsckFindsNothingWhileAgentsWork(t *testing.T) {
 				}
 			}
 		}
-		merged := func() float64 { return agent.Metrics()[`wadi_job_files_total{job="merge"}`] }
+		merged := func() float64 { return agent.Metrics()[`wadi_job_files_total{name="merge"}`] }
 		produce(100)
 		for round := 0; round < 3 || merged() == 0; round++ {
 			produce(50)

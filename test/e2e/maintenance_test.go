@@ -150,7 +150,7 @@ func TestRetentionActsAndChangesLive(t *testing.T) {
 		if start := askAgent(t, "the agent", agent, kept).list(-2); start != 0 {
 			t.Errorf("a topic without limits starts at %d", start)
 		}
-		if n := agent.Metrics()[`wadi_job_records_total{job="retention"}`]; n != 30 {
+		if n := agent.Metrics()[`wadi_job_records_total{name="retention"}`]; n != 30 {
 			t.Errorf("%v records are counted as dropped", n)
 		}
 	})
@@ -186,7 +186,7 @@ func TestDeletedTopicsLeaveAnEmptyBucket(t *testing.T) {
 		// Files are counted once the store has forgotten them, which comes after their objects.
 		eventually(t, "files are counted as deleted", func() bool {
 			metrics := agent.Metrics()
-			return metrics[`wadi_job_files_total{job="delete"}`] > 0 && metrics[`wadi_job_deleted_bytes_total{job="delete"}`] > 0
+			return metrics[`wadi_job_files_total{name="delete"}`] > 0 && metrics[`wadi_job_deleted_bytes_total{name="delete"}`] > 0
 		})
 		// The topic that is left works on.
 		produceAt(t, agent, "emptied", time.Now(), 50, 60)
@@ -218,15 +218,15 @@ func TestOrphansDisappear(t *testing.T) {
 		}
 		eventually(t, "the orphan is gone", func() bool { return !slices.Contains(dataFiles(t, bucket), orphan) })
 		for range 2 { // walks more
-			walks := agent.Metrics()[`wadi_job_rounds_total{job="orphans"}`]
-			eventually(t, "another walk ends", func() bool { return agent.Metrics()[`wadi_job_rounds_total{job="orphans"}`] > walks })
+			walks := agent.Metrics()[`wadi_job_rounds_total{name="orphans"}`]
+			eventually(t, "another walk ends", func() bool { return agent.Metrics()[`wadi_job_rounds_total{name="orphans"}`] > walks })
 		}
 		want := append(live, young, foreign)
 		slices.Sort(want)
 		if got := dataFiles(t, bucket); !slices.Equal(got, want) {
 			t.Errorf("left are %q, want %q", got, want)
 		}
-		if n := agent.Metrics()[`wadi_job_deleted_bytes_total{job="orphans"}`]; n != float64(len("what a crashed agent left")) {
+		if n := agent.Metrics()[`wadi_job_deleted_bytes_total{name="orphans"}`]; n != float64(len("what a crashed agent left")) {
 			t.Errorf("%v bytes are counted as deleted", n)
 		}
 		if logs := agent.Logs(); strings.Count(logs, foreign) != 1 || !strings.Contains(logs, "deleted orphaned data files") {

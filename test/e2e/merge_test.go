@@ -73,9 +73,9 @@ func TestSmallFilesAreMerged(t *testing.T) {
 			}
 			if round%20 == 19 {
 				follow(int64(round + 1))
-				merged := agent.Metrics()[`wadi_job_files_total{job="merge"}`]
+				merged := agent.Metrics()[`wadi_job_files_total{name="merge"}`]
 				if victim == nil {
-					eventually(t, "a merge", func() bool { return agent.Metrics()[`wadi_job_files_total{job="merge"}`] > merged })
+					eventually(t, "a merge", func() bool { return agent.Metrics()[`wadi_job_files_total{name="merge"}`] > merged })
 				}
 			}
 			if round == rounds/2 && victim != nil {
@@ -109,7 +109,7 @@ func TestSmallFilesAreMerged(t *testing.T) {
 		if !slices.Equal(got, committed) {
 			t.Errorf("committed transactions are %v, want %v", got, committed)
 		}
-		if n := agent.Metrics()[`wadi_job_damaged_total{job="merge"}`]; n > 0 {
+		if n := agent.Metrics()[`wadi_job_damaged_total{name="merge"}`]; n > 0 {
 			t.Errorf("%v runs are counted as damaged", n)
 		}
 	})

@@ -36,8 +36,8 @@ func TestReadersSeeNothingOfMerges(t *testing.T) {
 			merged, deleted := 0.0, 0.0
 			for _, a := range agents {
 				metrics := a.Metrics()
-				merged += metrics[`wadi_job_files_total{job="merge"}`]
-				deleted += metrics[`wadi_job_files_total{job="delete"}`]
+				merged += metrics[`wadi_job_files_total{name="merge"}`]
+				deleted += metrics[`wadi_job_files_total{name="delete"}`]
 			}
 			return t.Failed() || merged >= 4 && deleted >= 10
 		})

@@ -89,7 +89,7 @@ func (d *drill) run() {
 	d.consume(time.Minute) // these offsets are lost
 	harness.Eventually(d, time.Minute, func() error {
 		for _, a := range d.agents {
-			if a.Metrics()[`wadi_job_runs_total{job="merge"}`] > 0 {
+			if a.Metrics()[`wadi_job_runs_total{name="merge"}`] > 0 {
 				return nil
 			}
 		}

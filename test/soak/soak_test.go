@@ -147,8 +147,8 @@ func (c *cluster) watch(run *soak.Run, length time.Duration) {
 
 // counters are those of the agents' metrics that are summed up.
 var counters = []string{
-	`wadi_objstore_bytes_total{verb="put"}`, `wadi_job_written_bytes_total{job="merge"}`, `wadi_job_written_bytes_total{job="compact"}`,
-	`wadi_job_deleted_bytes_total`, `wadi_job_files_total{job="merge"}`, `wadi_job_files_total{job="delete"}`, `wadi_job_records_total{job="retention"}`,
+	`wadi_objstore_bytes_total{verb="put"}`, `wadi_job_written_bytes_total{name="merge"}`, `wadi_job_written_bytes_total{name="compact"}`,
+	`wadi_job_deleted_bytes_total`, `wadi_job_files_total{name="merge"}`, `wadi_job_files_total{name="delete"}`, `wadi_job_records_total{name="retention"}`,
 	`wadi_job_errors_total`, `wadi_job_damaged_total`,
 }
 

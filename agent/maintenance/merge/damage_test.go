@@ -105,7 +105,7 @@ func TestMergeLeavesADamagedRunAndGoesOnAroundIt(t *testing.T) {
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(`
 # HELP wadi_job_damaged_total Damaged or missing data that jobs met and left alone.
 # TYPE wadi_job_damaged_total counter
-wadi_job_damaged_total{job="merge"} 1
+wadi_job_damaged_total{name="merge"} 1
 `), "wadi_job_damaged_total"); err != nil {
 		t.Error(err)
 	}
