@@ -31,13 +31,13 @@ type Maintenance interface {
 	// there, claimed or not, and since when.
 	MergeBacklog(ctx context.Context) ([]LevelBacklog, error)
 
-	// ReplaceRuns puts the runs of a new file in place of older ones, in one
-	// transaction. Each new run is taken or left on its own: see [NewRun]. The object
+	// ReplaceRuns puts the runs of a new file in place of older ones. Each new run is taken, in
+	// one transaction, or left on its own: see [NewRun]. The object
 	// must be durable before the call. No offset changes hands, so the feed tells nobody:
 	// the old files can be read until their grace period is over. A file that none of its
 	// runs were taken from is dead at once. Safe to repeat: of a file that is known
-	// already, it answers which runs stand. Errors: ErrFileTooOld, ErrUnavailable
-	// (nothing happened), ErrOutcomeUnknown.
+	// already, it answers which runs stand. Errors, after which some of the runs may
+	// have been taken: ErrFileTooOld, ErrUnavailable, ErrOutcomeUnknown.
 	ReplaceRuns(ctx context.Context, replacement Replacement) (taken []bool, err error)
 
 	// RetainedFrom answers each query with the log start that retention asks for, in

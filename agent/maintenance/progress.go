@@ -2,6 +2,7 @@ package maintenance
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,12 +15,47 @@ type Progress struct {
 	job     string
 	rate    *rate.Limiter
 	metrics *Metrics
+
+	mu      sync.Mutex
+	hurry   bool
+	resumed time.Time // when the job last came back from a pause
 }
 
 // NewProgress returns the progress of a job. The limiter bounds the bytes a second that
 // jobs read and write; its burst is the most that one call of Read or Write waits for at a time.
 func NewProgress(job string, limiter *rate.Limiter, metrics *Metrics) *Progress {
 	return &Progress{job: job, rate: limiter, metrics: metrics}
+}
+
+const (
+	// worksFor is how long a job works before Pace pauses it for as long.
+	worksFor = 5 * time.Millisecond
+	// longestPause is what a job pauses at most at a time, however long it was since it last did.
+	longestPause = 100 * time.Millisecond
+)
+
+// Hurry says that the job can't keep up at the pace of Pace, or can again.
+func (p *Progress) Hurry(hurry bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hurry = hurry
+}
+
+// Pace is called again and again by a job that computes much. It pauses about half of the time, so that the
+// job is busy for longer and producers and consumers find a free processor meanwhile; a job in a hurry
+// does not pause. Errors: ctx's.
+func (p *Progress) Pace(ctx context.Context) error {
+	p.mu.Lock()
+	worked, hurry := time.Since(p.resumed), p.hurry
+	p.mu.Unlock()
+	if hurry || worked < worksFor {
+		return ctx.Err()
+	}
+	pause(ctx, min(worked, longestPause))
+	p.mu.Lock()
+	p.resumed = time.Now()
+	p.mu.Unlock()
+	return ctx.Err()
 }
 
 // Read waits until the job may read n more bytes from the object store, and counts them.

@@ -305,9 +305,12 @@ func olderGenerationNeverLands(f *fixture) {
 	var committed atomic.Int64 // the newest generation that a commit was acknowledged in
 	stop := make(chan struct{})
 	progress := make(chan struct{}, 1)
-	var wg sync.WaitGroup
+	var stores []metadata.Store // before any of them writes without a pause
 	for range writers {
-		store := f.db.Open(f)
+		stores = append(stores, f.db.Open(f))
+	}
+	var wg sync.WaitGroup
+	for _, store := range stores {
 		wg.Go(func() {
 			for {
 				select {

@@ -22,6 +22,7 @@ var leftOut = map[string]string{
 	"schema_version":      "the schema's own",
 	"commits":             "the feed begins anew",
 	"agents":              "they register again",
+	"cluster_secret":      "a new store makes its own",
 	"group_beats":         "agents hear of living members again",
 	"group_listeners":     "as group_beats",
 	"leases":              "whoever held one starts over",

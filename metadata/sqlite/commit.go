@@ -194,7 +194,7 @@ func (q *sequencer) writeFile(f metadata.File, d sequence.FileDecision) (metadat
 	if err != nil {
 		return metadata.Commit{}, err
 	}
-	return commit, q.insertFile(f.ID, f.Size, f.Size, 0, commit.Seq, d.Runs)
+	return commit, q.insertFile(fileRow{id: f.ID, size: f.Size, live: f.Size, seq: commit.Seq, runs: len(d.Runs)}, d.Runs)
 }
 
 func (q *sequencer) updatePartitions(changes []sequence.PartitionChange) error {

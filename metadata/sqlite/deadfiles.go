@@ -73,6 +73,12 @@ func (s *Store) KnownFiles(ctx context.Context, ids []uuid.UUID) ([]bool, error)
 	return known, nil
 }
 
+// died reports whether a file that was entered lives no more.
+func (t *tx) died(id uuid.UUID) (died bool, err error) {
+	err = t.QueryRowContext(t.ctx, `SELECT NOT EXISTS (SELECT 1 FROM files WHERE id = ?)`, id[:]).Scan(&died)
+	return died, err
+}
+
 // knowsFile reports whether there is a data file of the ID, live or dead.
 func (t *tx) knowsFile(id uuid.UUID) (known bool, err error) {
 	err = t.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM files WHERE id = ?1) OR EXISTS (SELECT 1 FROM dead_files WHERE id = ?1)`, id[:]).Scan(&known)

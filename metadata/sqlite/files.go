@@ -11,19 +11,29 @@ import (
 
 // insertFile enters a data file with its runs, which are in the index already. One
 // without runs is dead at once.
-func (t *tx) insertFile(id uuid.UUID, size, live int64, level int16, seq int64, runs []metadata.Run) error {
-	if len(runs) == 0 {
-		return t.exec(`INSERT INTO dead_files (id, size, died_at) VALUES (?, ?, ?)`, id[:], size, millis(t.now))
+func (t *tx) insertFile(f fileRow, runs []metadata.Run) error {
+	if f.runs == 0 {
+		return t.exec(`INSERT INTO dead_files (id, size, died_at) VALUES (?, ?, ?)`, f.id[:], f.size, millis(t.now))
 	}
 	keys, err := encodeKeys(runs)
 	if err != nil {
 		return err
 	}
-	if _, err := t.stmt(t.prepared.insertFile).ExecContext(t.ctx, id[:], size, level, seq, len(runs), live, millis(t.now)); err != nil {
+	if _, err := t.stmt(t.prepared.insertFile).ExecContext(t.ctx, f.id[:], f.size, f.level, f.seq, f.runs, f.live, millis(t.now)); err != nil {
 		return err
 	}
-	_, err = t.stmt(t.prepared.insertFileKeys).ExecContext(t.ctx, id[:], keys)
+	_, err = t.stmt(t.prepared.insertFileKeys).ExecContext(t.ctx, f.id[:], keys)
 	return err
+}
+
+// fileRow is a live file's row. runs is how many of its runs are in the index, and live
+// the file's size without what lies in it for others.
+type fileRow struct {
+	id         uuid.UUID
+	size, live int64
+	level      int16
+	seq        int64
+	runs       int
 }
 
 // encodeKeys encodes the keys of runs as file_keys has them.

@@ -3,42 +3,105 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/metadata/sequence"
 )
 
-// ReplaceRuns implements metadata.Maintenance. If we die before the write-ahead log
-// is synced, the old runs stand and the object is an orphan; after that, the new ones stand, and a
-// repeated call finds them.
+// replaceAtOnce is about how many rows one transaction replaces: commits wait for it, since there is one writer.
+const replaceAtOnce = 128
+
+// ReplaceRuns implements metadata.Maintenance, in several transactions, between which others commit. If we die
+// before the write-ahead log is synced, the old runs stand and the object is an orphan; after that, those new
+// runs stand that came so far, and a repeated call finds them.
 func (s *Store) ReplaceRuns(ctx context.Context, replacement metadata.Replacement) (taken []bool, err error) {
 	if err := sequence.ValidateReplacement(replacement); err != nil {
 		return nil, err
 	}
-	err = s.change(ctx, "replace runs", func(t *tx) error {
-		state, err := t.replacementState(replacement)
-		if err != nil {
-			return err
+	r := replacing{Replacement: replacement, taken: make([]bool, len(replacement.Runs))}
+	for r.to < len(r.Runs) && !r.over {
+		r.advance()
+		if err := s.change(ctx, "replace runs", r.do); err != nil {
+			return nil, err
 		}
-		known, err := t.knowsFile(replacement.FileID)
-		if err != nil {
-			return err
-		}
-		if known {
-			taken = stillThere(replacement, state.Standing)
-			return nil
-		}
-		decision, err := sequence.DecideReplacement(state, replacement)
-		if err != nil {
-			return err
-		}
-		taken = decision.Taken
-		return t.replace(replacement, decision)
-	})
-	if err != nil {
-		return nil, err
 	}
-	return taken, nil
+	return r.taken, nil
+}
+
+// replacing is a replacement under way.
+type replacing struct {
+	metadata.Replacement
+	taken []bool
+	// from and to are the runs of the transaction.
+	from, to int
+	// entered: the file is in the index, by an earlier transaction. over: it died meanwhile, or
+	// was known before, so that the other runs are left.
+	entered, over bool
+}
+
+// advance goes to the runs of the next transaction.
+func (r *replacing) advance() {
+	r.from = r.to
+	for rows := 0; r.to < len(r.Runs) && (rows == 0 || rows+len(r.Runs[r.to].Replaces) <= replaceAtOnce); r.to++ {
+		rows += len(r.Runs[r.to].Replaces)
+	}
+}
+
+func (r *replacing) do(t *tx) error {
+	known, err := t.knowsFile(r.FileID)
+	if err != nil {
+		return err
+	}
+	if known && !r.entered {
+		state, err := t.replacementState(r.Replacement)
+		r.taken, r.over = stillThere(r.Replacement, state.Standing), true
+		return err
+	}
+	if r.entered {
+		if r.over, err = t.died(r.FileID); r.over || err != nil {
+			return err
+		}
+	}
+	part := r.Replacement
+	part.Runs = r.Runs[r.from:r.to]
+	state, err := t.replacementState(part)
+	if err != nil {
+		return err
+	}
+	decision, err := sequence.DecideReplacement(state, part)
+	if err != nil {
+		return err
+	}
+	if err := t.replace(decision); err != nil {
+		return err
+	}
+	copy(r.taken[r.from:], decision.Taken)
+	return r.enter(t, decision.Runs)
+}
+
+// enter enters the file with the first runs that it has in the index, or adds further ones.
+func (r *replacing) enter(t *tx, runs []metadata.Run) error {
+	var stored int64
+	for _, run := range runs {
+		stored += int64(run.StoredSize)
+	}
+	switch {
+	case r.entered:
+		return t.exec(`UPDATE files SET live_runs = live_runs + ?, live_bytes = live_bytes + ? WHERE id = ?`, len(runs), stored, r.FileID[:])
+	case len(runs) == 0 && r.to < len(r.Runs):
+		return nil
+	}
+	live := r.Size + stored
+	for _, run := range r.Runs {
+		live -= int64(run.StoredSize)
+	}
+	keys := slices.Clone(runs)
+	for _, run := range r.Runs[r.to:] {
+		keys = append(keys, run.Run) // if it will be taken: keys without a run do no harm
+	}
+	r.entered = true
+	return t.insertFile(fileRow{id: r.FileID, size: r.Size, live: live, level: r.Level, seq: r.Seq, runs: len(runs)}, keys)
 }
 
 func (t *tx) replacementState(replacement metadata.Replacement) (sequence.ReplacementState, error) {
@@ -94,7 +157,7 @@ func stillThere(replacement metadata.Replacement, standing [][]metadata.Run) []b
 	return there
 }
 
-func (t *tx) replace(replacement metadata.Replacement, d sequence.ReplacementDecision) error {
+func (t *tx) replace(d sequence.ReplacementDecision) error {
 	remove := t.stmt(t.prepared.removeRange)
 	removed := 0
 	for _, r := range d.Runs {
@@ -114,8 +177,5 @@ func (t *tx) replace(replacement metadata.Replacement, d sequence.ReplacementDec
 	if err := t.insertRuns(d.Runs); err != nil {
 		return err
 	}
-	if err := t.countDown(d.Removed); err != nil {
-		return err
-	}
-	return t.insertFile(replacement.FileID, replacement.Size, d.LiveBytes, replacement.Level, replacement.Seq, d.Runs)
+	return t.countDown(d.Removed)
 }

@@ -208,6 +208,9 @@ func atFrame(stored, rest []byte, err error) error {
 func appendFrame(dst, decoded []byte, codec Codec) (out []byte, compressed bool) {
 	start := len(dst)
 	content := start + frameHeaderSize
+	if codec == CodecZstd && !promising(decoded) {
+		codec = CodecStored
+	}
 	// The codecs write straight into dst when there is room for their worst case.
 	dst = slices.Grow(dst, frameHeaderSize+s2.MaxEncodedLen(len(decoded)))[:content]
 	switch codec {
@@ -227,6 +230,28 @@ func appendFrame(dst, decoded []byte, codec Codec) (out []byte, compressed bool)
 	binary.BigEndian.PutUint32(head[5:], uint32(len(dst)-content))
 	binary.BigEndian.PutUint32(head[9:], crc32.Checksum(dst[content:], castagnoli))
 	return dst, compressed
+}
+
+const (
+	// samples pieces of sampleSize bytes tell whether zstd is worth the while for what is much larger than they are.
+	samples    = 8
+	sampleSize = 4 << 10
+)
+
+// promising reports whether a sample of the bytes shrinks. For what doesn't (random, encrypted or compressed by
+// the application), zstd would take most of a merge's time to find out.
+func promising(decoded []byte) bool {
+	if len(decoded) < 4*samples*sampleSize {
+		return true
+	}
+	sample := make([]byte, 0, samples*sampleSize)
+	for i := range samples {
+		at := i * (len(decoded) - sampleSize) / (samples - 1)
+		sample = append(sample, decoded[at:at+sampleSize]...)
+	}
+	shrunk := zstdEncoder().EncodeAll(sample, make([]byte, 0, len(sample)))
+	// Small pieces repeat less than the whole does.
+	return len(shrunk)*100 <= len(sample)*95
 }
 
 // savesTenth reports whether stored is at least 10% less than size.

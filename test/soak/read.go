@@ -40,8 +40,8 @@ func (r *Run) newReader(name string, from map[*partition]int64) (*reader, error)
 	return &reader{run: r, name: name, client: client, positions: from}, nil
 }
 
-// poll reads once, and checks.
-func (r *reader) poll(ctx context.Context) {
+// poll reads once, checks, and returns how many records came.
+func (r *reader) poll(ctx context.Context) (n int) {
 	fetches := r.client.PollFetches(ctx)
 	fetches.EachError(func(topic string, index int32, err error) {
 		if ctx.Err() == nil {
@@ -62,8 +62,10 @@ func (r *reader) poll(ctx context.Context) {
 			}
 			r.positions[p] = record.Offset + 1
 		}
-		r.run.read.Add(int64(len(f.Records)))
+		n += len(f.Records)
 	})
+	r.run.read.Add(int64(n))
+	return n
 }
 
 // take checks a record, and what should have come before it.
@@ -104,22 +106,27 @@ func (r *reader) tail(ctx context.Context) {
 // errStuck ends a reader that does not come to its end.
 var errStuck = errors.New("does not come to the end")
 
-// readTo reads until the reader has come to the offsets, or has found that the rest may be gone.
+// readTo reads until the reader has come to the offsets, or has found that the rest may be gone. It gives
+// up when nothing came for as long as the run's patience.
 func (r *reader) readTo(ctx context.Context, to map[*partition]int64) error {
 	defer r.client.Close()
-	limit, cancel := context.WithTimeout(ctx, r.run.config.Patience)
-	defer cancel()
-	for {
-		if err := r.arrived(limit, to); err == nil || limit.Err() != nil {
-			if ctx.Err() == nil && err != nil {
-				return fmt.Errorf("%s: %w: %w", r.name, errStuck, err)
-			}
+	for last := time.Now(); ctx.Err() == nil; {
+		limit, cancel := context.WithDeadline(ctx, last.Add(r.run.config.Patience))
+		err := r.arrived(limit, to)
+		cancel()
+		if err == nil {
 			return nil
 		}
-		some, enough := context.WithTimeout(limit, time.Second)
-		r.poll(some)
+		if time.Since(last) >= r.run.config.Patience && ctx.Err() == nil {
+			return fmt.Errorf("%s: %w: %w", r.name, errStuck, err)
+		}
+		some, enough := context.WithTimeout(ctx, time.Second)
+		if r.poll(some) > 0 {
+			last = time.Now()
+		}
 		enough()
 	}
+	return nil
 }
 
 // arrived returns nil when nothing is to come before the offsets.

@@ -23,6 +23,8 @@ const (
 	bytesN = 128
 	// flushes0 is how many full files from producers a merge takes at least: fewer are not worth it.
 	flushes0 = 8
+	// behind is how many files that are due are more than merges at their usual pace should leave.
+	behind = 4 * files0
 	// claimFor is how long a claim outlives its agent.
 	claimFor = time.Minute
 	// interleaveEvery is what Merger.interleaveEvery is outside tests.
@@ -181,6 +183,7 @@ func (m *Merger) tell(ctx context.Context, p *maintenance.Progress) {
 			due, bytes = due+l.Files, bytes+l.Bytes
 		}
 	}
+	p.Hurry(due > behind)
 	p.Backlog(due, oldest)
 	p.BacklogBytes(bytes)
 }

@@ -196,6 +196,9 @@ func (w *work) add(ctx context.Context, out *rewrite.Output, i int) error {
 		w.window = nil // the next one takes its memory
 		w.window = w.reader.Load(ctx, w.plan.runs[w.first:w.end])
 	}
+	if err := w.progress.Pace(ctx); err != nil {
+		return err
+	}
 	run := w.plan.runs[i]
 	if run.Merged {
 		if ok, err := out.AddStored(ctx, w.window, run); ok || err != nil {
