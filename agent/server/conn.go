@@ -44,6 +44,8 @@ type conn struct {
 	nc     net.Conn
 	log    *slog.Logger
 	client protocol.Client
+	// hangs is how often the process had hung when the connection was made.
+	hangs int64
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -73,8 +75,8 @@ func newConn(s *Server, nc net.Conn, listener string) *conn {
 	}
 	return &conn{
 		server: s, nc: nc, log: s.log.With("client", nc.RemoteAddr().String()),
-		client: client,
-		ctx:    ctx, cancel: cancel,
+		client: client, hangs: s.pulse.hangs.Load(),
+		ctx: ctx, cancel: cancel,
 		queue: make(chan answer, s.config.MaxInFlight), gone: make(chan struct{}),
 	}
 }
@@ -222,6 +224,9 @@ func (c *conn) start(frame []byte, giveBack func()) error {
 
 // begin fills the answer in, up to the point where it is waited for.
 func (c *conn) begin(a *answer, frame []byte) error {
+	if !c.server.pulse.fresh(c.hangs) {
+		return errHung
+	}
 	header, body, err := protocol.ParseRequestHeader(frame)
 	if err != nil {
 		return err

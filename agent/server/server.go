@@ -48,6 +48,7 @@ type Server struct {
 	// base is the parent of every connection's context; hardStop ends it.
 	base     context.Context
 	hardStop context.CancelFunc
+	pulse    pulse
 
 	mu       sync.Mutex
 	draining bool
@@ -67,6 +68,7 @@ func New(config Config, handlers map[int16]Handler, budget *Budget, metrics *Met
 // Serve accepts connections of the listener of that name until it is closed, which is how it is
 // stopped. A server may serve several at once.
 func (s *Server) Serve(ln net.Listener, name string) error {
+	s.pulse.once.Do(func() { s.pulse.start(s.base, s.hung) })
 	for {
 		nc, err := ln.Accept()
 		var temporary interface{ Temporary() bool }
@@ -142,6 +144,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	select {
 	case <-done:
 		s.hardStop()
+		s.pulse.done.Wait()
 		return nil
 	case <-ctx.Done():
 	}
@@ -152,7 +155,21 @@ func (s *Server) Drain(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	<-done
+	s.pulse.done.Wait()
 	return ctx.Err()
+}
+
+// hung ends all connections that were made before the process hung.
+func (s *Server) hung(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log.Warn("this process hung; connections are closed, since their clients have asked other agents meanwhile",
+		"for", d.Round(time.Millisecond), "connections", len(s.conns))
+	for c := range s.conns {
+		if c.hangs < s.pulse.hangs.Load() {
+			closeQuietly(c.nc)
+		}
+	}
 }
 
 // closeQuietly closes a connection that we give up anyway: an error of Close
