@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wadi-log/wadi/test/harness"
+	"github.com/wadi-log/wadi/test/measure"
 )
 
 // BenchmarkRequestsByPartitions sends the same bytes to 10 and to 10,000
@@ -27,14 +28,14 @@ func BenchmarkRequestsByPartitions(b *testing.B) {
 			count := total / (partitions * len(batch))
 			before := a.Metrics()
 			produceAll(b, a.Bootstrap(), [][]byte{frame}, count, loadInFlight)
-			puts := requests(a.Metrics(), "put") - requests(before, "put")
+			puts := measure.Requests(a.Metrics(), "put") - measure.Requests(before, "put")
 			sent := float64(count*partitions*len(batch)) / (1 << 30)
 
 			a.Stop()
 			a.Restart()
 			read, _ := fetchAll(b, a.Bootstrap(), "wide", [][]int32{partitionRange(0, partitions)}, int64(count*records))
 			b.ReportMetric(puts/sent, "PUT/GiB")
-			b.ReportMetric(requests(a.Metrics(), "get")/(float64(read)/(1<<30)), "GET/GiB")
+			b.ReportMetric(measure.Requests(a.Metrics(), "get")/(float64(read)/(1<<30)), "GET/GiB")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
@@ -51,9 +52,9 @@ func BenchmarkIdle(b *testing.B) {
 			const watch = 20 * time.Second
 			<-time.After(watch)
 			after, recounted := used(b, a), a.Metrics()
-			b.ReportMetric(100*(after.cpu-before.cpu).Seconds()/watch.Seconds(), "cpu-%")
-			b.ReportMetric(requests(recounted, "put")-requests(counted, "put"), "PUTs")
-			b.ReportMetric(float64(after.rss)/(1<<20), "RSS-MiB")
+			b.ReportMetric(100*(after.CPU-before.CPU).Seconds()/watch.Seconds(), "cpu-%")
+			b.ReportMetric(measure.Requests(recounted, "put")-measure.Requests(counted, "put"), "PUTs")
+			b.ReportMetric(float64(after.RSS)/(1<<20), "RSS-MiB")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
@@ -88,7 +89,7 @@ func BenchmarkOverload(b *testing.B) {
 						return
 					case <-tick.C:
 						mu.Lock()
-						peaks[half] = max(peaks[half], used(b, a).rss)
+						peaks[half] = max(peaks[half], used(b, a).RSS)
 						mu.Unlock()
 					}
 				}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wadi-log/wadi/test/harness"
+	"github.com/wadi-log/wadi/test/measure"
 )
 
 const (
@@ -92,14 +93,14 @@ func reportWaits(b *testing.B, waits []time.Duration) {
 type groups struct {
 	b        *testing.B
 	agents   []*harness.AgentProcess
-	postgres *postgres
+	postgres *measure.Postgres
 }
 
 func startGroups(b *testing.B, agents int) *groups {
 	b.Helper()
 	options, _ := places[1].open(b)
 	options.Flags = append(options.Flags, fmt.Sprintf("--max-connections=%d", fleetMembers+100))
-	g := &groups{b: b, postgres: openPostgres(b, options.Metadata)}
+	g := &groups{b: b, postgres: measure.OpenPostgres(b, options.Metadata)}
 	for range agents {
 		g.agents = append(g.agents, harness.Agent(b, options))
 	}
@@ -144,13 +145,13 @@ func (g *groups) sample() result {
 	g.b.Helper()
 	s := result{counted: map[string]float64{}}
 	for _, a := range g.agents {
-		s.agents = append(s.agents, used(g.b, a).cpu)
+		s.agents = append(s.agents, used(g.b, a).CPU)
 		for name, v := range a.Metrics() {
 			s.counted[name] += v
 		}
 	}
-	s.postgres, s.load = g.postgres.cpu(), processUsage(g.b, "self").cpu
-	s.transactions, s.rows = g.postgres.written()
+	s.postgres, s.load = g.postgres.CPU(), measure.Self(g.b).CPU
+	s.transactions, s.rows = g.postgres.Written()
 	return s
 }
 

@@ -43,7 +43,7 @@ func BenchmarkThroughput(b *testing.B) {
 			rawPut = (rawPut + rawPuts(b, bucket)) / 2
 			b.ReportMetric(mbPerSecond(load.bytes, took), "produce-MB/s")
 			b.ReportMetric(mbPerSecond(load.bytes, took)/rawPut, "produce/raw-PUT")
-			b.ReportMetric(perGiB(after.cpu-before.cpu, load.bytes), "produce-cpu-s/GiB")
+			b.ReportMetric(perGiB(after.CPU-before.CPU, load.bytes), "produce-cpu-s/GiB")
 			b.ReportMetric((recounted["go_memstats_mallocs_total"]-counted["go_memstats_mallocs_total"])/float64(load.records), "produce-allocs/record")
 
 			a.Stop()
@@ -54,7 +54,7 @@ func BenchmarkThroughput(b *testing.B) {
 			rawGet := rawGets(b, bucket)
 			b.ReportMetric(mbPerSecond(read, took), "cold-read-MB/s")
 			b.ReportMetric(mbPerSecond(read, took)/rawGet, "cold-read/raw-GET")
-			b.ReportMetric(perGiB(after.cpu-before.cpu, read), "cold-read-cpu-s/GiB")
+			b.ReportMetric(perGiB(after.CPU-before.CPU, read), "cold-read-cpu-s/GiB")
 
 			createTopic(b, a.Bootstrap(), "tail", loadPartitions)
 			var producer sync.WaitGroup

@@ -3,12 +3,11 @@ package soak_test
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/wadi-log/wadi/test/chart"
 	"github.com/wadi-log/wadi/test/harness"
 	"github.com/wadi-log/wadi/test/soak"
 )
@@ -96,7 +96,7 @@ type cluster struct {
 	options harness.AgentOptions
 	agents  []*harness.AgentProcess
 	stores  *stores
-	series  soak.Series
+	series  chart.Table
 	began   time.Time
 	killed  int
 	// seen are the agents' counters when they were last looked at, and sums what they counted in all their lives.
@@ -117,7 +117,7 @@ func startCluster(t *testing.T) *cluster {
 		c.agents, c.seen = append(c.agents, harness.Agent(t, c.options)), append(c.seen, map[string]float64{})
 	}
 	c.stores = openStores(t, c.options)
-	c.series.Columns = columns
+	c.series.X, c.series.Columns = "seconds", columns
 	c.began = time.Now()
 	return c
 }
@@ -173,7 +173,7 @@ func (c *cluster) sample(run *soak.Run) {
 	const mb = 1e6
 	values := append(s.tables, s.metadataBytes/mb, float64(s.objects), float64(s.objectBytes)/mb, float64(s.liveBytes)/mb, float64(run.Report().Bytes)/mb,
 		c.sums[counters[0]]/mb, (c.sums[counters[1]]+c.sums[counters[2]])/mb)
-	c.series.Samples = append(c.series.Samples, soak.Sample{At: time.Since(c.began), Values: values})
+	c.series.Rows = append(c.series.Rows, chart.Row{X: math.Round(10*time.Since(c.began).Seconds()) / 10, Values: values})
 }
 
 // settle waits until maintenance has done what is due: no partition holds a run that retention lets go,
@@ -235,12 +235,12 @@ func (c *cluster) checkRows(retention, length time.Duration) {
 	}
 }
 
-var panels = []soak.Panel{
+var picture = chart.Picture{XLabel: "minutes", XUnit: 60, Panels: []chart.Panel{
 	{Title: "rows of the metadata store", Columns: []string{"runs", "commits"}},
 	{Title: "files", Columns: []string{"files", "dead files", "objects"}},
 	{Title: "bytes", Columns: []string{"data in the bucket, MB", "live, MB"}},
 	{Title: "bytes in all", Columns: []string{"written by producers, MB", "put by agents, MB", "rewritten, MB"}},
-}
+}}
 
 // save writes the series into the folder that was asked for.
 func (c *cluster) save() {
@@ -248,17 +248,8 @@ func (c *cluster) save() {
 	if folder == "" {
 		return
 	}
-	for name, write := range map[string]func(*os.File) error{
-		"soak.csv": func(f *os.File) error { return c.series.WriteCSV(f) },
-		"soak.svg": func(f *os.File) error { return c.series.WriteSVG(f, panels) },
-	} {
-		file, err := os.Create(filepath.Join(folder, name))
-		if err == nil {
-			err = errors.Join(write(file), file.Close())
-		}
-		if err != nil {
-			c.Errorf("save %s: %v", name, err)
-		}
+	if err := c.series.Save(folder, "soak", picture); err != nil {
+		c.Errorf("save what was measured: %v", err)
 	}
 }
 
