@@ -14,6 +14,13 @@ SOAK_RATE ?= 20MB
 SOAK_OUT ?= docs
 # How long make txncheck lets the load run.
 TXNCHECK_FOR ?= 10m
+# How long make chaos lets clients work while agents are killed, frozen and added.
+CHAOS_FOR ?= 10m
+# Which numbers of agents make scale measures, for how long each, at how many bytes a second, and where its table and picture go.
+SCALE_AGENTS ?= 1,2,4,8
+SCALE_FOR ?= 30s
+SCALE_RATE ?= 10MB
+SCALE_OUT ?= docs
 # For go test, as in: make test TESTFLAGS='-run Flush ./agent/produce'
 TESTFLAGS ?= ./...
 TIMEOUT ?= 30m
@@ -98,6 +105,23 @@ txncheck: setup ## Check transactions for TXNCHECK_FOR (10m) while agents and Po
 soak: setup ## Write SOAK_RATE (20MB) a second for SOAK_FOR (30m) while maintenance runs and agents die; check every read
 	WADI_SOAK_FOR=$(SOAK_FOR) WADI_SOAK_RATE=$(SOAK_RATE) WADI_SOAK_OUT=$(abspath $(SOAK_OUT)) WADI_TEST_REQUIRE=1 \
 		go test ./test/soak -count=1 -v -timeout 3h -run TestSoak
+
+# WADI_CHAOS_SEED in the environment repeats what happens to agents.
+.PHONY: chaos
+chaos: setup ## Let Java, librdkafka, franz-go and kcat work for CHAOS_FOR (10m) while agents are killed, frozen and added
+	@test/setup/setup.sh compat
+	WADI_CHAOS=$(CACHE)/compat WADI_CHAOS_FOR=$(CHAOS_FOR) WADI_TEST_REQUIRE=1 \
+		go test ./test/chaos -count=1 -v -timeout 2h -run TestClientsWhileAgentsDie
+
+.PHONY: scale
+scale: setup ## Offer SCALE_RATE (10MB) a second to SCALE_AGENTS (1,2,4,8) agents, write docs/scale.svg
+	WADI_SCALE_AGENTS=$(SCALE_AGENTS) WADI_SCALE_FOR=$(SCALE_FOR) WADI_SCALE_RATE=$(SCALE_RATE) WADI_SCALE_OUT=$(abspath $(SCALE_OUT)) \
+		WADI_TEST_REQUIRE=1 go test ./test/scale -count=1 -v -timeout 1h -run TestScale
+
+.PHONY: qemu
+qemu: setup ## Run the program for 64-bit ARM in an emulator
+	@test/setup/setup.sh qemu
+	WADI_QEMU=1 WADI_TEST_REQUIRE=1 go test ./test/e2e -count=1 -v -timeout 30m -run TestArm64
 
 # Shrinking inputs that only add coverage gets 50 runs, not its default of 60s,
 # which would use up FUZZTIME.

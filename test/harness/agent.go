@@ -85,6 +85,8 @@ func buildBinary() (string, error) {
 
 // AgentOptions says how an agent differs from the embedded default.
 type AgentOptions struct {
+	// Program is what to run; empty means [Binary].
+	Program string
 	// Metadata is the metadata store's URL; empty means SQLite in a folder of the
 	// agent's own. The agent gets it as WADI_METADATA: a flag would show the
 	// password in the list of processes.
@@ -118,7 +120,11 @@ type AgentProcess struct {
 // one of the secrets that it was given.
 func Agent(t testing.TB, options AgentOptions) *AgentProcess {
 	t.Helper()
-	return startAgent(t, Binary(t), options)
+	program := options.Program
+	if program == "" {
+		program = Binary(t)
+	}
+	return startAgent(t, program, options)
 }
 
 func startAgent(t testing.TB, program string, options AgentOptions) *AgentProcess {

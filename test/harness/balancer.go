@@ -20,6 +20,7 @@ type Balancer struct {
 	folder  string
 	address string
 	process *process
+	ready   bool // asks agents whether they are ready
 }
 
 // NewBalancer chooses the balancer's address, which agents are to advertise
@@ -53,6 +54,10 @@ func NewBalancer(t testing.TB) *Balancer {
 // Address is where the balancer listens.
 func (b *Balancer) Address() string { return b.address }
 
+// ByReadiness has the balancer ask agents whether they are ready (/readyz), as one in production does, and not only
+// whether they listen: so it leaves out those that hang. It goes before Start.
+func (b *Balancer) ByReadiness() { b.ready = true }
+
 func (b *Balancer) logPath() string { return filepath.Join(b.folder, "log") }
 
 // Start starts balancing over the agents, and returns when the balancer takes connections.
@@ -81,6 +86,10 @@ func (b *Balancer) Start(agents ...*AgentProcess) {
 // config: timeouts longer than any Kafka request; a connection that an agent
 // refuses goes to the next one; those of an agent that died end with it.
 func (b *Balancer) config(agents []*AgentProcess) string {
+	check, how := "inter 100ms fall 2 rise 1", ""
+	if b.ready {
+		check, how = "inter 250ms fall 2 rise 1", "\toption httpchk GET /readyz\n\ttimeout check 1s\n"
+	}
 	var s strings.Builder
 	fmt.Fprintf(&s, `global
 	maxconn 4000
@@ -92,15 +101,19 @@ defaults
 	timeout queue 5s
 	option redispatch 1
 	retries 5
-	default-server inter 100ms fall 2 rise 1 on-marked-down shutdown-sessions
+	default-server %s on-marked-down shutdown-sessions
 frontend kafka
 	bind %s
 	default_backend agents
 backend agents
 	balance roundrobin
-`, b.address)
+%s`, check, b.address, how)
 	for i, a := range agents {
-		fmt.Fprintf(&s, "\tserver agent%d %s check\n", i, a.Bootstrap())
+		fmt.Fprintf(&s, "\tserver agent%d %s check", i, a.Bootstrap())
+		if b.ready {
+			fmt.Fprintf(&s, " port %s", a.http[strings.LastIndexByte(a.http, ':')+1:])
+		}
+		s.WriteString("\n")
 	}
 	return s.String()
 }

@@ -56,6 +56,18 @@ func (p *Program) Stop() int {
 	return code
 }
 
+// Wait waits until the program has ended by itself, which it was told to in a way of its own, and returns its exit code.
+func (p *Program) Wait(limit time.Duration) int {
+	p.t.Helper()
+	p.ended = true
+	select {
+	case <-p.process.ended:
+	case <-time.After(limit):
+		p.t.Fatalf("%s has not ended within %v", p.name, limit)
+	}
+	return p.process.exitCode()
+}
+
 // Check fails the test if the program has ended by itself.
 func (p *Program) Check() {
 	p.t.Helper()

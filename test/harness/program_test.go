@@ -29,6 +29,23 @@ func TestProgramEndsAsItIsAsked(t *testing.T) {
 	}
 }
 
+func TestProgramThatWasToldToEndIsWaitedFor(t *testing.T) {
+	cmd := exec.Command("/bin/sh", "-c", `read line; exit 5`)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := StartProgram(t, "a shell", cmd)
+	p.Check()
+	if err := stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.Wait(time.Minute); code != 5 {
+		t.Errorf("it ended with code %d, want its own", code)
+	}
+	p.Check()
+}
+
 func TestProgramThatEndsByItselfFailsTheTest(t *testing.T) {
 	r := &recorder{TB: t}
 	p := &Program{t: r, name: "a shell"}

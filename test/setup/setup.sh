@@ -1,6 +1,6 @@
 #!/bin/sh
 # Gets the programs that the tests need and says what it does, with nothing to
-# do in well under a second. Called by make: setup.sh test | lint | compat | streams.
+# do in well under a second. Called by make: setup.sh test | lint | compat | streams | qemu.
 #
 # Postgres, HAProxy and kcat come from the system's packages. MinIO and golangci-lint are
 # built from their Go modules, once, into ${XDG_CACHE_HOME:-~/.cache}/wadi/bin:
@@ -211,7 +211,12 @@ streams)
 	java_packages
 	get_clients streams "$here/../streams/java/pom.xml" "1 minute" "get_jars streams/java"
 	;;
+qemu)
+	missing=
+	command -v qemu-aarch64-static >/dev/null || missing=qemu-user-static
+	install_packages
+	;;
 *)
-	fail "usage: setup.sh test | lint | compat | streams"
+	fail "usage: setup.sh test | lint | compat | streams | qemu"
 	;;
 esac
