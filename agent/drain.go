@@ -31,13 +31,15 @@ func (a *Agent) askDrain() {
 // stepAside has clients led elsewhere for the config's DrainDelay, or until there is nobody else. An agent
 // that is alone stops at once.
 func (a *Agent) stepAside() {
-	if a.config.DrainDelay == 0 || !a.membership.Replaceable() {
+	if a.config.DrainDelay == 0 {
 		return
 	}
-	a.log.Info("draining: clients are led to other agents", "for", a.config.DrainDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), a.config.DrainDelay)
 	defer cancel()
-	a.membership.Drain(ctx)
+	a.membership.Drain(ctx) // which also brings the newest list
+	if a.membership.Replaceable() {
+		a.log.Info("draining: clients are led to other agents", "for", a.config.DrainDelay)
+	}
 	ticker := time.NewTicker(replaceableEvery)
 	defer ticker.Stop()
 	for a.membership.Replaceable() {
