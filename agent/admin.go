@@ -1,8 +1,10 @@
 package agent
 
 import (
-	"slices"
 	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
 
 	"github.com/wadi-log/wadi/agent/cluster"
 	"github.com/wadi-log/wadi/metadata"
@@ -11,24 +13,38 @@ import (
 
 // brokerFacts are the broker configs that tell what this agent is.
 func (a *Agent) brokerFacts() map[string]string {
+	listeners := make([]string, len(a.kafkaListeners))
+	for i, l := range a.kafkaListeners {
+		listeners[i] = l.String()
+	}
 	return map[string]string{
-		"listeners":       "PLAINTEXT://" + a.KafkaAddr(),
+		"listeners":       strings.Join(listeners, ","),
 		"log.dirs":        redact(a.config.ObjectsURL()),
 		"max.connections": strconv.Itoa(a.config.MaxConnections),
 	}
 }
 
 // adminAgents is the register as the admin APIs see it.
-type adminAgents struct{ *cluster.Membership }
+type adminAgents struct {
+	*cluster.Membership
+	router *cluster.Router
+}
 
-// Leader implements admin.Agents.
-func (a adminAgents) Leader(client protocol.Client) (nodeID int32, here bool) {
-	leader := cluster.Leader(client, cluster.Brokers(a.Alive(), client.Listener))
-	return leader.NodeID, slices.Contains(a.Self().Listeners, metadata.Listener{Name: client.Listener, Host: leader.Host, Port: leader.Port})
+// Place implements admin.Agents.
+func (a adminAgents) Place(client protocol.Client) func(topic uuid.UUID, partition int32) (replicas []int32, here bool) {
+	view := a.router.View(client)
+	var last uuid.UUID
+	var place *cluster.Placement // the last topic's, which has worked out neighbouring partitions
+	return func(topic uuid.UUID, partition int32) ([]int32, bool) {
+		if place == nil || topic != last {
+			last, place = topic, view.Topic(topic)
+		}
+		return place.Replicas(partition), view.Here(place.Leader(partition))
+	}
 }
 
 // Controller implements admin.Agents.
 func (a adminAgents) Controller(client protocol.Client) (int32, metadata.Listener) {
-	b := cluster.Controller(cluster.Brokers(a.Alive(), client.Listener))
+	b := a.router.View(client).Controller()
 	return b.NodeID, metadata.Listener{Name: client.Listener, Host: b.Host, Port: b.Port}
 }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,7 @@ type Agent struct {
 	catalog    *catalog.Catalog
 	gauge      *gauge
 	membership *cluster.Membership
+	router     *cluster.Router
 	follower   *fetch.Follower
 	blocks     *fetch.Blocks
 	fetcher    *fetch.Fetcher
@@ -66,10 +68,9 @@ type Agent struct {
 	// runner does background work; nil without the role jobs.
 	runner *maintenance.Runner
 
-	kafkaListener net.Listener
-	httpListener  net.Listener
-	advertised    string
-	broker        configs.Broker
+	kafkaListeners []kafkaListener
+	httpListener   net.Listener
+	broker         configs.Broker
 	// serving is true from the first accepted connection to the start of a drain.
 	serving atomic.Bool
 	// drainAsked ends Run as its context does.
@@ -123,49 +124,34 @@ func New(ctx context.Context, config Config, version string, log *slog.Logger, l
 	return a, nil
 }
 
-// listen opens both sockets, so that a port in use shows before anything starts.
+// listen opens all sockets, so that a port in use shows before anything starts.
 func (a *Agent) listen(ctx context.Context) (err error) {
-	var sockets net.ListenConfig
-	if a.kafkaListener, err = sockets.Listen(ctx, "tcp", a.config.KafkaListen); err != nil {
-		return fmt.Errorf("--kafka-listen: %w; choose another address, or stop what holds it", err)
+	if a.kafkaListeners, err = a.config.listenKafka(ctx); err != nil {
+		return err
 	}
+	var sockets net.ListenConfig
 	if a.httpListener, err = sockets.Listen(ctx, "tcp", a.config.HTTPListen); err != nil {
 		return fmt.Errorf("--http-listen: %w; choose another address, or stop what holds it", err)
 	}
-	a.advertised = a.config.advertise(a.kafkaListener.Addr().(*net.TCPAddr).Port)
 	return nil
-}
-
-// advertise returns what clients are told to connect to, given the port that
-// the Kafka listener got.
-func (c Config) advertise(port int) string {
-	if c.Advertise != "" {
-		return c.Advertise
-	}
-	host, _, err := splitHostPort(c.KafkaListen)
-	if err != nil || wildcard(host) {
-		host = "localhost"
-		// Who listens everywhere has clients elsewhere, which know this machine by its name.
-		if name, err := os.Hostname(); err == nil {
-			host = name
-		}
-	}
-	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 // join enters the agent into the register of agents.
 func (a *Agent) join(ctx context.Context) error {
-	host, port, err := splitHostPort(a.advertised)
+	zones, err := a.config.zones()
 	if err != nil {
-		return fmt.Errorf("--advertise: %w", err)
+		return err
 	}
 	self := metadata.Agent{
 		NodeID: a.config.NodeID, Name: a.name(), Zone: a.config.Zone,
-		Listeners: []metadata.Listener{{Name: metadata.DefaultListener, Host: host, Port: port}},
-		Roles:     configs.SplitList(a.config.Roles), Version: a.version, StartedAt: time.Now(),
+		Roles: configs.SplitList(a.config.Roles), Version: a.version, StartedAt: time.Now(),
+	}
+	for _, l := range a.kafkaListeners {
+		self.Listeners = append(self.Listeners, l.advertised)
 	}
 	a.gauge = &gauge{bucket: a.bucket}
 	a.membership = cluster.NewMembership(timedBeats{a.store, &a.gauge.commits}, self, a.gauge, a.log)
+	a.router = cluster.NewRouter(a.membership, zones)
 	if err := a.membership.Register(ctx); err != nil {
 		if errors.Is(err, metadata.ErrNodeIDInUse) {
 			return fmt.Errorf("--node-id: %w; choose another, or leave it out to take a free one", err)
@@ -176,7 +162,7 @@ func (a *Agent) join(ctx context.Context) error {
 }
 
 // name tells this agent from others in the register, and is the same after a
-// restart: what is set, or the machine and where it listens.
+// restart: what is set, or the machine and where it listens first.
 func (a *Agent) name() string {
 	if a.config.Name != "" {
 		return a.config.Name
@@ -185,7 +171,7 @@ func (a *Agent) name() string {
 	if err != nil {
 		machine = "unknown"
 	}
-	return machine + "/" + a.kafkaListener.Addr().String()
+	return machine + "/" + a.KafkaAddr()
 }
 
 // build makes the parts and ties them together.
@@ -246,9 +232,9 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		produce.NewHandler(a.catalog, a.acc, produceMetrics, a.log),
 		a.transactions,
 		a.fetcher,
-		cluster.New(a.catalog, a.membership, a.broker, a.settings.Features, clusterID, a.log),
+		cluster.New(a.catalog, a.router, a.broker, a.settings.Features, clusterID, a.log),
 		a.groups,
-		admin.New(a.catalog, a.records, adminAgents{a.membership}, a.settings, a.store, a.brokerFacts(), a.log),
+		admin.New(a.catalog, a.records, adminAgents{a.membership, a.router}, a.settings, a.store, a.brokerFacts(), a.log),
 		telemetry.New(a.settings.ClientMetrics, a.broker.TelemetryMaxBytes, reg),
 	), budget, server.NewMetrics(reg, budget), a.log)
 	a.gauge.server = a.server
@@ -306,8 +292,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	work.Go(func() { a.settings.Run(background) })
 	work.Go(func() { a.membership.Run(registered) })
-	failed := make(chan error, 2)
-	listening.Go(func() { failed <- a.server.Serve(a.kafkaListener, metadata.DefaultListener) })
+	failed := make(chan error, len(a.kafkaListeners)+1)
+	for _, l := range a.kafkaListeners {
+		listening.Go(func() { failed <- a.server.Serve(l, l.advertised.Name) })
+	}
 	listening.Go(func() {
 		if err := a.http.Serve(a.httpListener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("--http-listen: %w", err)
@@ -341,10 +329,11 @@ func (a *Agent) close() {
 			a.log.Warn("closing the HTTP listener failed", "error", err)
 		}
 	}
-	for _, ln := range []net.Listener{a.kafkaListener, a.httpListener} {
-		if ln != nil {
-			_ = ln.Close() // closed already after a drain
-		}
+	for _, l := range a.kafkaListeners {
+		_ = l.Close() // closed already after a drain
+	}
+	if a.httpListener != nil {
+		_ = a.httpListener.Close() // as well
 	}
 	if a.acc != nil {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -375,8 +364,8 @@ func (a *Agent) close() {
 	}
 }
 
-// KafkaAddr is where the Kafka listener listens.
-func (a *Agent) KafkaAddr() string { return a.kafkaListener.Addr().String() }
+// KafkaAddr is where the first Kafka listener listens.
+func (a *Agent) KafkaAddr() string { return a.kafkaListeners[0].Addr().String() }
 
 // HTTPAddr is where /livez, /readyz, /metrics and /v1 are.
 func (a *Agent) HTTPAddr() string { return a.httpListener.Addr().String() }
@@ -391,9 +380,18 @@ func (a *Agent) Describe() []Fact {
 	if putRate > 0 {
 		rate = fmt.Sprintf("%g files/s before they are full", putRate)
 	}
+	var listen, connect []string
+	for _, l := range a.kafkaListeners {
+		name := ""
+		if l.advertised.Name != metadata.DefaultListener {
+			name = l.advertised.Name + "://"
+		}
+		listen = append(listen, name+l.Addr().String())
+		connect = append(connect, name+net.JoinHostPort(l.advertised.Host, strconv.Itoa(int(l.advertised.Port))))
+	}
 	facts := []Fact{
-		{"Kafka", a.KafkaAddr()},
-		{"clients connect to", a.advertised},
+		{"Kafka", strings.Join(listen, ", ")},
+		{"clients connect to", strings.Join(connect, ", ")},
 		{"HTTP", "http://" + a.HTTPAddr()},
 		{"name", a.name()},
 		{"node ID", strconv.Itoa(int(a.membership.Self().NodeID))},

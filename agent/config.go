@@ -18,7 +18,8 @@ import (
 // flag, an environment variable and a key of the YAML file (package main
 // reads them); here they are plain values.
 type Config struct {
-	// KafkaListen is the host:port of the Kafka listener.
+	// KafkaListen is where Kafka clients are served: listeners in Kafka's form, separated by
+	// commas, NAME://host:port or host:port (which is named PLAINTEXT).
 	KafkaListen string
 	// HTTPListen is the host:port of /livez, /readyz, /metrics and /v1.
 	HTTPListen string
@@ -34,11 +35,16 @@ type Config struct {
 	// override the AWS credential chain for s3://). Never logged.
 	ObjectsAccessKey string
 	ObjectsSecretKey string
-	// Advertise is the host:port that clients are told to connect to; empty
-	// means KafkaListen (with localhost in place of a wildcard address).
+	// Advertise is where the clients of listeners are told to connect to, in the form of
+	// KafkaListen. Those of other listeners are told where it listens (with this
+	// machine's name in place of a wildcard address).
 	Advertise string
 	// Zone names the agent's availability zone; empty is no zone.
 	Zone string
+	// ZoneCIDR and ZoneListener tell the zone of clients that don't say it themselves: ZONE=CIDR and
+	// NAME=ZONE, separated by commas. The longest prefix counts, and a network before a listener.
+	ZoneCIDR     string
+	ZoneListener string
 	// Name tells the agent from others, and gets the same node ID after a restart; empty is made
 	// of the machine's name and KafkaListen.
 	Name string
@@ -138,21 +144,9 @@ func (c Config) Validate() error {
 	bad := func(setting, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("--%s: %s", setting, fmt.Sprintf(format, args...)))
 	}
-	listen := func(setting, addr string) {
-		if _, _, err := splitHostPort(addr); err != nil {
-			bad(setting, "%v; want host:port, as in localhost:9092", err)
-		}
-	}
-	listen("kafka-listen", c.KafkaListen)
-	listen("http-listen", c.HTTPListen)
-	if c.Advertise != "" {
-		host, port, err := splitHostPort(c.Advertise)
-		switch {
-		case err != nil:
-			bad("advertise", "%v; want host:port, as in wadi.example.org:9092", err)
-		case wildcard(host) || port == 0:
-			bad("advertise", "%q is no address that a client can connect to; name a host and a port", c.Advertise)
-		}
+	c.validateListeners(bad)
+	if _, _, err := splitHostPort(c.HTTPListen); err != nil {
+		bad("http-listen", "%v; want host:port, as in localhost:8080", err)
 	}
 	if c.DataDir == "" && (c.Metadata == "" || c.Objects == "") {
 		bad("data-dir", "is empty, and --metadata or --objects is not set; name a folder")

@@ -57,7 +57,9 @@ func (a *Agent) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), a.config.DrainTimeout)
 	defer cancel()
 	// Nothing is lost if a listener fails to close: the process ends.
-	_ = a.kafkaListener.Close()
+	for _, l := range a.kafkaListeners {
+		_ = l.Close()
+	}
 	a.fetcher.Drain()
 	a.groups.Drain()
 	// The connections wait for the files of the accumulator, which takes what they have read until all

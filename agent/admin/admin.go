@@ -11,7 +11,8 @@
 //   - Known configs without an effect here are kept and shown, unknown ones refused.
 //
 // There are no replicas: any replication factor of 1 or more and any assignment
-// to known brokers is accepted when a topic is made, and every topic is shown with one replica. So
+// to known brokers is accepted when a topic is made, and every partition is shown on the brokers to which
+// routing may send the client, mostly one. So
 // tools that ask for three work, and what is shown is true. For the same reason a reassignment is
 // refused, since it would not show, and an election is never needed.
 //
@@ -87,9 +88,9 @@ type Settings interface {
 type Agents interface {
 	Alive() []metadata.Agent
 	Self() metadata.Agent
-	// Leader is the broker that the client is told to take for every partition; here, whether that is
-	// this agent or one behind the same address.
-	Leader(client protocol.Client) (nodeID int32, here bool)
+	// Place tells where the client is shown the partitions of topics: the brokers of a partition's replicas,
+	// its leader first, and whether that is this agent or one behind the same address.
+	Place(client protocol.Client) func(topic uuid.UUID, partition int32) (replicas []int32, here bool)
 	// Controller is the broker that all are told to take for the controller, and where the client reaches it.
 	Controller(client protocol.Client) (nodeID int32, at metadata.Listener)
 }

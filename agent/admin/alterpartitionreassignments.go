@@ -10,7 +10,9 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -25,6 +27,7 @@ func (a *Admin) AlterPartitionReassignments(ctx context.Context, client protocol
 	defer cancel()
 	resp := req.ResponseKind().(*kmsg.AlterPartitionAssignmentsResponse)
 	resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
+	place := a.agents.Place(client)
 	for _, t := range req.Topics {
 		result := kmsg.NewAlterPartitionAssignmentsResponseTopic()
 		result.Topic = t.Topic
@@ -37,7 +40,8 @@ func (a *Admin) AlterPartitionReassignments(ctx context.Context, client protocol
 				reason = refuse(kerr.UnknownTopicOrPartition, "Unable to find partition %s:%d.", t.Topic, asked.Partition)
 			}
 			if reason == nil {
-				reason = a.reassign(client, asked.Replicas)
+				replicas, _ := place(topic.ID, asked.Partition)
+				reason = a.reassign(asked.Replicas, replicas)
 			}
 			if reason != nil {
 				p.ErrorCode, p.ErrorMessage = reason.code, &reason.message
@@ -49,17 +53,17 @@ func (a *Admin) AlterPartitionReassignments(ctx context.Context, client protocol
 	return resp
 }
 
-// reassign says why a partition that exists can't have these replicas; nil cancels a
+// reassign says why a partition that is shown on those brokers can't have these replicas; nil cancels a
 // reassignment, of which there is none.
-func (a *Admin) reassign(client protocol.Client, replicas []int32) *refusal {
+func (a *Admin) reassign(replicas, shown []int32) *refusal {
 	if replicas == nil {
 		return refuse(kerr.NoReassignmentInProgress, "%s", kerr.NoReassignmentInProgress.Description)
 	}
 	if why := a.checkReplicas([][]int32{replicas}); why != nil {
 		return why
 	}
-	if leader, _ := a.agents.Leader(client); !slices.Equal(replicas, []int32{leader}) {
-		return refuse(kerr.InvalidReplicaAssignment, "Partitions have no replicas that could move: the object store replicates, and every agent serves every partition. Each is shown on one broker, to this client on %d.", leader)
+	if !slices.Equal(replicas, shown) {
+		return refuse(kerr.InvalidReplicaAssignment, "Partitions have no replicas that could move: the object store replicates, and every agent serves every partition. This client is shown it on %s.", strings.Trim(fmt.Sprint(shown), "[]"))
 	}
 	return nil
 }

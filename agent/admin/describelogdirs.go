@@ -21,33 +21,30 @@ import (
 // partition's size is that of its record batches, as producers sent them; what they
 // take in the bucket differs by what the data files compress.
 //
-// Tools add up what the brokers answer. So the partitions are shown by the broker that
-// the client is told to be their leader and only replica, and the others' dirs
-// are empty.
+// Tools add up what the brokers answer. So each partition is shown by the broker that
+// the client is told to be its leader, and by no other.
 func (a *Admin) DescribeLogDirs(ctx context.Context, client protocol.Client, req *kmsg.DescribeLogDirsRequest) *kmsg.DescribeLogDirsResponse {
 	ctx, cancel := withTimeout(ctx, 0)
 	defer cancel()
 	resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)
 	dir := kmsg.NewDescribeLogDirsResponseDir()
 	dir.Dir = a.facts["log.dirs"]
-	if _, here := a.agents.Leader(client); here {
-		topics, err := a.describeLogs(ctx, req)
-		if err != nil {
-			// Kafka's code for a dir that can't be read, which tools show beside it.
-			a.report("describe log dirs", dir.Dir, err)
-			dir.ErrorCode = kerr.KafkaStorageError.Code
-		}
-		dir.Topics = topics
+	topics, err := a.describeLogs(ctx, client, req)
+	if err != nil {
+		// Kafka's code for a dir that can't be read, which tools show beside it.
+		a.report("describe log dirs", dir.Dir, err)
+		dir.ErrorCode = kerr.KafkaStorageError.Code
 	}
+	dir.Topics = topics
 	resp.Dirs = append(resp.Dirs, dir)
 	return resp
 }
 
 // describeLogs returns the topics asked for that exist, by name, with their
-// partitions asked for that exist. The store sums sizes up for one request at a time, since
+// partitions asked for that exist and are led by this agent. The store sums sizes up for one request at a time, since
 // it reads all runs for it.
-func (a *Admin) describeLogs(ctx context.Context, req *kmsg.DescribeLogDirsRequest) ([]kmsg.DescribeLogDirsResponseDirTopic, error) {
-	found, err := a.logsAsked(ctx, req)
+func (a *Admin) describeLogs(ctx context.Context, client protocol.Client, req *kmsg.DescribeLogDirsRequest) ([]kmsg.DescribeLogDirsResponseDirTopic, error) {
+	found, err := a.logsAsked(ctx, client, req)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
@@ -99,7 +96,7 @@ type logs struct {
 	indexes []int32
 }
 
-func (a *Admin) logsAsked(ctx context.Context, req *kmsg.DescribeLogDirsRequest) (found []logs, err error) {
+func (a *Admin) logsAsked(ctx context.Context, client protocol.Client, req *kmsg.DescribeLogDirsRequest) (found []logs, err error) {
 	var topics []metadata.Topic
 	asked := map[string][]int32{}
 	if req.Topics == nil {
@@ -117,6 +114,7 @@ func (a *Admin) logsAsked(ctx context.Context, req *kmsg.DescribeLogDirsRequest)
 	if err != nil {
 		return nil, err
 	}
+	place := a.agents.Place(client)
 	for _, topic := range topics {
 		indexes := asked[topic.Name]
 		if req.Topics == nil {
@@ -124,7 +122,16 @@ func (a *Admin) logsAsked(ctx context.Context, req *kmsg.DescribeLogDirsRequest)
 				indexes = append(indexes, int32(i))
 			}
 		}
-		indexes = slices.DeleteFunc(indexes, func(i int32) bool { return i < 0 || int(i) >= len(topic.Partitions) })
+		indexes = slices.DeleteFunc(indexes, func(i int32) bool {
+			if i < 0 || int(i) >= len(topic.Partitions) {
+				return true
+			}
+			_, here := place(topic.ID, i)
+			return !here
+		})
+		if len(indexes) == 0 {
+			continue
+		}
 		slices.Sort(indexes)
 		found = append(found, logs{topic, slices.Compact(indexes)})
 	}

@@ -180,9 +180,13 @@ func (v view) Self() metadata.Agent    { return v[0] }
 func (v view) Controller(protocol.Client) (int32, metadata.Listener) {
 	return v[0].NodeID, v[0].Listeners[0]
 }
-func (v view) Leader(c protocol.Client) (int32, bool) {
+
+// Place has the partitions of a client on one agent, by the length of its name.
+func (v view) Place(c protocol.Client) func(uuid.UUID, int32) ([]int32, bool) {
 	leader := v[len(c.ID)%2]
-	return leader.NodeID, leader.Listeners[0] == v[0].Listeners[0]
+	return func(uuid.UUID, int32) ([]int32, bool) {
+		return []int32{leader.NodeID}, leader.Listeners[0] == v[0].Listeners[0]
+	}
 }
 
 // at is the listener of an agent.

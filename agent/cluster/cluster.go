@@ -40,7 +40,7 @@ type Agents interface {
 // Cluster answers the APIs about the cluster.
 type Cluster struct {
 	topics    Topics
-	agents    Agents
+	router    *Router
 	broker    configs.Broker
 	features  func() protocol.FinalizedFeatures
 	clusterID string
@@ -49,10 +49,10 @@ type Cluster struct {
 	creating singleflight.Group // auto-creation by topic name
 }
 
-// New makes the handlers. features returns the levels in force; the cluster ID is the
+// New makes the handlers. router tells whom clients are sent to; features returns the levels in force; the cluster ID is the
 // metadata store's.
-func New(topics Topics, agents Agents, broker configs.Broker, features func() protocol.FinalizedFeatures, clusterID string, log *slog.Logger) *Cluster {
-	return &Cluster{topics: topics, agents: agents, broker: broker, features: features, clusterID: clusterID, log: log}
+func New(topics Topics, router *Router, broker configs.Broker, features func() protocol.FinalizedFeatures, clusterID string, log *slog.Logger) *Cluster {
+	return &Cluster{topics: topics, router: router, broker: broker, features: features, clusterID: clusterID, log: log}
 }
 
 // Authorized operations as bits by AclOperation's number (KIP-430): what an

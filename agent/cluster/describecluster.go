@@ -34,11 +34,11 @@ func (c *Cluster) DescribeCluster(_ context.Context, client protocol.Client, req
 		resp.ErrorMessage = &message
 		return resp
 	}
-	brokers := Brokers(c.agents.Alive(), client.Listener)
+	view := c.router.View(client)
 	resp.ClusterID = c.clusterID
-	resp.ControllerID = Controller(brokers).NodeID
+	resp.ControllerID = view.Controller().NodeID
 	resp.ClusterAuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
-	for _, b := range brokers {
+	for _, b := range view.Brokers {
 		broker := kmsg.NewDescribeClusterResponseBroker()
 		broker.NodeID, broker.Host, broker.Port, broker.Rack = b.NodeID, b.Host, b.Port, rack(b)
 		resp.Brokers = append(resp.Brokers, broker)

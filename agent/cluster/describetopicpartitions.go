@@ -40,7 +40,7 @@ func (c *Cluster) DescribeTopicPartitions(ctx context.Context, client protocol.C
 	}
 	known, err := c.describe(ctx, req, names)
 	p := page{
-		resp: resp, leader: Leader(client, Brokers(c.agents.Alive(), client.Listener)).NodeID,
+		resp: resp, view: c.router.View(client),
 		left: int(max(1, min(req.ResponsePartitionLimit, c.broker.MaxRequestPartitions))),
 	}
 	if len(req.Topics) == 0 {
@@ -115,9 +115,9 @@ func describedError(name string, code int16) kmsg.DescribeTopicPartitionsRespons
 
 // page is one answer; left counts the partitions that still fit.
 type page struct {
-	resp   *kmsg.DescribeTopicPartitionsResponse
-	leader int32
-	left   int
+	resp *kmsg.DescribeTopicPartitionsResponse
+	view *View
+	left int
 }
 
 // add adds the topic's partitions from the given one on. It returns false, and
@@ -129,11 +129,12 @@ func (p *page) add(topic metadata.Topic, from int32) bool {
 	}
 	t := kmsg.NewDescribeTopicPartitionsResponseTopic()
 	t.Topic, t.TopicID, t.IsInternal, t.AuthorizedOperations = &topic.Name, topic.ID, topic.Internal, topicOperations
-	replicas := []int32{p.leader}
+	place := p.view.Topic(topic.ID)
 	count := int32(len(topic.Partitions))
 	for ; from < count && p.left > 0; from++ {
 		partition := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
-		partition.Partition, partition.LeaderID, partition.LeaderEpoch = from, p.leader, protocol.LeaderEpoch
+		replicas := place.Replicas(from)
+		partition.Partition, partition.LeaderID, partition.LeaderEpoch = from, replicas[0], protocol.LeaderEpoch
 		partition.Replicas, partition.ISR, partition.OfflineReplicas = replicas, replicas, []int32{}
 		partition.EligibleLeaderReplicas, partition.LastKnownELR = []int32{}, []int32{}
 		t.Partitions = append(t.Partitions, partition)

@@ -26,13 +26,13 @@ const (
 // agent could coordinate it; one name for all clients lets their requests meet in one place.
 func (c *Cluster) FindCoordinator(_ context.Context, client protocol.Client, req *kmsg.FindCoordinatorRequest) *kmsg.FindCoordinatorResponse {
 	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
-	brokers := Brokers(c.agents.Alive(), client.Listener)
+	view := c.router.View(client)
 	if req.Version >= 4 {
 		for _, key := range req.CoordinatorKeys {
 			coordinator := kmsg.NewFindCoordinatorResponseCoordinator()
 			coordinator.Key = key
 			if req.CoordinatorType == groupKey || req.CoordinatorType == transactionKey {
-				b := Coordinator(req.CoordinatorType, key, brokers)
+				b := view.Coordinator(req.CoordinatorType, key)
 				coordinator.NodeID, coordinator.Host, coordinator.Port = b.NodeID, b.Host, b.Port
 			} else {
 				coordinator.NodeID, coordinator.Port = -1, -1
@@ -48,7 +48,7 @@ func (c *Cluster) FindCoordinator(_ context.Context, client protocol.Client, req
 		resp.ErrorCode, resp.ErrorMessage = kerr.InvalidRequest.Code, unknownKeyType()
 		return resp
 	}
-	b := Coordinator(req.CoordinatorType, req.CoordinatorKey, brokers)
+	b := view.Coordinator(req.CoordinatorType, req.CoordinatorKey)
 	resp.NodeID, resp.Host, resp.Port = b.NodeID, b.Host, b.Port
 	return resp
 }

@@ -96,7 +96,7 @@ func TestApiVersionsChecksTheSoftware(t *testing.T) {
 func TestDescribeCluster(t *testing.T) {
 	alive := agents(2, 5)
 	alive[1].Zone = "z"
-	c := &Cluster{agents: view(alive), clusterID: clusterID}
+	c := &Cluster{router: NewRouter(view(alive), Zones{}), clusterID: clusterID}
 	for version := int16(0); version <= 2; version++ {
 		for _, tc := range []struct {
 			endpoint int8
@@ -165,7 +165,7 @@ func described(resp *kmsg.DescribeTopicPartitionsResponse) []string {
 func TestDescribeTopicPartitionsPages(t *testing.T) {
 	c, topics := newTestCluster(t, map[string]string{"max.request.partition.size.limit": "8"}, agents(1, 2)...)
 	create(t, topics, "m5", 5)
-	create(t, topics, "m1", 2)
+	m1 := create(t, topics, "m1", 2)
 	create(t, topics, "m9", 2)
 	for _, tc := range []struct {
 		name string
@@ -197,7 +197,7 @@ func TestDescribeTopicPartitionsPages(t *testing.T) {
 		})
 	}
 	p := c.DescribeTopicPartitions(t.Context(), client, describeRequest(1, "", "m1")).Topics[0].Partitions[0]
-	leader := Leader(client, brokers(1, 2)).NodeID
+	leader := c.router.View(client).Topic(m1.ID).Leader(0).NodeID
 	if p.LeaderID != leader || p.LeaderEpoch != protocol.LeaderEpoch || !slices.Equal(p.Replicas, []int32{leader}) || !slices.Equal(p.ISR, p.Replicas) {
 		t.Errorf("%+v", p)
 	}
@@ -252,8 +252,7 @@ func TestDescribeTopicPartitionsDuringAnOutage(t *testing.T) {
 }
 
 func TestFindCoordinator(t *testing.T) {
-	alive := agents(1, 2, 3)
-	c := &Cluster{agents: view(alive)}
+	c := &Cluster{router: NewRouter(view(agents(1, 2, 3)), Zones{})}
 	for version := int16(0); version <= 6; version++ {
 		for _, kind := range []int8{0, 1, 2, 9, -1} {
 			if version == 0 && kind != 0 {
@@ -275,7 +274,7 @@ func TestFindCoordinator(t *testing.T) {
 			}
 			for i, a := range answers {
 				if kind == 0 || kind == 1 {
-					want := Coordinator(kind, keys[i], brokers(1, 2, 3))
+					want := c.router.View(client).Coordinator(kind, keys[i])
 					if a.Key != keys[i] || a.ErrorCode != 0 || a.NodeID != want.NodeID || a.Host != want.Host || a.Port != want.Port {
 						t.Errorf("v%d, type %d, key %q: %+v, want %+v", version, kind, keys[i], a, want)
 					}

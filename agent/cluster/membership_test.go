@@ -185,7 +185,7 @@ func TestAgentsBehindOneAddressAllStay(t *testing.T) {
 		if got := nodeIDs(m.Alive()); !slices.Equal(got, []int32{1, 2, 3}) {
 			t.Errorf("alive are %v", got)
 		}
-		if got := brokerIDs(Brokers(m.Alive(), metadata.DefaultListener)); !slices.Equal(got, []int32{1, 3}) {
+		if got := brokerIDs(listed(m.Alive())); !slices.Equal(got, []int32{1, 3}) {
 			t.Errorf("brokers are %v", got)
 		}
 	}

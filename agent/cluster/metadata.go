@@ -26,23 +26,23 @@ import (
 // asks again for the rest.
 const createLimit = 100
 
-// Metadata tells brokers and topics. Every partition's leader is the one
-// broker that routing advises this client to take.
+// Metadata tells brokers and topics. A partition's leader is the broker that routing
+// advises this client to take for it.
 func (c *Cluster) Metadata(ctx context.Context, client protocol.Client, req *kmsg.MetadataRequest) *kmsg.MetadataResponse {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
-	brokers := Brokers(c.agents.Alive(), client.Listener)
+	view := c.router.View(client)
 	resp.ClusterID = &c.clusterID
-	resp.ControllerID = Controller(brokers).NodeID
+	resp.ControllerID = view.Controller().NodeID
 	resp.AuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
-	for _, b := range brokers {
+	for _, b := range view.Brokers {
 		broker := kmsg.NewMetadataResponseBroker()
 		broker.NodeID, broker.Host, broker.Port, broker.Rack = b.NodeID, b.Host, b.Port, rack(b)
 		resp.Brokers = append(resp.Brokers, broker)
 	}
 	m := metadataCall{
-		Cluster: c, req: req, resp: resp, leader: Leader(client, brokers).NodeID,
+		Cluster: c, req: req, resp: resp, view: view,
 		topicOperations: operations(req.IncludeTopicAuthorizedOperations, topicOperations),
 	}
 	if req.Topics == nil || req.Version == 0 && len(req.Topics) == 0 {
@@ -57,7 +57,7 @@ type metadataCall struct {
 	*Cluster
 	req             *kmsg.MetadataRequest
 	resp            *kmsg.MetadataResponse
-	leader          int32
+	view            *View
 	topicOperations int32
 	created         int
 }
@@ -143,13 +143,13 @@ func (m *metadataCall) found(topic metadata.Topic) {
 	t := kmsg.NewMetadataResponseTopic()
 	t.Topic, t.TopicID, t.IsInternal = &topic.Name, topic.ID, topic.Internal
 	t.AuthorizedOperations = m.topicOperations
-	// One array serves all partitions: replicas and ISR are the leader.
-	replicas := []int32{m.leader}
+	place := m.view.Topic(topic.ID)
 	t.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(topic.Partitions))
 	for i := range topic.Partitions {
 		p := &t.Partitions[i]
 		p.Default()
-		p.Partition, p.Leader, p.LeaderEpoch = int32(i), m.leader, protocol.LeaderEpoch
+		replicas := place.Replicas(int32(i))
+		p.Partition, p.Leader, p.LeaderEpoch = int32(i), replicas[0], protocol.LeaderEpoch
 		p.Replicas, p.ISR, p.OfflineReplicas = replicas, replicas, []int32{}
 	}
 	m.resp.Topics = append(m.resp.Topics, t)

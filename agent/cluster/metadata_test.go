@@ -80,9 +80,10 @@ func TestMetadataOfEachVersion(t *testing.T) {
 		if version >= 8 && got.AuthorizedOperations != 3576 {
 			t.Errorf("v%d: topic operations %d", version, got.AuthorizedOperations)
 		}
-		leader := Leader(client, brokers(3, 5)).NodeID
+		place := c.router.View(client).Topic(topic.ID)
 		for i, p := range got.Partitions {
-			if p.Partition != int32(i) || p.ErrorCode != 0 || p.Leader != leader || !slices.Equal(p.Replicas, []int32{leader}) || !slices.Equal(p.ISR, p.Replicas) || len(p.OfflineReplicas) != 0 {
+			leader, replicas := place.Leader(p.Partition).NodeID, place.Replicas(p.Partition)
+			if p.Partition != int32(i) || p.ErrorCode != 0 || p.Leader != leader || !slices.Equal(p.Replicas, replicas) || !slices.Equal(p.ISR, p.Replicas) || len(p.OfflineReplicas) != 0 {
 				t.Errorf("v%d: partition %+v", version, p)
 			}
 			if version >= 7 && p.LeaderEpoch != protocol.LeaderEpoch {

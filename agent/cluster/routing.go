@@ -2,81 +2,160 @@ package cluster
 
 import (
 	"cmp"
+	"math"
+	"net"
 	"slices"
 	"strconv"
 
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/wadi-log/wadi/metadata"
-	"github.com/wadi-log/wadi/protocol"
 )
 
-// Broker is an agent, or all those behind one address, as the clients of a listener see it.
+// Broker is an agent, or all those behind one address, as a client sees them.
 type Broker struct {
 	NodeID int32
 	Host   string
 	Port   int32
-	Zone   string
+	// Zone is that of the agents behind the address, "" when they are in several.
+	Zone string
+
+	// zones are those of the agents behind the address, without "".
+	zones []string
+	// produces and consumes tell whether clients are to be sent there for that.
+	produces, consumes bool
+	// rank is the lowest of the agents behind the address.
+	rank int
 }
 
-// Brokers returns the agents as the clients of a listener see them, by node ID: agents that
-// advertise the same address there (a load balancer's) are one broker, with the lowest
-// node ID among them; those without such a listener are none. Every agent of one register arrives at the same list.
-func Brokers(alive []metadata.Agent, listener string) []Broker {
-	type address struct {
-		host string
-		port int32
+// in reports whether an agent behind the address is in the zone.
+func (b Broker) in(zone string) bool { return slices.Contains(b.zones, zone) }
+
+// at reports whether the broker has the address.
+func (b Broker) at(l metadata.Listener) bool { return b.Host == l.Host && b.Port == l.Port }
+
+// The roles for which clients come to an agent, and one that every agent has.
+const (
+	produceRole = "produce"
+	consumeRole = "consume"
+	anyRole     = ""
+)
+
+// brokers returns the agents as a client of a listener sees them, by node ID. Agents with the same
+// address there (a load balancer's, or the one that the client wants all to have) are one broker, with
+// the lowest node ID among them and the roles of all. Every agent of one register arrives at the same list.
+//
+// Only those are in it that clients are to be sent to: for each role the agents that serve, the slow ones where
+// none serves, the draining ones where those are all. A role that no agent has is everybody's. The list is
+// empty only when no agent has the listener.
+func brokers(alive []metadata.Agent, listener string, h hints) []Broker {
+	var agents []metadata.Agent
+	for _, a := range alive {
+		if _, ok := listenerOf(a, listener); ok {
+			agents = append(agents, a)
+		}
 	}
-	sorted := slices.Clone(alive)
-	slices.SortFunc(sorted, func(a, b metadata.Agent) int { return cmp.Compare(a.NodeID, b.NodeID) })
-	seen := make(map[address]struct{}, len(sorted))
-	var brokers []Broker
-	for _, a := range sorted {
-		i := slices.IndexFunc(a.Listeners, func(l metadata.Listener) bool { return l.Name == listener })
-		if i < 0 {
+	slices.SortFunc(agents, func(a, b metadata.Agent) int { return cmp.Compare(a.NodeID, b.NodeID) })
+	produces, consumes := offering(agents, produceRole), offering(agents, consumeRole)
+	switch p, c := slices.Contains(produces, true), slices.Contains(consumes, true); {
+	case !p && !c:
+		produces = offering(agents, anyRole)
+		consumes = produces
+	case !p:
+		produces = consumes
+	case !c:
+		consumes = produces
+	}
+	var list []Broker
+	index := map[string]int{} // in the list, by address
+	for i, a := range agents {
+		if !produces[i] && !consumes[i] {
 			continue
 		}
-		at := address{a.Listeners[i].Host, a.Listeners[i].Port}
-		if _, known := seen[at]; known {
-			continue
+		l, _ := listenerOf(a, listener)
+		l = h.apply(l)
+		address := net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port)))
+		at, known := index[address]
+		if !known {
+			at = len(list)
+			index[address] = at
+			list = append(list, Broker{NodeID: a.NodeID, Host: l.Host, Port: l.Port, Zone: a.Zone, rank: rank(a)})
 		}
-		seen[at] = struct{}{}
-		brokers = append(brokers, Broker{a.NodeID, at.host, at.port, a.Zone})
+		b := &list[at]
+		b.produces, b.consumes, b.rank = b.produces || produces[i], b.consumes || consumes[i], min(b.rank, rank(a))
+		if b.Zone != a.Zone {
+			b.Zone = ""
+		}
+		if a.Zone != "" && !b.in(a.Zone) {
+			b.zones = append(b.zones, a.Zone)
+		}
 	}
-	return brokers
+	return list
 }
 
-// Leader returns the broker that the client is told to take for every
-// partition. One agent per client keeps batches large; clients spread over
-// the agents. Brokers must not be empty.
-func Leader(client protocol.Client, brokers []Broker) Broker {
-	return choose("leader\x00"+client.ID+"\x00"+client.Host, brokers)
+// listenerOf returns the agent's listener of that name.
+func listenerOf(a metadata.Agent, name string) (l metadata.Listener, ok bool) {
+	i := slices.IndexFunc(a.Listeners, func(l metadata.Listener) bool { return l.Name == name })
+	if i < 0 {
+		return l, false
+	}
+	return a.Listeners[i], true
 }
 
-// Coordinator returns the broker that all clients are told to take as the
+// hasRole reports whether the agent does that. One that tells of no roles is of a version
+// in which all had all.
+func hasRole(a metadata.Agent, role string) bool {
+	return role == anyRole || len(a.Roles) == 0 || slices.Contains(a.Roles, role)
+}
+
+// offering tells which of the agents clients are to be sent to for the role: those that have it and
+// are in the best state among them.
+func offering(agents []metadata.Agent, role string) []bool {
+	best := math.MaxInt
+	for _, a := range agents {
+		if hasRole(a, role) {
+			best = min(best, rank(a))
+		}
+	}
+	offers := make([]bool, len(agents))
+	for i, a := range agents {
+		offers[i] = hasRole(a, role) && rank(a) == best
+	}
+	return offers
+}
+
+// rank orders states: clients are sent to agents of a higher rank when there is none of a lower one.
+func rank(a metadata.Agent) int {
+	switch a.State {
+	case metadata.Serving:
+		return 0
+	case metadata.Slow:
+		return 1
+	}
+	return 2
+}
+
+// coordinator returns the broker that all clients are told to take as the
 // coordinator of a group or transactional ID, so that requests of one group
-// meet in one agent. Brokers must not be empty.
-func Coordinator(kind int8, key string, brokers []Broker) Broker {
-	return choose("coordinator\x00"+strconv.Itoa(int(kind))+"\x00"+key, brokers)
-}
-
-// Controller returns the broker that is told to be the controller: the
-// lowest node ID, so that all clients are told the same. Brokers must not be empty.
-func Controller(brokers []Broker) Broker {
-	return slices.MinFunc(brokers, func(a, b Broker) int { return cmp.Compare(a.NodeID, b.NodeID) })
+// meet in one agent. It goes by no zone, since the members of a group may be in several. There must be brokers.
+func coordinator(kind int8, key string, list []Broker) Broker {
+	best := slices.MinFunc(list, func(a, b Broker) int { return cmp.Compare(a.rank, b.rank) }).rank
+	able := slices.DeleteFunc(slices.Clone(list), func(b Broker) bool { return b.rank > best })
+	return choose("coordinator\x00"+strconv.Itoa(int(kind))+"\x00"+key, able)
 }
 
 // choose is rendezvous hashing: each broker draws a number for the key and the
 // highest wins. A broker that comes takes an equal share from each of the
 // others, one that goes leaves its keys to all of them, and nothing else moves.
-func choose(key string, brokers []Broker) Broker {
-	seed := xxhash.Sum64String(key)
-	return slices.MaxFunc(brokers, func(a, b Broker) int {
-		if c := cmp.Compare(draw(seed, a.NodeID), draw(seed, b.NodeID)); c != 0 {
-			return c
-		}
-		return cmp.Compare(b.NodeID, a.NodeID)
-	})
+func choose(key string, list []Broker) Broker {
+	return slices.MinFunc(list, byDraw(xxhash.Sum64String(key)))
+}
+
+// byDraw orders brokers by what they draw, the highest first.
+func byDraw(seed uint64) func(a, b Broker) int {
+	return func(a, b Broker) int {
+		return cmp.Or(cmp.Compare(draw(seed, b.NodeID), draw(seed, a.NodeID)), cmp.Compare(a.NodeID, b.NodeID))
+	}
 }
 
 // draw mixes a key's hash with a node ID (the finalizer of splitmix64, which

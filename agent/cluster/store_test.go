@@ -89,7 +89,7 @@ func newTestCluster(t testing.TB, settings map[string]string, agents ...metadata
 		t.Fatal(err)
 	}
 	topics := &direct{Store: openStore(t), deleted: map[string]bool{}}
-	return New(topics, view(agents), broker, noFeatures, clusterID, slog.New(slog.DiscardHandler)), topics
+	return New(topics, NewRouter(view(agents), Zones{}), broker, noFeatures, clusterID, slog.New(slog.DiscardHandler)), topics
 }
 
 func create(t testing.TB, store metadata.Topics, name string, partitions int32) metadata.Topic {

@@ -96,6 +96,9 @@ type AgentOptions struct {
 	// AccessKey and SecretKey go into the agent's environment, for minio:// and s3://.
 	AccessKey string
 	SecretKey string
+	// Listeners are Kafka listeners besides the one of Bootstrap: the hosts that they advertise, by their
+	// names. They listen on 127.0.0.1.
+	Listeners map[string]string
 	// Flags are further flags, like "--flush-interval=1ms".
 	Flags []string
 	// Env are further variables, like "WADI_ZONE=a".
@@ -110,9 +113,11 @@ type AgentProcess struct {
 	folder  string
 	options AgentOptions
 	kafka   string
-	http    string
-	process *process
-	ended   bool // by Stop or Kill; otherwise an end is a crash
+	// listeners are the addresses of the others, by their names.
+	listeners map[string]string
+	http      string
+	process   *process
+	ended     bool // by Stop or Kill; otherwise an end is a crash
 }
 
 // Agent starts an agent and returns when it is ready. After the test it is
@@ -142,6 +147,12 @@ func startAgent(t testing.TB, program string, options AgentOptions) *AgentProces
 		if a.http, err = freeAddress(); err != nil {
 			t.Fatal(err)
 		}
+		a.listeners = map[string]string{}
+		for name := range options.Listeners {
+			if a.listeners[name], err = freeAddress(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		err = a.start()
 		if err == nil {
 			return a
@@ -157,6 +168,9 @@ func startAgent(t testing.TB, program string, options AgentOptions) *AgentProces
 
 // Bootstrap returns the address of the Kafka listener. It stays the same across restarts.
 func (a *AgentProcess) Bootstrap() string { return a.kafka }
+
+// Listener returns where the listener of that name listens, one of the options'.
+func (a *AgentProcess) Listener(name string) string { return a.listeners[name] }
 
 // HTTP returns the base URL of /livez, /readyz and /metrics. It stays the same across restarts.
 func (a *AgentProcess) HTTP() string { return "http://" + a.http }
@@ -277,6 +291,18 @@ func (a *AgentProcess) end() {
 func (a *AgentProcess) start() error {
 	// Without --drain-delay=0s each agent of several would take seconds to stop; the flags of a test may say otherwise.
 	args := []string{"agent", "--kafka-listen=" + a.kafka, "--http-listen=" + a.http, "--data-dir=" + a.DataDir(), "--drain-delay=0s"}
+	if len(a.listeners) > 0 {
+		listen, advertise := []string{a.kafka}, []string{}
+		for name, address := range a.listeners {
+			_, port, err := net.SplitHostPort(address)
+			if err != nil {
+				return err
+			}
+			listen = append(listen, name+"://"+address)
+			advertise = append(advertise, name+"://"+net.JoinHostPort(a.options.Listeners[name], port))
+		}
+		args = append(args, "--kafka-listen="+strings.Join(listen, ","), "--advertise="+strings.Join(advertise, ","))
+	}
 	if a.options.Objects != "" {
 		args = append(args, "--objects="+a.options.Objects)
 	}

@@ -57,6 +57,20 @@ func Text(target *string, kind string) *Value[string] {
 	}
 }
 
+// List is text that grows with each Set: items, separated by commas.
+func List(target *string, kind string) *Value[string] {
+	return &Value[string]{
+		target: target, kind: kind,
+		parse: func(text string, old string) (string, error) {
+			if old == "" {
+				return text, nil
+			}
+			return old + "," + text, nil
+		},
+		format: func(s string) string { return s },
+	}
+}
+
 // Int is a whole number that fits 32 bits.
 func Int(target *int) *Value[int] {
 	return &Value[int]{

@@ -56,10 +56,12 @@ func (s Setting) Default() string {
 // All returns every setting of the agent, in the order that help shows.
 func All() []Setting {
 	return []Setting{
-		{Name: "kafka-listen", Usage: "host:port to serve Kafka clients on", value: text("host:port", func(c *agent.Config) *string { return &c.KafkaListen })},
+		{Name: "kafka-listen", Usage: "where to serve Kafka clients: host:port, or a list of NAME://host:port", value: text("listeners", func(c *agent.Config) *string { return &c.KafkaListen })},
 		{Name: "http-listen", Usage: "host:port to serve /livez, /readyz, /metrics and /v1 on", value: text("host:port", func(c *agent.Config) *string { return &c.HTTPListen })},
-		{Name: "advertise", Usage: "host:port that clients are told to connect to", Automatic: "kafka-listen, with this machine's name for a wildcard", value: text("host:port", func(c *agent.Config) *string { return &c.Advertise })},
+		{Name: "advertise", Usage: "where clients are told to connect to, in the form of kafka-listen", Automatic: "kafka-listen, with this machine's name for a wildcard", value: text("listeners", func(c *agent.Config) *string { return &c.Advertise })},
 		{Name: "zone", Usage: "availability zone of this agent", value: text("name", func(c *agent.Config) *string { return &c.Zone })},
+		{Name: "zone-cidr", Usage: "ZONE=CIDR: clients of that network are in that zone; may be repeated", value: list("zone=cidr", func(c *agent.Config) *string { return &c.ZoneCIDR })},
+		{Name: "zone-listener", Usage: "NAME=ZONE: clients of that listener are in that zone; may be repeated", value: list("name=zone", func(c *agent.Config) *string { return &c.ZoneListener })},
 		{Name: "name", Usage: "name of this agent, which keeps its node ID for a day after it stopped", Automatic: "this machine's name and kafka-listen", value: text("name", func(c *agent.Config) *string { return &c.Name })},
 		{Name: "node-id", Usage: "broker ID that clients see", Automatic: "the one that name had, or a free one", value: func(c *agent.Config) pflag.Value { return flagvalue.Int32(&c.NodeID) }},
 
@@ -98,6 +100,10 @@ func All() []Setting {
 
 func text(kind string, field func(*agent.Config) *string) func(*agent.Config) pflag.Value {
 	return func(c *agent.Config) pflag.Value { return flagvalue.Text(field(c), kind) }
+}
+
+func list(kind string, field func(*agent.Config) *string) func(*agent.Config) pflag.Value {
+	return func(c *agent.Config) pflag.Value { return flagvalue.List(field(c), kind) }
 }
 
 func size(field func(*agent.Config) *int64) func(*agent.Config) pflag.Value {

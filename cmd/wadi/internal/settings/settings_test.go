@@ -65,6 +65,13 @@ func TestFlagSetToItsDefaultStillWins(t *testing.T) {
 	}
 }
 
+func TestListsGrowWithEachFlag(t *testing.T) {
+	config, _, err := load(t, []string{"--zone-cidr", "a=10.0.0.0/8,b=::/0", "--zone-cidr", "c=10.1.0.0/16"}, []string{"WADI_ZONE_CIDR=d=10.2.0.0/16"}, "zone-listener: N=a,M=b\n")
+	if err != nil || config.ZoneCIDR != "a=10.0.0.0/8,b=::/0,c=10.1.0.0/16" || config.ZoneListener != "N=a,M=b" {
+		t.Errorf("got %q and %q, %v", config.ZoneCIDR, config.ZoneListener, err)
+	}
+}
+
 func TestKafkaConfigsMergePairByPair(t *testing.T) {
 	file := "kafka-config:\n  num.partitions: 3\n  auto.create.topics.enable: false\n  log.cleanup.policy: compact,delete\n  log.retention.ms: \"1\"\n"
 	environ := []string{"WADI_KAFKA_CONFIG=num.partitions=4,log.retention.ms=2"}
@@ -96,6 +103,8 @@ var samples = map[string]struct {
 	"ObjectsSecretKey": {"objects-secret-key", "s", "s"},
 	"Advertise":        {"advertise", "h:3", "h:3"},
 	"Zone":             {"zone", "z", "z"},
+	"ZoneCIDR":         {"zone-cidr", "a=10.0.0.0/8", "a=10.0.0.0/8"},
+	"ZoneListener":     {"zone-listener", "N=a", "N=a"},
 	"Name":             {"name", "n", "n"},
 	"NodeID":           {"node-id", "7", int32(7)},
 	"FlushInterval":    {"flush-interval", "70ms", 70 * time.Millisecond},
@@ -183,7 +192,7 @@ func TestSecretsAreNoFlags(t *testing.T) {
 
 func TestValidateNamesSettingsThatExist(t *testing.T) {
 	broken := agent.Config{
-		KafkaListen: "x", HTTPListen: "x", Advertise: "x", Metadata: "x:", Objects: "x:", NodeID: -1, FlushInterval: -1,
+		KafkaListen: "x", HTTPListen: "x", Advertise: "x", Zone: "a b", ZoneCIDR: "x", ZoneListener: "x", Metadata: "x:", Objects: "x:", NodeID: -1, FlushInterval: -1,
 		PutRate: -2, MemoryBytes: -1,
 	}
 	err := broken.Validate()

@@ -1,0 +1,133 @@
+package cluster
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/protocol"
+)
+
+// agentsPerClient is the number of agents among which a client's partitions are spread. Few
+// agents get larger requests of each client; many share its load more evenly.
+const agentsPerClient = 4
+
+// Router tells clients which agents there are, and which to take for what.
+type Router struct {
+	agents Agents
+	zones  Zones
+}
+
+// NewRouter makes it. Agents of one cluster should have the same zones, or clients are told
+// something else by each.
+func NewRouter(agents Agents, zones Zones) *Router {
+	return &Router{agents: agents, zones: zones}
+}
+
+// View is the cluster as one client sees it. All is advice, since any agent serves any
+// request; but the same on all agents, and it changes only with the list of agents.
+type View struct {
+	// Brokers are those that the client may connect to, by node ID; never none.
+	Brokers []Broker
+
+	// zone is the client's, "" when it has none, or nobody there takes clients.
+	zone string
+	// leaders are those that the client writes to.
+	leaders []Broker
+	// readers are where the client may have to read, by the zone that it may turn out to be in: one
+	// if its zone is known, else one without a zone, which comes first, and one for each zone.
+	readers []readers
+	// here is this agent's address, as the client sees it.
+	here metadata.Listener
+}
+
+// readers are the brokers at which clients of a zone, "" for none, may read.
+type readers struct {
+	zone string
+	all  []Broker
+	// few are those of them that this client is sent to.
+	few []Broker
+}
+
+func (r readers) has(nodeID int32) bool {
+	return slices.ContainsFunc(r.all, func(b Broker) bool { return b.NodeID == nodeID })
+}
+
+// View returns the cluster as the client is to see it.
+func (r *Router) View(client protocol.Client) *View {
+	h, self := parseHints(client.ID), r.agents.Self()
+	v := &View{Brokers: brokers(r.agents.Alive(), client.Listener, h)}
+	if len(v.Brokers) == 0 { // this agent has left, and no other has the listener
+		v.Brokers = brokers([]metadata.Agent{self}, client.Listener, h)
+	}
+	if l, ok := listenerOf(self, client.Listener); ok {
+		v.here = h.apply(l)
+	}
+	if zone := r.zones.of(client, h); slices.ContainsFunc(v.Brokers, func(b Broker) bool { return b.in(zone) }) {
+		v.zone = zone
+	}
+	// Hints are no part of the key: a client that is told its zone keeps its agents.
+	key := xxhash.Sum64String("client\x00" + h.name + "\x00" + client.Host)
+	v.leaders = few(key, near(v.zone, v.Brokers, func(b Broker) bool { return b.produces }))
+	for _, zone := range v.readersZones() {
+		all := near(zone, v.Brokers, func(b Broker) bool { return b.consumes })
+		v.readers = append(v.readers, readers{zone, all, few(key, all)})
+	}
+	return v
+}
+
+// Coordinator returns the broker to take as the coordinator of a group or transactional ID.
+func (v *View) Coordinator(kind int8, key string) Broker { return coordinator(kind, key, v.Brokers) }
+
+// Controller returns the broker to take for the controller: the lowest node ID, so that all
+// clients of a listener are told the same.
+func (v *View) Controller() Broker { return v.Brokers[0] }
+
+// Here reports whether that is this agent, or one behind the same address.
+func (v *View) Here(b Broker) bool { return b.at(v.here) }
+
+// readersZones are the zones for which the client may need readers.
+func (v *View) readersZones() []string {
+	if v.zone != "" {
+		return []string{v.zone}
+	}
+	zones := map[string]struct{}{"": {}}
+	for _, b := range v.Brokers {
+		if b.consumes {
+			for _, zone := range b.zones {
+				zones[zone] = struct{}{}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(zones)) // "" comes first
+}
+
+// near returns the brokers of a zone that are able, or all that are when there is none in the
+// zone. There must be one.
+func near(zone string, list []Broker, able func(Broker) bool) []Broker {
+	var all, in []Broker
+	for _, b := range list {
+		if able(b) {
+			all = append(all, b)
+			if b.in(zone) {
+				in = append(in, b)
+			}
+		}
+	}
+	if len(in) > 0 {
+		return in
+	}
+	return all
+}
+
+// few returns those of the brokers that are the client's, by rendezvous hashing.
+func few(client uint64, list []Broker) []Broker {
+	if len(list) <= agentsPerClient {
+		return list
+	}
+	sorted := slices.Clone(list)
+	slices.SortFunc(sorted, byDraw(client))
+	return sorted[:agentsPerClient]
+}
