@@ -40,7 +40,7 @@ build: ## Build bin/wadi
 	go build -o bin/wadi ./cmd/wadi
 
 .PHONY: setup
-setup: ## Install or build what the tests need: Postgres, HAProxy, kcat, MinIO, data
+setup: ## Install or build what the tests need: Postgres, HAProxy, kcat, MinIO, Helm, promtool, data
 	@test/setup/setup.sh test
 
 # With WADI_TEST_REQUIRE a missing program fails a test instead of skipping it.

@@ -2,9 +2,10 @@
 # Gets the programs that the tests need and says what it does, with nothing to
 # do in well under a second. Called by make: setup.sh test | lint | compat | streams | qemu.
 #
-# Postgres, HAProxy and kcat come from the system's packages. MinIO and golangci-lint are
-# built from their Go modules, once, into ${XDG_CACHE_HOME:-~/.cache}/wadi/bin:
-# neither is wanted in go.mod, where it would bring in hundreds of modules. Real
+# Postgres, HAProxy, kcat, Prometheus' promtool and systemd-analyze come from the system's packages.
+# MinIO, Helm and golangci-lint are built from their Go modules, once, into
+# ${XDG_CACHE_HOME:-~/.cache}/wadi/bin: none is wanted in go.mod, where it would bring in hundreds of
+# modules. The same holds for test/deploy/typed, which is a module of this tree. Real
 # input for the end-to-end tests is the npm package vega-datasets, in .../wadi/data.
 #
 # The clients that `make compat` tries, and Kafka Streams for `make streams`, come from their own package
@@ -13,6 +14,8 @@ set -eu
 
 minio=github.com/minio/minio
 minio_version=v0.0.0-20250907161309-07c3a429bfed
+helm=helm.sh/helm/v3
+helm_version=v3.22.0
 lint=github.com/golangci/golangci-lint/v2
 lint_version=v2.15.0
 
@@ -50,6 +53,8 @@ packages() {
 	have_postgres || missing="$missing postgresql"
 	command -v kcat >/dev/null || missing="$missing kcat"
 	command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || missing="$missing haproxy"
+	command -v promtool >/dev/null || missing="$missing prometheus"
+	[ "$(uname)" != Linux ] || command -v systemd-analyze >/dev/null || missing="$missing systemd"
 	# Only to fetch the data.
 	have_flights || command -v npm >/dev/null || missing="$missing npm"
 	install_packages
@@ -100,7 +105,7 @@ install_packages() {
 	if [ -n "$reason" ]; then
 		fail "the tests need:$missing. Can't install: $reason. Please run one of" \
 			"  Debian, Ubuntu  sudo apt-get install$missing" \
-			"  Fedora          sudo dnf install$(echo "$missing" | sed 's/postgresql/postgresql-server/')" \
+			"  Fedora          sudo dnf install$(echo "$missing" | sed 's/postgresql/postgresql-server/; s/prometheus/golang-github-prometheus/')" \
 			"  macOS           brew install$(echo "$missing" | sed 's/postgresql/postgresql@17/')"
 	fi
 	say "installing the packages$missing"
@@ -129,6 +134,18 @@ build() {
 		fail "could not build $1 $4; what go said stands above"
 	fi
 	rm -f "$log"
+}
+
+# build_here NAME FOLDER ABOUT: the program of a module of this tree, unless it was built from the same files.
+build_here() {
+	sources=$({ go env GOVERSION && cat "$2"/*.go "$2"/go.mod "$2"/go.sum; } | cksum)
+	if [ -x "$bin/$1" ] && [ "$(cat "$bin/$1.sources" 2>/dev/null)" = "$sources" ]; then
+		return
+	fi
+	say "building $1 into $bin; about $3 on 2 cores, the first time"
+	mkdir -p "$bin"
+	(cd "$2" && go build -o "$bin/$1" .) || fail "could not build $1; what go said stands above"
+	printf '%s\n' "$sources" >"$bin/$1.sources"
 }
 
 fetch_flights() {
@@ -191,6 +208,8 @@ case ${1:-} in
 test)
 	packages
 	build minio "$minio" "$minio" "$minio_version" "3 minutes"
+	build helm "$helm/cmd/helm" "$helm" "$helm_version" "2 minutes"
+	build_here typed "$here/../deploy/typed" "1 minute"
 	fetch_flights
 	;;
 lint)
