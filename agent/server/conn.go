@@ -52,6 +52,8 @@ type conn struct {
 	queue  chan answer
 	// gone is closed when the peer has ended the connection, or broken it.
 	gone chan struct{}
+	// underWay is the number of requests that were begun to be read and are not answered yet.
+	underWay atomic.Int64
 
 	// stopped is set before the read deadline that ends the reader, so that
 	// the reader does not move the deadline again.
@@ -60,19 +62,26 @@ type conn struct {
 
 // answer is what the writer waits for and writes.
 type answer struct {
-	header  protocol.RequestHeader
-	wait    Pending
-	done    func() // gives the frame back to the budget; nil when the handler kept it
-	after   func() // the handler's, for when the answer is written; or nil
-	started time.Time
+	header protocol.RequestHeader
+	wait   Pending
+	done   func() // gives the frame back to the budget; nil when the handler kept it
+	after  func() // the handler's, for when the answer is written; or nil
+	// pipelined: it takes one of the server's places.
+	pipelined bool
+	started   time.Time
 }
 
-func newConn(s *Server, nc net.Conn, listener string) *conn {
-	ctx, cancel := context.WithCancel(s.base)
+// clientOf is what is known of a client before it asked for anything.
+func clientOf(nc net.Conn, listener string) protocol.Client {
 	client := protocol.Client{Host: nc.RemoteAddr().String(), Listener: listener}
 	if peer, err := netip.ParseAddrPort(client.Host); err == nil {
 		client.Host, client.Port = peer.Addr().String(), peer.Port()
 	}
+	return client
+}
+
+func newConn(s *Server, nc net.Conn, client protocol.Client) *conn {
+	ctx, cancel := context.WithCancel(s.base)
 	return &conn{
 		server: s, nc: nc, log: s.log.With("client", nc.RemoteAddr().String()),
 		client: client, hangs: s.pulse.hangs.Load(),
@@ -174,20 +183,50 @@ func (c *conn) readRequest(r *bufio.Reader, size int32) error {
 	if err != nil {
 		return err
 	}
-	giveBack := func() {}
 	produce := int16(binary.BigEndian.Uint16(key)) == int16(kmsg.Produce)
+	a := answer{done: func() {}}
+	if a.pipelined, err = c.enter(produce); err != nil {
+		return err
+	}
 	if produce || size > freeFrameBytes {
-		if giveBack, err = c.server.budget.Take(c.ctx, int64(size)); err != nil {
+		giveBack, err := c.server.budget.Take(c.ctx, int64(size))
+		if err != nil {
+			c.leave(a.pipelined)
 			return err
 		}
+		a.done = giveBack
 	}
 	frame, err := c.readFrame(r, size)
 	if err != nil {
-		giveBack()
+		a.done()
+		c.leave(a.pipelined)
 		return err
 	}
 	c.server.metrics.bytesIn.Add(int64(size) + 4)
-	return c.start(frame, giveBack)
+	return c.start(a, frame)
+}
+
+// enter counts a request that is about to be read. One that comes behind another of the connection
+// waits for one of the server's places, and reports that it has one; leave gives it back.
+func (c *conn) enter(produce bool) (pipelined bool, err error) {
+	c.server.metrics.inFlight.Inc()
+	if c.underWay.Add(1) == 1 || produce {
+		return false, nil
+	}
+	if err := c.server.pipelined.Acquire(c.ctx, 1); err != nil {
+		c.leave(false)
+		return false, err
+	}
+	return true, nil
+}
+
+// leave ends what enter began.
+func (c *conn) leave(pipelined bool) {
+	if pipelined {
+		c.server.pipelined.Release(1)
+	}
+	c.underWay.Add(-1)
+	c.server.metrics.inFlight.Dec()
 }
 
 func (c *conn) readFrame(r io.Reader, size int32) ([]byte, error) {
@@ -205,10 +244,12 @@ func (c *conn) readFrame(r io.Reader, size int32) ([]byte, error) {
 
 // start parses the frame, starts its handler, and queues its answer. It sees to
 // it that the frame goes back to the budget.
-func (c *conn) start(frame []byte, giveBack func()) error {
-	a := answer{started: time.Now(), done: giveBack}
+func (c *conn) start(a answer, frame []byte) error {
+	a.started = time.Now()
+	giveBack := a.done
 	if err := c.begin(&a, frame); err != nil {
 		giveBack()
+		c.leave(a.pipelined)
 		return err
 	}
 	select {
@@ -217,7 +258,7 @@ func (c *conn) start(frame []byte, giveBack func()) error {
 	case <-c.ctx.Done():
 		// The writer gave up. What the handler started still ends by itself.
 		a.wait()
-		a.finish()
+		c.finish(a)
 		return c.ctx.Err()
 	}
 }
@@ -306,13 +347,14 @@ func (c *conn) unsupported(h protocol.RequestHeader, req kmsg.Request, why error
 }
 
 // finish gives back what the request and its answer hold.
-func (a answer) finish() {
+func (c *conn) finish(a answer) {
 	if a.done != nil {
 		a.done()
 	}
 	if a.after != nil {
 		a.after()
 	}
+	c.leave(a.pipelined)
 }
 
 // write writes the answers in order. After an error it goes on to wait for
@@ -332,7 +374,7 @@ func (c *conn) write() {
 			broken = true
 			c.giveUp()
 		}
-		a.finish()
+		c.finish(a)
 		c.server.metrics.answered(a.header.Key, time.Since(a.started))
 	}
 }

@@ -11,8 +11,9 @@
 //
 // What is bounded: the size of a frame (before anything is allocated), the
 // bytes of all large frames in memory ([Budget]: at the limit the sockets are
-// not read), the requests in flight on a connection, the connections, and the
-// time that a peer may take to send or receive a frame.
+// not read), the requests in flight on a connection, those of all connections that
+// come behind another one, the connections in all and from one address, and the time
+// that a peer may take to send or receive a frame.
 //
 // The package knows no API: it takes handlers from a table and refuses what
 // is not in it.

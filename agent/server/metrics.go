@@ -11,6 +11,7 @@ import (
 // Metrics counts what happens on the sockets.
 type Metrics struct {
 	connections       prometheus.Gauge
+	inFlight          prometheus.Gauge
 	refused           prometheus.Counter
 	malformed, panics prometheus.Counter
 	bytesIn, bytesOut atomic.Int64
@@ -25,7 +26,9 @@ func NewMetrics(reg prometheus.Registerer, budget *Budget) *Metrics {
 	m := &Metrics{
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "wadi_connections", Help: "Open client connections."}),
-		refused:   counter("wadi_connections_refused_total", "Connections closed because --max-connections were open."),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "wadi_requests_in_flight", Help: "Requests being read, processed or answered; long polls included."}),
+		refused:   counter("wadi_connections_refused_total", "Connections closed because --max-connections were open, or max.connections.per.ip from their address."),
 		malformed: counter("wadi_connections_malformed_total", "Connections closed because their bytes were no Kafka request."),
 		panics:    counter("wadi_handler_panics_total", "Requests that hit a bug of Wadi; their connections were closed."),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -37,7 +40,7 @@ func NewMetrics(reg prometheus.Registerer, budget *Budget) *Metrics {
 	counted := func(name, help string, n *atomic.Int64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n.Load()) })
 	}
-	reg.MustRegister(m.connections, m.refused, m.malformed, m.panics, m.requests,
+	reg.MustRegister(m.connections, m.inFlight, m.refused, m.malformed, m.panics, m.requests,
 		counted("wadi_kafka_received_bytes_total", "Bytes of requests received from Kafka clients.", &m.bytesIn),
 		counted("wadi_kafka_sent_bytes_total", "Bytes of answers sent to Kafka clients.", &m.bytesOut),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // Config bounds what clients can make the server do.
@@ -15,9 +17,17 @@ type Config struct {
 	MaxFrameBytes int32
 	// MaxConnections is the number of open connections; more are closed at once.
 	MaxConnections int
+	// MaxConnectionsPerIP is likewise of those from one address (Kafka's
+	// max.connections.per.ip). It is asked for each new connection, and nil is no limit.
+	MaxConnectionsPerIP func() int
 	// MaxInFlight is the number of requests of one connection whose answers
 	// are not written yet; at the limit the connection is not read.
 	MaxInFlight int
+	// MaxPipelined is the number of requests, of all connections, that are under way behind
+	// another one of their connection (Kafka's queued.max.requests). At the limit a
+	// connection is read again when it has nothing under way; so each gets on, however many
+	// wait in long polls. Produce requests don't count: the budget bounds their bytes.
+	MaxPipelined int
 	// IdleTimeout closes connections without a request (Kafka's
 	// connections.max.idle.ms).
 	IdleTimeout time.Duration
@@ -32,6 +42,7 @@ func DefaultConfig() Config {
 		MaxFrameBytes:  100 << 20,
 		MaxConnections: 10_000,
 		MaxInFlight:    64,
+		MaxPipelined:   500,
 		IdleTimeout:    10 * time.Minute,
 		StallTimeout:   30 * time.Second,
 	}
@@ -49,11 +60,15 @@ type Server struct {
 	base     context.Context
 	hardStop context.CancelFunc
 	pulse    pulse
+	// pipelined has MaxPipelined places.
+	pipelined *semaphore.Weighted
 
 	mu       sync.Mutex
 	draining bool
 	conns    map[*conn]struct{}
-	running  sync.WaitGroup
+	// hosts counts the connections by their address.
+	hosts   map[string]int
+	running sync.WaitGroup
 }
 
 // New makes a server of the handlers, by API key.
@@ -61,7 +76,8 @@ func New(config Config, handlers map[int16]Handler, budget *Budget, metrics *Met
 	base, stop := context.WithCancel(context.Background())
 	return &Server{
 		config: config, handlers: handlers, budget: budget, metrics: metrics, log: log,
-		base: base, hardStop: stop, conns: map[*conn]struct{}{},
+		base: base, hardStop: stop, pipelined: semaphore.NewWeighted(int64(config.MaxPipelined)),
+		conns: map[*conn]struct{}{}, hosts: map[string]int{},
 	}
 }
 
@@ -94,24 +110,24 @@ func (s *Server) Serve(ln net.Listener, name string) error {
 }
 
 func (s *Server) start(nc net.Conn, listener string) {
+	client := clientOf(nc, listener)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining || len(s.conns) >= s.config.MaxConnections {
-		if !s.draining {
-			s.metrics.refused.Inc()
-			s.log.Warn("connection refused: too many are open; raise --max-connections",
-				"client", nc.RemoteAddr().String(), "max_connections", s.config.MaxConnections)
-		}
+	if s.draining || !s.admit(client.Host) {
 		closeQuietly(nc)
 		return
 	}
-	c := newConn(s, nc, listener)
+	c := newConn(s, nc, client)
 	s.conns[c] = struct{}{}
+	s.hosts[client.Host]++
 	s.metrics.connections.Inc()
 	s.running.Go(func() {
 		c.serve()
 		s.mu.Lock()
 		delete(s.conns, c)
+		if s.hosts[client.Host]--; s.hosts[client.Host] == 0 {
+			delete(s.hosts, client.Host)
+		}
 		s.mu.Unlock()
 		s.metrics.connections.Dec()
 	})
@@ -123,6 +139,23 @@ func (s *Server) Traffic() (connections, received, sent int64) {
 	connections = int64(len(s.conns))
 	s.mu.Unlock()
 	return connections, s.metrics.bytesIn.Load(), s.metrics.bytesOut.Load()
+}
+
+// admit reports whether there is room for a connection from the address, and tells if not; s.mu is held.
+func (s *Server) admit(host string) bool {
+	if len(s.conns) >= s.config.MaxConnections {
+		s.metrics.refused.Inc()
+		s.log.Warn("connection refused: too many are open; raise --max-connections",
+			"client", host, "max_connections", s.config.MaxConnections)
+		return false
+	}
+	if limit := s.config.MaxConnectionsPerIP; limit != nil && s.hosts[host] >= limit() {
+		s.metrics.refused.Inc()
+		s.log.Warn("connection refused: too many are open from its address; raise max.connections.per.ip",
+			"client", host, "open", s.hosts[host])
+		return false
+	}
+	return true
 }
 
 // Drain stops reading requests, waits until those under way are answered, and

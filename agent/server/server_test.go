@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,6 +68,11 @@ func start(t *testing.T, change func(*Config)) *fixture {
 				}
 				return refuse(req.Body, code)
 			}
+		},
+		// Like Produce, but bounded in number.
+		int16(kmsg.JoinGroup): func(_ context.Context, req *Request) Pending {
+			f.started <- req
+			return func() kmsg.Response { return refuse(req.Body, <-f.release) }
 		},
 	}
 	f.server = New(config, handlers, f.budget, NewMetrics(prometheus.NewRegistry(), f.budget), slog.New(slog.DiscardHandler))
@@ -324,6 +330,72 @@ func TestConnectionsAboveTheLimitAreClosed(t *testing.T) {
 	f.dial().expectClosed()
 	first.send(2, "", metadata(9))
 	first.expect(2)
+}
+
+func TestConnectionsFromOneAddressAboveTheirLimitAreClosed(t *testing.T) {
+	var limit atomic.Int64
+	limit.Store(1)
+	f := start(t, func(c *Config) { c.MaxConnectionsPerIP = func() int { return int(limit.Load()) } })
+	first := f.dial()
+	first.send(1, "", metadata(9))
+	first.expect(1)
+	f.dial().expectClosed()
+	limit.Store(2) // it changes while the server runs
+	second := f.dial()
+	second.send(1, "", metadata(9))
+	second.expect(1)
+	f.dial().expectClosed()
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for { // until the server has seen the end
+		third := f.dial()
+		third.send(1, "", metadata(9))
+		if _, _, err := third.receive(); err == nil {
+			return
+		}
+	}
+}
+
+func TestRequestsBehindOthersAreBoundedOverAllConnections(t *testing.T) {
+	f := start(t, func(c *Config) { c.MaxPipelined = 1 })
+	first, second, third := f.dial(), f.dial(), f.dial()
+	first.send(1, "", joinGroup())
+	first.send(2, "", joinGroup()) // takes the only place
+	<-f.started
+	<-f.started
+	second.send(1, "", joinGroup())
+	<-f.started
+	second.send(2, "", joinGroup())
+	// Whoever has nothing under way is served all the same, and what is charged by its bytes too.
+	third.send(1, "", metadata(9))
+	third.expect(1)
+	first.send(3, "", produce(9, -1, 10))
+	<-f.started
+	select {
+	case <-f.started:
+		t.Fatal("more requests are under way behind others than allowed")
+	default:
+	}
+	for range 3 {
+		f.release <- 0
+	}
+	first.expect(1)
+	first.expect(2)
+	<-f.started // the second one of second, for the place is free
+	go func() {
+		f.release <- 0
+		f.release <- 0
+	}()
+	first.expect(3)
+	second.expect(1)
+	second.expect(2)
+}
+
+func joinGroup() *kmsg.JoinGroupRequest {
+	req := kmsg.NewPtrJoinGroupRequest()
+	req.SetVersion(5)
+	return req
 }
 
 func TestDrainAnswersWhatWasStarted(t *testing.T) {

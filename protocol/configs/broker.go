@@ -18,6 +18,10 @@ type Broker struct {
 	FetchMaxBytes            int32
 	// ConnectionsMaxIdleMs is 0 or less for no limit.
 	ConnectionsMaxIdleMs int64
+	// MaxConnectionsPerIP bounds the open connections from one address.
+	MaxConnectionsPerIP int32
+	// QueuedMaxRequests bounds the requests under way that came behind another one of their connection.
+	QueuedMaxRequests int32
 	// MaxPartitionsPerTopic also bounds the partitions that one request creates.
 	MaxPartitionsPerTopic int32
 	// MaxRequestPartitions bounds an answer of DescribeTopicPartitions.
@@ -162,6 +166,8 @@ func newBroker(static, defaults, own map[string]string) (Broker, error) {
 		MessageMaxBytes:          int32(v.int(messageMaxBytes)),
 		FetchMaxBytes:            int32(v.int(fetchMaxBytes)),
 		ConnectionsMaxIdleMs:     v.int(connectionsMaxIdleMs),
+		MaxConnectionsPerIP:      int32(v.int(maxConnectionsPerIP)),
+		QueuedMaxRequests:        int32(v.int(queuedMaxRequests)),
 		MaxPartitionsPerTopic:    int32(v.int(MaxPartitionsPerTopic)),
 		MaxRequestPartitions:     int32(v.int(maxRequestPartitionSize)),
 		ProducerIDExpirationMs:   v.int(producerIDExpirationMs),

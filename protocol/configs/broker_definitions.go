@@ -53,6 +53,8 @@ const (
 	messageMaxBytes          = "message.max.bytes"
 	fetchMaxBytes            = "fetch.max.bytes"
 	connectionsMaxIdleMs     = "connections.max.idle.ms"
+	maxConnectionsPerIP      = "max.connections.per.ip"
+	queuedMaxRequests        = "queued.max.requests"
 	maxRequestPartitionSize  = "max.request.partition.size.limit"
 	producerIDExpirationMs   = "producer.id.expiration.ms"
 
@@ -148,6 +150,8 @@ var ownBrokerDefinitions = []Definition{
 		Doc: "Default of the topic config segment.jitter.ms, in hours." + kept + "for there are no segments."},
 	{Name: "log.roll.jitter.ms", Type: typeLong, Nullable: true, Settable: true, check: atLeast(0),
 		Doc: "Default of the topic config segment.jitter.ms." + kept + "for there are no segments."},
+	{Name: maxConnectionsPerIP, Type: typeInt, Default: maxInt, Settable: true, Dynamic: true, check: atLeast(1),
+		Doc: "Open client connections from one address at most; behind a load balancer all may have its address."},
 	{Name: maxRequestPartitionSize, Type: typeInt, Default: "2000", Settable: true, check: atLeast(1),
 		Doc: "Partitions in one answer of DescribeTopicPartitions at most."},
 	{Name: numPartitions, Type: typeInt, Default: "1", Settable: true, check: atLeast(1),
@@ -160,6 +164,8 @@ var ownBrokerDefinitions = []Definition{
 		Doc: "Time for which committed offsets are kept after their group became empty or left the topic."},
 	{Name: producerIDExpirationMs, Type: typeInt, Default: "86400000", Settable: true, Dynamic: true, check: atLeast(1),
 		Doc: "Time without a write after which a partition forgets an idempotent producer."},
+	{Name: queuedMaxRequests, Type: typeInt, Default: "500", Settable: true, check: atLeast(1),
+		Doc: "Requests of all connections at most that are under way behind another one of their connection. Produce requests count by their bytes instead, against --memory-bytes."},
 	{Name: telemetryMaxBytes, Type: typeInt, Default: "1048576", Settable: true, check: atLeast(1),
 		Doc: "Bytes of metrics, as sent, that a client may push at once."},
 	{Name: transactionAbortIntervalMs, Type: typeInt, Default: "10000", Settable: true, check: atLeast(1),

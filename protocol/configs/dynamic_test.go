@@ -84,7 +84,7 @@ func TestDynamicBrokerConfigsAreThoseOfKafka(t *testing.T) {
 		"log.flush.interval.messages", "log.flush.interval.ms", "log.index.interval.bytes", "log.index.size.max.bytes",
 		"log.local.retention.bytes", "log.local.retention.ms", "log.message.timestamp.after.max.ms", "log.message.timestamp.before.max.ms",
 		"log.message.timestamp.type", "log.preallocate", "log.retention.bytes", "log.retention.ms", "log.roll.jitter.ms", "log.roll.ms",
-		"log.segment.bytes", "log.segment.delete.delay.ms", "message.max.bytes", "min.insync.replicas", "producer.id.expiration.ms",
+		"log.segment.bytes", "log.segment.delete.delay.ms", "max.connections.per.ip", "message.max.bytes", "min.insync.replicas", "producer.id.expiration.ms",
 		"replica.alter.log.dirs.io.max.bytes.per.second", "unclean.leader.election.enable",
 		JobsPaused,
 	}
