@@ -84,6 +84,7 @@ func New(ctx context.Context, config Config, version string, log *slog.Logger, l
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
+	config = config.sized()
 	a := &Agent{config: config, version: version, log: log, level: level, drainAsked: make(chan struct{}, 1)}
 	if config.DeleteGrace < metadata.MaxFileAge {
 		log.Warn("--delete-grace is too short for anything but tests: if the metadata store is slow to answer, records may be lost", "is", config.DeleteGrace, "least", metadata.MaxFileAge)
@@ -190,7 +191,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	}
 
 	fetchMetrics := fetch.NewMetrics(reg)
-	a.blocks = fetch.NewBlocks(a.bucket, fetch.DefaultBlocksConfig(a.config.CacheBytes), fetchMetrics)
+	a.blocks = fetch.NewBlocks(a.bucket, a.config.blocks(), fetchMetrics)
 	tail := fetch.NewTail(fetch.DefaultTailRuns)
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "wadi_fetch_waiting", Help: "Long polls that wait for records.",
@@ -205,8 +206,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 			a.catalog.Reset(ctx)
 		},
 	}, a.log)
-	fetchConfig := fetch.DefaultConfig()
-	fetchConfig.MaxBytes = int64(a.broker.FetchMaxBytes)
+	fetchConfig := a.config.responses(int64(a.broker.FetchMaxBytes))
 	fetchConfig.TailAge = min(fetchConfig.TailAge, a.config.DeleteGrace/2)
 	a.fetcher = fetch.New(a.catalog, a.store, tail, a.blocks, fetchMetrics, fetchConfig, a.log)
 
@@ -223,7 +223,9 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	a.records = records{a.store, tail, a.follower}
 	budget := server.NewBudget(a.config.MemoryBytes)
 	serverConfig := server.DefaultConfig()
-	serverConfig.MaxConnections = a.config.MaxConnections
+	serverConfig.MaxConnections, serverConfig.MaxInFlight = a.config.MaxConnections, a.config.MaxInFlight
+	serverConfig.MaxConnectionsPerIP = func() int { return int(a.settings.Broker().MaxConnectionsPerIP) }
+	serverConfig.MaxPipelined = int(a.broker.QueuedMaxRequests)
 	serverConfig.MaxFrameBytes = int32(min(int64(serverConfig.MaxFrameBytes), a.config.MemoryBytes))
 	if ms := a.broker.ConnectionsMaxIdleMs; ms > 0 {
 		serverConfig.IdleTimeout = time.Duration(ms) * time.Millisecond
@@ -397,6 +399,7 @@ func (a *Agent) Describe() []Fact {
 		{"node ID", strconv.Itoa(int(a.membership.Self().NodeID))},
 		{"metadata", redact(a.config.MetadataURL())},
 		{"objects", redact(a.config.ObjectsURL())},
+		{"memory", fmt.Sprintf("about %d MiB", a.config.Memory>>20)},
 		{"flush", fmt.Sprintf("after %v or %d bytes, %s", flushInterval, a.config.FlushBytes, rate)},
 	}
 	if a.config.Zone != "" {

@@ -63,6 +63,9 @@ type Config struct {
 	// FileCompression of uncompressed batches inside data files: auto, zstd, s2 or none.
 	FileCompression string
 
+	// Memory is about how many bytes of the machine's memory the process may use; 0 is
+	// what LimitMemory finds out. The four sizes below that are 0 are parts of it.
+	Memory int64
 	// MemoryBytes bounds produce requests in memory; at the limit, sockets are
 	// no longer read until data files are committed.
 	MemoryBytes int64
@@ -70,13 +73,15 @@ type Config struct {
 	CacheBytes int64
 	// MaxConnections bounds open client connections.
 	MaxConnections int
+	// MaxInFlight bounds the requests of one connection that are not answered yet.
+	MaxInFlight int
 
 	// Roles are what the agent does, separated by commas: produce, consume, jobs. Without jobs it
 	// leaves background work to other agents; the other two can't be left out.
 	Roles string
 	// MergeAfter is how long a small data file waits at most to be merged with others.
 	MergeAfter time.Duration
-	// MergeBytes is about the size of the files that merges and compaction write.
+	// MergeBytes is about the size of the files that merges and compaction write; at most a quarter of JobMemoryBytes.
 	MergeBytes int64
 	// JobMemoryBytes bounds the memory of background work.
 	JobMemoryBytes int64
@@ -116,14 +121,11 @@ func DefaultConfig() Config {
 		DataDir:         "wadi-data",
 		FlushBytes:      8 << 20,
 		FileCompression: "auto",
-		MemoryBytes:     256 << 20,
-		CacheBytes:      256 << 20,
 		MaxConnections:  10_000,
+		MaxInFlight:     64,
 
 		Roles:            "produce,consume,jobs",
 		MergeAfter:       30 * time.Second,
-		MergeBytes:       64 << 20,
-		JobMemoryBytes:   256 << 20,
 		JobBandwidth:     64 << 20,
 		DeleteGrace:      10 * time.Minute,
 		OrphanInterval:   6 * time.Hour,
@@ -189,14 +191,12 @@ func (c Config) Validate() error {
 	default:
 		bad("file-compression", "%q is unknown; want auto, zstd, s2 or none", c.FileCompression)
 	}
-	if c.MemoryBytes < 4*c.FlushBytes {
-		bad("memory-bytes", "%d is below four times --flush-bytes (%d); raise it or lower --flush-bytes", c.MemoryBytes, c.FlushBytes)
-	}
-	if c.CacheBytes < 16<<20 {
-		bad("cache-bytes", "%d is too small; want 16777216 or more", c.CacheBytes)
-	}
+	c.validateMemory(bad)
 	if c.MaxConnections < 1 {
 		bad("max-connections", "%d allows no client; want 1 or more", c.MaxConnections)
+	}
+	if c.MaxInFlight < 1 || c.MaxInFlight > 10_000 {
+		bad("max-in-flight", "%d is out of range; want 1 to 10000", c.MaxInFlight)
 	}
 	c.validateJobs(bad)
 	switch c.LogLevel {
@@ -225,6 +225,25 @@ const (
 	roleJobs    = "jobs"
 )
 
+// validateMemory says what is wrong with the sizes.
+func (c Config) validateMemory(bad func(setting, format string, args ...any)) {
+	if c.Memory != 0 && c.Memory < leastMemory {
+		bad("memory", "%d is too little; want 134217728 or more, or 0 (automatic)", c.Memory)
+	}
+	if c.MemoryBytes != 0 && c.MemoryBytes < leastRequestBytes(c.FlushBytes) {
+		bad("memory-bytes", "%d is below four times --flush-bytes (%d); raise it or lower --flush-bytes", c.MemoryBytes, c.FlushBytes)
+	}
+	if c.CacheBytes != 0 && c.CacheBytes < leastCacheBytes {
+		bad("cache-bytes", "%d is too small; want 16777216 or more, or 0 (automatic)", c.CacheBytes)
+	}
+	if c.JobMemoryBytes != 0 && c.JobMemoryBytes < max(leastJobMemoryBytes, mergesInJobMemory*c.MergeBytes) {
+		bad("job-memory-bytes", "%d is below four times --merge-bytes (%d), or below 16777216; raise it or lower --merge-bytes", c.JobMemoryBytes, c.MergeBytes)
+	}
+	if c.Memory > 0 && c.sizes() > c.Memory {
+		bad("memory", "%d is less than --memory-bytes, --cache-bytes and --job-memory-bytes together (%d); raise it, or the limit of the cgroup, or lower them", c.Memory, c.sizes())
+	}
+}
+
 // validateJobs says what is wrong with the settings of background work.
 func (c Config) validateJobs(bad func(setting, format string, args ...any)) {
 	roles := configs.SplitList(c.Roles)
@@ -239,11 +258,8 @@ func (c Config) validateJobs(bad func(setting, format string, args ...any)) {
 	if c.MergeAfter < time.Second || c.MergeAfter > time.Hour {
 		bad("merge-after", "%v is out of range; want 1s to 1h", c.MergeAfter)
 	}
-	if c.MergeBytes < 1<<20 || c.MergeBytes > 1<<30 {
-		bad("merge-bytes", "%d is out of range; want 1048576 to 1073741824", c.MergeBytes)
-	}
-	if c.JobMemoryBytes < 4*c.MergeBytes || c.JobMemoryBytes < 16<<20 {
-		bad("job-memory-bytes", "%d is below four times --merge-bytes (%d), or below 16777216; raise it or lower --merge-bytes", c.JobMemoryBytes, c.MergeBytes)
+	if c.MergeBytes != 0 && (c.MergeBytes < 1<<20 || c.MergeBytes > 1<<30) {
+		bad("merge-bytes", "%d is out of range; want 1048576 to 1073741824, or 0 (automatic)", c.MergeBytes)
 	}
 	if c.JobBandwidth < 0 || c.JobBandwidth > 0 && c.JobBandwidth < 64<<10 {
 		bad("job-bandwidth", "%d is out of range; want 65536 or more bytes a second, or 0 for no limit", c.JobBandwidth)

@@ -50,6 +50,9 @@ func runAgent(cmd *cobra.Command, _ []string) error {
 	if err := config.Validate(); err != nil {
 		return err
 	}
+	if config, err = agent.LimitMemory(config); err != nil {
+		return err
+	}
 	var level slog.LevelVar
 	log := newLogger(cmd.ErrOrStderr(), config, &level)
 	for _, variable := range odd {

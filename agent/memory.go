@@ -1,0 +1,140 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
+	"github.com/wadi-log/wadi/agent/fetch"
+)
+
+const (
+	// machineShare is the part of a machine's memory that an agent takes for its own where nothing says how
+	// much is, and machineBytes the most of it: others live there too.
+	machineShare = 2
+	machineBytes = 2 << 30
+	// shares is how many parts the memory has that sizes are made of. Produce requests, the
+	// cache, background work and the answers of consumers have one each, reads of the object store half of one. The
+	// rest is what they need besides: buffers of sockets and clients, and what the garbage collector has not found yet.
+	shares = 8
+	// heapPercent is how much of what there is the heap may grow to before the garbage collector is made to hurry.
+	heapPercent = 90
+	// smallMemory is where memory is dearer than the CPU time of the garbage collector, which then
+	// runs twice as often. It costs little: nearly all of the heap are records, which it needn't look through.
+	smallMemory   = 1 << 30
+	smallGCTarget = 50
+	// leastMemory is what the sizes that are fixed or have a least value take together.
+	leastMemory = 128 << 20
+)
+
+// LimitMemory fills in Memory where it is left to the agent, and tells the garbage collector of this process to
+// keep within what there is. In this order, that is what the operator says, GOMEMLIMIT, the limit of the cgroup
+// that the process is in, and the machine's memory.
+func LimitMemory(c Config) (Config, error) {
+	there, shared, err := c.availableMemory()
+	if err != nil {
+		return c, err
+	}
+	c.Memory = c.memoryOf(there, shared)
+	if unlimited() { // else GOMEMLIMIT says it
+		debug.SetMemoryLimit(there / 100 * heapPercent)
+	}
+	if c.Memory < smallMemory && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(smallGCTarget)
+	}
+	return c, nil
+}
+
+// memoryOf is how much the agent takes of what there is. Of what others share, it takes more only for sizes that are set.
+func (c Config) memoryOf(there int64, shared bool) int64 {
+	if !shared {
+		return max(there, leastMemory)
+	}
+	return max(min(there/machineShare, machineBytes), min(2*c.sizes(), there), leastMemory)
+}
+
+// unlimited: nobody has set a memory limit for the process.
+func unlimited() bool { return debug.SetMemoryLimit(-1) == math.MaxInt64 }
+
+// availableMemory returns how many bytes there are, and whether others share them.
+func (c Config) availableMemory() (there int64, shared bool, err error) {
+	switch {
+	case c.Memory > 0:
+		return c.Memory, false, nil
+	case !unlimited():
+		return debug.SetMemoryLimit(-1), false, nil
+	}
+	limit, err := memlimit.FromCgroup()
+	if err == nil {
+		return int64(min(limit, math.MaxInt64)), false, nil
+	}
+	if !errors.Is(err, memlimit.ErrNoCgroup) && !errors.Is(err, memlimit.ErrNoLimit) && !errors.Is(err, memlimit.ErrCgroupsNotSupported) {
+		return 0, false, fmt.Errorf("--memory: the limit of the cgroup can't be read: %w; say how many bytes the agent may use", err)
+	}
+	if limit, err = memlimit.FromSystem(); err == nil && limit == 0 {
+		err = errors.New("the system does not tell")
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("--memory: the machine's memory is unknown (%w); say how many bytes the agent may use", err)
+	}
+	return int64(min(limit, math.MaxInt64)), true, nil
+}
+
+// sizes is the sum of those that are set.
+func (c Config) sizes() int64 { return c.MemoryBytes + c.CacheBytes + c.JobMemoryBytes }
+
+// sized fills in all sizes that are left to the agent.
+func (c Config) sized() Config {
+	if c.Memory == 0 {
+		c.Memory = machineBytes
+	}
+	share := c.Memory / shares
+	if c.MemoryBytes == 0 {
+		c.MemoryBytes = max(share, leastRequestBytes(c.FlushBytes))
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = max(share, leastCacheBytes)
+	}
+	if c.JobMemoryBytes == 0 {
+		c.JobMemoryBytes = max(share, leastJobMemoryBytes, mergesInJobMemory*c.MergeBytes)
+	}
+	if c.MergeBytes == 0 {
+		c.MergeBytes = min(c.JobMemoryBytes/mergesInJobMemory, maxMergeBytes)
+	}
+	return c
+}
+
+// Least sizes, and how they hang together.
+const (
+	leastCacheBytes     = 16 << 20
+	leastJobMemoryBytes = 16 << 20
+	mergesInJobMemory   = 4
+	// maxMergeBytes is the size of merged files where there is memory for it.
+	maxMergeBytes = 64 << 20
+)
+
+// leastRequestBytes is the memory for produce requests that goes with a size of data files: as many are on their
+// way at a time.
+func leastRequestBytes(flushBytes int64) int64 { return uploads * flushBytes }
+
+// blocks are the bounds of the block cache and its reads, of which each pool has as much.
+func (c Config) blocks() fetch.BlocksConfig {
+	blocks := fetch.DefaultBlocksConfig(c.CacheBytes)
+	reads := c.Memory / shares / 4
+	blocks.HotBytes = max(min(blocks.HotBytes, reads), blocks.BlockBytes)
+	blocks.ColdBytes = max(min(blocks.ColdBytes, reads), blocks.BlockBytes)
+	blocks.RangeBytes = max(min(blocks.RangeBytes, blocks.ColdBytes/2), blocks.BlockBytes)
+	return blocks
+}
+
+// responses are the bounds of answers, of which each pool has as much.
+func (c Config) responses(maxBytes int64) fetch.Config {
+	config := fetch.DefaultConfig()
+	config.ResponseBytes = min(config.ResponseBytes, c.Memory/shares/2)
+	config.MaxBytes = min(maxBytes, config.ResponseBytes/2)
+	return config
+}

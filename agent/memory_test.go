@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"math"
+	"runtime/debug"
+	"testing"
+
+	"github.com/wadi-log/wadi/agent/fetch"
+)
+
+func TestSizesThatAreLeftOpenFollowFromTheMemory(t *testing.T) {
+	const mib = 1 << 20
+	type sizes struct{ requests, cache, jobs, merges, answers, reads int64 }
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+		want   sizes
+	}{
+		{"nothing is known", func(*Config) {}, sizes{256 * mib, 256 * mib, 256 * mib, 64 * mib, 128 * mib, 64 * mib}},
+		{"small", func(c *Config) { c.Memory = 512 * mib }, sizes{64 * mib, 64 * mib, 64 * mib, 16 * mib, 32 * mib, 16 * mib}},
+		{"least", func(c *Config) { c.Memory = leastMemory }, sizes{32 * mib, 16 * mib, 16 * mib, 4 * mib, 8 * mib, 4 * mib}},
+		{"large", func(c *Config) { c.Memory = 16 << 30 }, sizes{2 << 30, 2 << 30, 2 << 30, 64 * mib, 128 * mib, 64 * mib}},
+		{"set", func(c *Config) {
+			c.Memory, c.MemoryBytes, c.CacheBytes, c.JobMemoryBytes, c.MergeBytes = 1<<30, 99*mib, 98*mib, 97*mib, 3*mib
+		}, sizes{99 * mib, 98 * mib, 97 * mib, 3 * mib, 64 * mib, 32 * mib}},
+		{"large merges", func(c *Config) { c.Memory, c.MergeBytes = 512*mib, 100*mib }, sizes{64 * mib, 64 * mib, 400 * mib, 100 * mib, 32 * mib, 16 * mib}},
+		{"large files", func(c *Config) { c.Memory, c.FlushBytes = 512*mib, 64*mib }, sizes{256 * mib, 64 * mib, 64 * mib, 16 * mib, 32 * mib, 16 * mib}},
+	} {
+		config := DefaultConfig()
+		c.change(&config)
+		config = config.sized()
+		got := sizes{config.MemoryBytes, config.CacheBytes, config.JobMemoryBytes, config.MergeBytes,
+			config.responses(math.MaxInt64).ResponseBytes, config.blocks().ColdBytes}
+		if got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+		if blocks := config.blocks(); blocks.RangeBytes < blocks.BlockBytes || blocks.RangeBytes > blocks.ColdBytes {
+			t.Errorf("%s: ranges of %d bytes, blocks of %d, %d at once", c.name, blocks.RangeBytes, blocks.BlockBytes, blocks.ColdBytes)
+		}
+	}
+}
+
+func TestAnswersAreNoLargerThanTheirMemory(t *testing.T) {
+	config := DefaultConfig()
+	if got := config.sized().responses(55 << 20); got.MaxBytes != 55<<20 || got.TailAge != fetch.DefaultConfig().TailAge {
+		t.Errorf("%+v", got)
+	}
+	config.Memory = 512 << 20
+	if got := config.sized().responses(55 << 20); got.MaxBytes != 16<<20 {
+		t.Errorf("%d bytes an answer", got.MaxBytes)
+	}
+}
+
+// TestMemoryIsLimited changes the limits of this process, and puts them back.
+func TestMemoryIsLimited(t *testing.T) {
+	t.Setenv("GOGC", "")
+	percent := debug.SetGCPercent(100)
+	t.Cleanup(func() { debug.SetGCPercent(percent) })
+	limit := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetMemoryLimit(limit) })
+
+	for _, c := range []struct {
+		name         string
+		set, already int64 // by --memory and GOMEMLIMIT
+		memory       int64
+		limit        int64
+		percent      int
+	}{
+		{"by the operator", 500 << 20, math.MaxInt64, 500 << 20, (500 << 20) / 100 * 90, smallGCTarget},
+		{"by the runtime's variable", 0, 3 << 30, 3 << 30, 3 << 30, 100},
+		{"by both", 2 << 30, 3 << 30, 2 << 30, 3 << 30, 100},
+		{"to very little", 0, 64 << 20, leastMemory, 64 << 20, smallGCTarget},
+	} {
+		debug.SetGCPercent(100)
+		debug.SetMemoryLimit(c.already)
+		config := DefaultConfig()
+		config.Memory = c.set
+		config, err := LimitMemory(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if limit, percent := debug.SetMemoryLimit(-1), debug.SetGCPercent(100); config.Memory != c.memory || limit != c.limit || percent != c.percent {
+			t.Errorf("%s: memory %d, limit %d, GC %d%%; want %d, %d, %d%%", c.name, config.Memory, limit, percent, c.memory, c.limit, c.percent)
+		}
+		if err := config.Validate(); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+
+	// By the cgroup or the machine, whatever they are here.
+	debug.SetMemoryLimit(math.MaxInt64)
+	config, err := LimitMemory(DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit := debug.SetMemoryLimit(-1); config.Memory < leastMemory || limit == math.MaxInt64 {
+		t.Errorf("memory %d, limit %d", config.Memory, limit)
+	}
+}
+
+func TestAgentTakesAPartOfWhatOthersShare(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		there, cache int64
+		shared       bool
+		want         int64
+	}{
+		{"a cgroup's", 3 << 30, 0, false, 3 << 30},
+		{"a small machine's", 1 << 30, 0, true, 512 << 20},
+		{"a large machine's", 64 << 30, 0, true, 2 << 30},
+		{"for a large cache", 64 << 30, 10 << 30, true, 20 << 30},
+		{"for a cache that is too large", 8 << 30, 10 << 30, true, 8 << 30},
+		{"a tiny machine's", 100 << 20, 0, true, leastMemory},
+	} {
+		if got := (Config{CacheBytes: c.cache}).memoryOf(c.there, c.shared); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
