@@ -250,9 +250,12 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 // first, so that a long poll that the index wakes finds them.
 func (a *Agent) committed(tail *fetch.Tail) produce.Committed {
 	return func(files []metadata.File, bodies [][]byte, commits []metadata.Commit) {
+		var produced int64
 		for i, f := range files {
 			a.blocks.Fill(f.ID, bodies[i])
+			produced += f.Size
 		}
+		a.fetcher.MakeWay(produced)
 		if gap := tail.Apply(commits); gap {
 			a.follower.Kick()
 		}

@@ -77,6 +77,7 @@ type Fetcher struct {
 	// tailing consumers and of those that catch up each: slow readers of old
 	// records must not keep new ones from the others.
 	responses [2]*semaphore.Weighted
+	turns     *turns
 	draining  chan struct{}
 	drainOnce sync.Once
 }
@@ -89,9 +90,14 @@ func New(topics Topics, store Store, tail *Tail, blocks *Blocks, metrics *Metric
 		reader:  newReader(blocks, metrics, logger),
 		responses: [2]*semaphore.Weighted{
 			Hot: semaphore.NewWeighted(config.ResponseBytes), Cold: semaphore.NewWeighted(config.ResponseBytes)},
+		turns:    newTurns(),
 		draining: make(chan struct{}),
 	}
 }
+
+// MakeWay has consumers that catch up leave most of the CPU to others for a second, since
+// somebody produced so many bytes. (Fetcher itself knows who reads what was just written.)
+func (f *Fetcher) MakeWay(produced int64) { f.turns.makeWay(produced) }
 
 // Drain ends all long polls, now and from now on: they are answered with what
 // there is, so that a stopping agent doesn't wait for them.
@@ -254,9 +260,11 @@ func (f *Fetcher) read(ctx context.Context, r *fetching) {
 	// What is read ahead of its use is held while reading, the batches until
 	// the answer is written.
 	window, responses := int64(0), f.responses[Hot]
+	lim := limits{maxBytes: r.maxBytes, noZstd: r.req.Version < 10}
 	for i := range r.plans {
 		if r.plans[i].pool == Cold && len(r.plans[i].runs) > 0 {
 			window, responses = windowBytes, f.responses[Cold]
+			lim.turn = &turn{turns: f.turns}
 			break
 		}
 	}
@@ -267,7 +275,9 @@ func (f *Fetcher) read(ctx context.Context, r *fetching) {
 			return // the client is gone, or nobody waits for answers any more
 		}
 	}
-	lim := limits{maxBytes: r.maxBytes, noZstd: r.req.Version < 10}
+	if lim.turn == nil && r.bytes > 0 {
+		f.turns.makeWay(0)
+	}
 	read, arena := f.reader.read(ctx, r.parts, r.plans, lim, func(i int, gone int64) plan {
 		f.tail.forgetBefore(r.parts[i].partition, gone)
 		anew := make([]plan, 1)

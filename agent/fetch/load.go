@@ -17,6 +17,21 @@ type load struct {
 // landed is a flight that needs no waiting: its block was in the cache.
 func landed(data []byte) *flight { return &flight{data: data} }
 
+// landed reports whether nothing of it is on its way any more.
+func (l *load) landed() bool {
+	for _, f := range l.blocks {
+		if f.done == nil {
+			continue
+		}
+		select {
+		case <-f.done:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // wait returns the range's bytes in pieces, each from one block.
 func (l *load) wait(ctx context.Context) ([][]byte, error) {
 	end := l.position + l.length

@@ -59,6 +59,8 @@ type limits struct {
 	maxBytes int64
 	// noZstd: the consumer doesn't know zstd.
 	noZstd bool
+	// turn is what the reader waits for to use the CPU; nil for nothing.
+	turn *turn
 }
 
 // read reads the planned partitions in their order, up to the limits, but at
@@ -78,6 +80,10 @@ func (r *reader) read(ctx context.Context, parts []asked, plans []plan, lim limi
 	window := newWindow(r.blocks, parts, plans)
 	left := lim.maxBytes
 	empty := true
+	if err := lim.turn.take(ctx); err != nil {
+		return out, buffer // nobody waits for the answer
+	}
+	defer lim.turn.leave()
 	for i := range parts {
 		if plans[i].err != nil || len(plans[i].runs) == 0 {
 			continue
@@ -86,7 +92,7 @@ func (r *reader) read(ctx context.Context, parts []asked, plans []plan, lim limi
 		if room <= 0 && !empty {
 			continue
 		}
-		t := &taking{offset: parts[i].offset, room: room, anyway: empty, noZstd: lim.noZstd, out: arena[len(arena):]}
+		t := &taking{offset: parts[i].offset, room: room, anyway: empty, noZstd: lim.noZstd, turn: lim.turn, out: arena[len(arena):]}
 		err := r.readRuns(ctx, &plans[i], t, func(k int) *storedSource { return window.source(i, k) })
 		if errors.Is(err, objstore.ErrNotFound) && len(t.out) == 0 {
 			err = r.readAnew(ctx, &parts[i], &plans[i], t, replan(i, plans[i].current().NextOffset()))
@@ -143,7 +149,9 @@ func (r *reader) readRuns(ctx context.Context, p *plan, t *taking, source func(k
 		if marker, ok := run.Marker(); ok {
 			done = t.marker(run, marker)
 		} else if err == nil {
-			p.from, done, err = t.run(ctx, run, p.from, source(p.reached))
+			stored := source(p.reached)
+			stored.turn = t.turn
+			p.from, done, err = t.run(ctx, run, p.from, stored)
 		}
 		r.metrics.batches.Add(float64(t.batches))
 		t.batches = 0

@@ -37,6 +37,8 @@ type storedSource struct {
 	upTo, wanted int64
 	loading      *load
 	pieces       [][]byte
+	// turn is the reader's.
+	turn *turn
 }
 
 // newStoredSource starts to load length of the run's stored bytes, from a position on.
@@ -69,7 +71,7 @@ func (s *storedSource) next(ctx context.Context) ([]byte, error) {
 			s.loading = s.load(min(s.wanted-s.upTo, sourceBytes))
 		}
 		var err error
-		if s.pieces, err = l.wait(ctx); err != nil {
+		if s.pieces, err = s.turn.wait(ctx, l); err != nil {
 			return nil, err
 		}
 	}

@@ -14,6 +14,7 @@ type taking struct {
 	room   int64 // bytes that may still be taken
 	anyway bool  // take the first batch even without room
 	noZstd bool
+	turn   *turn
 	out    []byte
 	next   int64 // the offset after those taken
 	full   bool  // no further batch fits

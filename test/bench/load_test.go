@@ -142,14 +142,20 @@ func produceOver(address string, frame []byte, count, inFlight int) error {
 	return <-sent
 }
 
-func readFrame(r io.Reader) ([]byte, error) {
+func readFrame(r io.Reader) ([]byte, error) { return readFrameInto(r, nil) }
+
+// readFrameInto uses the buffer again, if the frame fits into it.
+func readFrameInto(r io.Reader, buffer []byte) ([]byte, error) {
 	var size [4]byte
 	if _, err := io.ReadFull(r, size[:]); err != nil {
 		return nil, err
 	}
-	body := make([]byte, binary.BigEndian.Uint32(size[:]))
-	_, err := io.ReadFull(r, body)
-	return body, err
+	n := int(binary.BigEndian.Uint32(size[:]))
+	if cap(buffer) < n {
+		buffer = make([]byte, n)
+	}
+	_, err := io.ReadFull(r, buffer[:n])
+	return buffer[:n], err
 }
 
 // fetchAll reads the partitions of a topic from the start to the number of
@@ -181,39 +187,114 @@ func fetchOver(address, topic string, partitions []int32, recordsEach int64) (by
 		return 0, err
 	}
 	defer conn.Close()
-	offsets := map[int32]int64{}
+	r := reading{conn: conn, topic: topic, turn: slices.Clone(partitions), offsets: map[int32]int64{}, end: recordsEach}
 	for _, p := range partitions {
-		offsets[p] = 0
+		r.offsets[p] = 0
 	}
-	turn := slices.Clone(partitions)
-	for len(offsets) > 0 {
-		req := kmsg.NewPtrFetchRequest()
-		req.SetVersion(12)
-		req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 500, 1, 50<<20
-		req.SessionEpoch = -1
-		t := kmsg.NewFetchRequestTopic()
-		t.Topic = topic
-		for _, p := range turn {
-			part := kmsg.NewFetchRequestTopicPartition()
-			part.Partition, part.FetchOffset, part.PartitionMaxBytes = p, offsets[p], 4<<20
-			t.Partitions = append(t.Partitions, part)
-		}
-		req.Topics = append(req.Topics, t)
-		if _, err := conn.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("bench")).AppendRequest(nil, req, 1)); err != nil {
-			return bytes, err
-		}
-		body, err := readFrame(conn)
-		if err != nil {
-			return bytes, err
-		}
-		n, err := advance(body, offsets, recordsEach)
+	for len(r.offsets) > 0 {
+		n, err := r.more()
 		if err != nil {
 			return bytes, err
 		}
 		bytes += n
-		turn = nextTurn(t.Partitions, offsets)
 	}
 	return bytes, nil
+}
+
+// reading is a consumer with a connection of its own.
+type reading struct {
+	conn  net.Conn
+	topic string
+	// turn are the partitions in the order to ask for them in, offsets where it stands in each. Those that are
+	// read up to end are dropped from both.
+	turn    []int32
+	offsets map[int32]int64
+	end     int64
+	// minBytes is what a fetch waits for, for half a second; 1 at least.
+	minBytes int32
+	buffer   []byte
+}
+
+// more sends one fetch, and returns the bytes of batches that came.
+func (r *reading) more() (bytes int64, err error) {
+	req := kmsg.NewPtrFetchRequest()
+	req.SetVersion(12)
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 500, max(1, r.minBytes), 50<<20
+	req.SessionEpoch = -1
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic = r.topic
+	for _, p := range r.turn {
+		part := kmsg.NewFetchRequestTopicPartition()
+		part.Partition, part.FetchOffset, part.PartitionMaxBytes = p, r.offsets[p], 4<<20
+		t.Partitions = append(t.Partitions, part)
+	}
+	req.Topics = append(req.Topics, t)
+	if _, err := r.conn.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("bench")).AppendRequest(nil, req, 1)); err != nil {
+		return 0, err
+	}
+	body, err := readFrameInto(r.conn, r.buffer)
+	if err != nil {
+		return 0, err
+	}
+	r.buffer = body
+	if bytes, err = advance(body, r.offsets, r.end); err != nil {
+		return 0, err
+	}
+	r.turn = nextTurn(t.Partitions, r.offsets)
+	return bytes, nil
+}
+
+// readOn has consumers read until stop is called, which returns the bytes that they got. begin says where each begins
+// to read, and again once it has read all that it was to.
+func readOn(b *testing.B, address string, consumers int, begin func(r *reading)) (stop func() int64) {
+	b.Helper()
+	conns := make([]net.Conn, consumers)
+	for i := range conns {
+		var err error
+		if conns[i], err = net.Dial("tcp", address); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var all sync.WaitGroup
+	bytes := make([]int64, consumers)
+	errs := make([]error, consumers)
+	for i := range conns {
+		all.Go(func() {
+			for r := (reading{conn: conns[i]}); errs[i] == nil; {
+				if len(r.offsets) == 0 {
+					begin(&r)
+				}
+				var n int64
+				n, errs[i] = r.more()
+				bytes[i] += n
+			}
+		})
+	}
+	return func() (sum int64) {
+		for i := range conns {
+			if err := conns[i].Close(); err != nil {
+				b.Error(err)
+			}
+		}
+		all.Wait()
+		for i, err := range errs {
+			if !errors.Is(err, net.ErrClosed) {
+				b.Fatal(err)
+			}
+			sum += bytes[i]
+		}
+		return sum
+	}
+}
+
+// startAt0 has a consumer begin with offset 0 of the topic's partitions, and stop at the offset end of each.
+func startAt0(topic string, partitions int, end int64) func(r *reading) {
+	return func(r *reading) {
+		r.topic, r.end, r.turn, r.offsets = topic, end, partitionRange(0, partitions), map[int32]int64{}
+		for _, p := range r.turn {
+			r.offsets[p] = 0
+		}
+	}
 }
 
 // nextTurn is the order to ask in: whoever brought something goes to the end, as in Kafka's clients.

@@ -19,6 +19,8 @@ const (
 	steadyLoad       = 2_000_000
 	steadyTick       = 100 * time.Millisecond
 	steadyPartitions = 1000
+	// steadyQuarters is how many ticks it takes until all partitions had their turn.
+	steadyQuarters = 4
 )
 
 // BenchmarkProduceBesideMaintenance is how long a producer of single records waits
@@ -32,7 +34,7 @@ func BenchmarkProduceBesideMaintenance(b *testing.B) {
 			a := harness.Agent(b, options)
 			createTopic(b, a.Bootstrap(), "load", steadyPartitions)
 			createTopic(b, a.Bootstrap(), "probe", 1)
-			stop := steadily(b, a.Bootstrap())
+			stop := steadily(b, a.Bootstrap(), steadyLoad, steadyPartitions)
 			var waits [2][]time.Duration // by what is on: 0 nothing, 1 maintenance
 			var merged [2]float64
 			for turn := range 6 {
@@ -95,15 +97,14 @@ func probe(b *testing.B, address string, period time.Duration) (waits []time.Dur
 	return waits
 }
 
-// steadily writes the steady load until stop is called, which returns the bytes that were
-// acknowledged. Each tick's request goes to a quarter of the partitions.
-func steadily(b *testing.B, address string) (stop func() int64) {
+// steadily writes so many bytes each steadyTick to the topic "load" until stop is called, which returns the bytes that
+// were acknowledged. Each tick's request goes to a quarter of the partitions.
+func steadily(b *testing.B, address string, bytes, partitions int) (stop func() int64) {
 	b.Helper()
-	const quarters = 4
-	var frames [quarters][]byte
-	batch, _ := randomBatch(1, steadyLoad*quarters/steadyPartitions-recordBytes)
+	var frames [steadyQuarters][]byte
+	batch, _ := randomBatch(1, max(1, bytes*steadyQuarters/partitions-recordBytes))
 	for i := range frames {
-		frames[i] = produceFrame("load", partitionRange(i*steadyPartitions/quarters, (i+1)*steadyPartitions/quarters), batch)
+		frames[i] = produceFrame("load", partitionRange(i*partitions/steadyQuarters, (i+1)*partitions/steadyQuarters), batch)
 	}
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
@@ -124,7 +125,7 @@ func steadily(b *testing.B, address string) (stop func() int64) {
 			case <-pace.C:
 			}
 			sent <- i
-			if _, err := conn.Write(frames[i%quarters]); err != nil {
+			if _, err := conn.Write(frames[i%steadyQuarters]); err != nil {
 				errs <- err
 				return
 			}
@@ -152,6 +153,6 @@ func steadily(b *testing.B, address string) (stop func() int64) {
 		if err := conn.Close(); err != nil {
 			b.Fatal(err)
 		}
-		return int64(n) * int64(len(batch)) * steadyPartitions / quarters
+		return int64(n) * int64(len(batch)) * int64(partitions) / steadyQuarters
 	}
 }
