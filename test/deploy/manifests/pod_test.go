@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,12 +25,14 @@ func TestRenderedPodsServe(t *testing.T) {
 	bucket, database := harness.MinIO(t), harness.Postgres(t)
 	var programs []*harness.Program
 	for i, zone := range []string{"a", "b"} {
-		kafka, peer, web := freePort(t), freePort(t), freePort(t)
+		kafka, external, peer, web := freePort(t), freePort(t), freePort(t), freePort(t)
 		all, _ := render(t, "--values", values(t, fmt.Sprintf(`
 image: {repository: wadi, tag: test}
 metadata: {url: %q}
 objects: {url: %q, accessKey: %q, secretKey: %q}
-listeners: {PLAINTEXT: {port: %d, mode: direct}}
+listeners:
+  PLAINTEXT: {port: %d, mode: direct}
+  EXTERNAL: {port: %d, advertise: 'localhost:%d', type: LoadBalancer, zone: c}
 peer: {port: %d}
 http: {port: %d}
 drain: {delaySeconds: 1}
@@ -37,7 +40,7 @@ migrateOnUpgrade: true
 config:
   flush-interval: 1ms
   kafka-config: {num.partitions: 3}
-`, database, bucket.MinioURL(), bucket.AccessKey, bucket.SecretKey, kafka, peer, web)))
+`, database, bucket.MinioURL(), bucket.AccessKey, bucket.SecretKey, kafka, external, external, peer, web)))
 		pod := newPod(t, all, map[string]string{
 			"status.podIP": "127.0.0.1", "metadata.name": "wadi-" + strconv.Itoa(i), "metadata.labels['topology.kubernetes.io/zone']": zone,
 		})
@@ -50,11 +53,12 @@ config:
 			return get(t.Context(), ready, nil)
 		})
 		work(t, "127.0.0.1:"+strconv.Itoa(kafka))
+		work(t, "127.0.0.1:"+strconv.Itoa(external))
 
 		var agents []struct {
 			Name, Zone, Peer string
 			Self             bool
-			Listeners        []struct{ Host string }
+			Listeners        []struct{ Name, Host string }
 		}
 		harness.Eventually(t, time.Minute, func() error {
 			if err := get(t.Context(), "http://127.0.0.1:"+strconv.Itoa(web)+"/v1/agents", &agents); err != nil {
@@ -66,7 +70,15 @@ config:
 			return nil
 		})
 		for _, a := range agents {
-			if a.Self && (a.Name != "wadi-"+strconv.Itoa(i) || a.Zone != zone || a.Peer != "127.0.0.1:"+strconv.Itoa(peer) || a.Listeners[0].Host != "127.0.0.1") {
+			if !a.Self {
+				continue
+			}
+			hosts := map[string]string{}
+			for _, l := range a.Listeners {
+				hosts[l.Name] = l.Host
+			}
+			if a.Name != "wadi-"+strconv.Itoa(i) || a.Zone != zone || a.Peer != "127.0.0.1:"+strconv.Itoa(peer) ||
+				hosts["PLAINTEXT"] != "127.0.0.1" || hosts["EXTERNAL"] != "localhost" {
 				t.Errorf("the agent is registered as %+v", a)
 			}
 		}
@@ -83,6 +95,9 @@ config:
 		}
 	}
 }
+
+// wildcard finds the addresses without a host in a list of listeners.
+var wildcard = regexp.MustCompile(`(^|/|,):(\d)`)
 
 // pod is what the kubelet knows when it starts a container.
 type pod struct {
@@ -133,7 +148,7 @@ func (p pod) command(t *testing.T, c container) *exec.Cmd {
 			value = strings.ReplaceAll(value, "$("+name+")", earlier)
 		}
 		if strings.HasSuffix(v.Name, "_LISTEN") {
-			value = strings.Replace(value, ":", "127.0.0.1:", 1)
+			value = wildcard.ReplaceAllString(value, "${1}127.0.0.1:$2")
 		}
 		if v.Name == "WADI_CONFIG" {
 			value = strings.Replace(value, "/etc/wadi", p.config, 1)
