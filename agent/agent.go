@@ -207,6 +207,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		},
 	}, a.log)
 	fetchConfig := a.config.responses(int64(a.broker.FetchMaxBytes))
+	fetchConfig.Elsewhere = a.router.ReadElsewhere
 	fetchConfig.TailAge = min(fetchConfig.TailAge, a.config.DeleteGrace/2)
 	a.fetcher = fetch.New(a.catalog, a.store, tail, a.blocks, fetchMetrics, fetchConfig, a.log)
 
@@ -231,6 +232,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		serverConfig.IdleTimeout = time.Duration(ms) * time.Millisecond
 	}
 	a.server = server.New(serverConfig, handlers(
+		a.router.TakesRecords,
 		produce.NewHandler(a.catalog, a.acc, produceMetrics, a.log),
 		a.transactions,
 		a.fetcher,

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestVersionTableEqualsHandlers holds ApiVersions, which answers from the
 // table, to what is really served.
 func TestVersionTableEqualsHandlers(t *testing.T) {
-	served := handlers(&produce.Handler{}, &transaction.Coordinator{}, &fetch.Fetcher{}, &cluster.Cluster{}, &group.Coordinator{}, &admin.Admin{}, &telemetry.Telemetry{})
+	served := handlers(nil, &produce.Handler{}, &transaction.Coordinator{}, &fetch.Fetcher{}, &cluster.Cluster{}, &group.Coordinator{}, &admin.Admin{}, &telemetry.Telemetry{})
 	for _, v := range protocol.Versions() {
 		if served[v.Key] == nil {
 			t.Errorf("%s is advertised and has no handler", v.Name)
@@ -71,7 +71,7 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		"--cache-bytes":       func(c *Config) { c.CacheBytes = 1 },
 		"--max-connections":   func(c *Config) { c.MaxConnections = 0 },
 		"--max-in-flight":     func(c *Config) { c.MaxInFlight = 0 },
-		"--roles":             func(c *Config) { c.Roles = "produce,jobs" },
+		"--roles":             func(c *Config) { c.Roles = "produce,all" },
 		"--merge-after":       func(c *Config) { c.MergeAfter = 0 },
 		"--merge-bytes":       func(c *Config) { c.MergeBytes = 10 },
 		"--job-memory-bytes":  func(c *Config) { c.JobMemoryBytes, c.MergeBytes = 128<<20, 64<<20 },

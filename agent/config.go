@@ -76,8 +76,9 @@ type Config struct {
 	// MaxInFlight bounds the requests of one connection that are not answered yet.
 	MaxInFlight int
 
-	// Roles are what the agent does, separated by commas: produce, consume, jobs. Without jobs it
-	// leaves background work to other agents; the other two can't be left out.
+	// Roles are what the agent does, separated by commas: produce, consume, jobs; at least one. Without jobs it
+	// leaves background work to other agents. Clients that want to produce or consume are sent to agents with that role,
+	// as long as there are any.
 	Roles string
 	// MergeAfter is how long a small data file waits at most to be merged with others.
 	MergeAfter time.Duration
@@ -252,8 +253,8 @@ func (c Config) validateJobs(bad func(setting, format string, args ...any)) {
 			bad("roles", "%q is unknown; want some of produce, consume, jobs", role)
 		}
 	}
-	if !slices.Contains(roles, roleProduce) || !slices.Contains(roles, roleConsume) {
-		bad("roles", "%q lacks produce or consume, which every agent does; only jobs can be left out", c.Roles)
+	if len(roles) == 0 {
+		bad("roles", "is empty; want some of produce, consume, jobs")
 	}
 	if c.MergeAfter < time.Second || c.MergeAfter > time.Hour {
 		bad("merge-after", "%v is out of range; want 1s to 1h", c.MergeAfter)

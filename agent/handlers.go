@@ -17,10 +17,11 @@ import (
 )
 
 // handlers is the table of the APIs served. A test compares it with the table
-// of versions in package protocol, from which ApiVersions answers.
-func handlers(p *produce.Handler, x *transaction.Coordinator, f *fetch.Fetcher, c *cluster.Cluster, g *group.Coordinator, a *admin.Admin, t *telemetry.Telemetry) map[int16]server.Handler {
+// of versions in package protocol, from which ApiVersions answers. takes tells whether records of a
+// client are taken here.
+func handlers(takes func(protocol.Client) bool, p *produce.Handler, x *transaction.Coordinator, f *fetch.Fetcher, c *cluster.Cluster, g *group.Coordinator, a *admin.Admin, t *telemetry.Telemetry) map[int16]server.Handler {
 	return map[int16]server.Handler{
-		int16(kmsg.Produce):                 produceHandler(p),
+		int16(kmsg.Produce):                 produceHandler(takes, p),
 		int16(kmsg.InitProducerID):          server.Inline(x.InitProducerID),
 		int16(kmsg.AddPartitionsToTxn):      server.Inline(x.AddPartitionsToTxn),
 		int16(kmsg.AddOffsetsToTxn):         server.Inline(x.AddOffsetsToTxn),
@@ -76,9 +77,13 @@ func handlers(p *produce.Handler, x *transaction.Coordinator, f *fetch.Fetcher, 
 
 // produceHandler starts a produce request and lets the next one start before
 // its file is committed. The request's bytes stay in use as long.
-func produceHandler(p *produce.Handler) server.Handler {
+func produceHandler(takes func(protocol.Client) bool, p *produce.Handler) server.Handler {
 	return func(ctx context.Context, req *server.Request) server.Pending {
-		wait := p.Produce(ctx, req.Body.(*kmsg.ProduceRequest), req.Keep())
+		start := p.Produce
+		if !takes(req.Client) {
+			start = p.Elsewhere
+		}
+		wait := start(ctx, req.Body.(*kmsg.ProduceRequest), req.Keep())
 		return func() kmsg.Response {
 			resp, err := wait()
 			switch {

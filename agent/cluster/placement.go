@@ -47,6 +47,18 @@ func (p *Placement) Replicas(partition int32) []int32 {
 	return replicas
 }
 
+// reader returns the broker that the client is to read the partition from, if it is in the zone: one
+// of the replicas.
+func (p *Placement) reader(zone string, partition int32) Broker {
+	leader := p.leaders.of(partition)
+	for i := range p.readers {
+		if r := &p.readers[i]; r.zone == zone && !r.has(leader.NodeID) {
+			return r.spread.of(partition)
+		}
+	}
+	return leader
+}
+
 // blockPartitions is how many neighbouring partitions of a topic are spread over brokers together.
 // It can be divided by every number of brokers up to four, and by six.
 const blockPartitions = 12

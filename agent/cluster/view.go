@@ -3,8 +3,10 @@ package cluster
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/protocol"
@@ -18,12 +20,14 @@ const agentsPerClient = 4
 type Router struct {
 	agents Agents
 	zones  Zones
+	// sent are the connections whose consumers were sent elsewhere, and when.
+	sent *lru.Cache[connection, time.Time]
 }
 
 // NewRouter makes it. Agents of one cluster should have the same zones, or clients are told
 // something else by each.
 func NewRouter(agents Agents, zones Zones) *Router {
-	return &Router{agents: agents, zones: zones}
+	return &Router{agents: agents, zones: zones, sent: newSent()}
 }
 
 // View is the cluster as one client sees it. All is advice, since any agent serves any
@@ -87,6 +91,16 @@ func (v *View) Controller() Broker { return v.Brokers[0] }
 
 // Here reports whether that is this agent, or one behind the same address.
 func (v *View) Here(b Broker) bool { return b.at(v.here) }
+
+// readersIn are those for a client that turned out to be in the zone.
+func (v *View) readersIn(zone string) readers {
+	for _, r := range v.readers {
+		if r.zone == zone {
+			return r
+		}
+	}
+	return v.readers[0]
+}
 
 // readersZones are the zones for which the client may need readers.
 func (v *View) readersZones() []string {

@@ -51,6 +51,10 @@ type Config struct {
 	// ID. Merges replace files, which are deleted some time later: of older ones the metadata
 	// store is asked where their records are by now. 0 is no limit.
 	TailAge time.Duration
+	// Elsewhere returns, for a consumer that is to read from other brokers, their node IDs by partitions; nil
+	// for one that is served here, in which it may change its mind. A nil Elsewhere serves all here. rack is
+	// the consumer's, "" for none.
+	Elsewhere func(client protocol.Client, rack string) func(topic uuid.UUID, partition int32) (nodeID int32)
 }
 
 // DefaultConfig has Kafka's fetch.max.bytes.
@@ -107,7 +111,7 @@ func (f *Fetcher) Drain() { f.drainOnce.Do(func() { close(f.draining) }) }
 // there are min_bytes of them, or an error, or max_wait is over. The caller calls
 // done once it has written the answer: until then its batches are counted
 // among the responses in memory, after it their buffer is used again.
-func (f *Fetcher) Fetch(ctx context.Context, _ protocol.Client, req *kmsg.FetchRequest) (resp *kmsg.FetchResponse, done func()) {
+func (f *Fetcher) Fetch(ctx context.Context, client protocol.Client, req *kmsg.FetchRequest) (resp *kmsg.FetchResponse, done func()) {
 	resp = req.ResponseKind().(*kmsg.FetchResponse)
 	const newSession, noSession = 0, -1
 	if req.SessionEpoch != newSession && req.SessionEpoch != noSession {
@@ -119,12 +123,39 @@ func (f *Fetcher) Fetch(ctx context.Context, _ protocol.Client, req *kmsg.FetchR
 		maxBytes: min(max(0, int64(req.MaxBytes)), f.config.MaxBytes),
 	}
 	r.minBytes = min(int64(req.MinBytes), r.maxBytes)
+	if to := f.elsewhere(client, req); to != nil {
+		f.send(ctx, r, to)
+		return resp, r.done
+	}
 	f.await(ctx, r)
 	if ctx.Err() == nil {
 		f.read(ctx, r)
 	}
 	f.finish(r)
 	return resp, r.done
+}
+
+// preferredFrom is the version of Fetch from which on a consumer can be sent to another replica.
+const preferredFrom = 11
+
+func (f *Fetcher) elsewhere(client protocol.Client, req *kmsg.FetchRequest) func(topic uuid.UUID, partition int32) int32 {
+	if f.config.Elsewhere == nil || req.Version < preferredFrom {
+		return nil
+	}
+	return f.config.Elsewhere(client, req.Rack)
+}
+
+// send answers at once and without records, with the brokers to read from. What is wrong with a
+// partition is told here all the same: a consumer that is told so by a replica asks the leader again, which we are.
+func (f *Fetcher) send(ctx context.Context, r *fetching, to func(topic uuid.UUID, partition int32) int32) {
+	f.resolve(ctx, r)
+	f.plan(ctx, r)
+	f.finish(r)
+	for i, slot := range r.slots {
+		if slot.ErrorCode == 0 {
+			slot.PreferredReadReplica = to(r.topics[i], slot.Partition)
+		}
+	}
 }
 
 // fetching is a Fetch request being answered.
@@ -136,11 +167,12 @@ type fetching struct {
 
 	// failed: a partition is answered with an error, so nothing waits.
 	failed bool
-	// parts are the partitions without an error so far; slots[i] is where
-	// parts[i] is answered, and plans[i] what to read of it.
-	parts []asked
-	slots []*kmsg.FetchResponseTopicPartition
-	plans []plan
+	// parts are the partitions without an error so far; topics[i] is the topic of parts[i], slots[i] where
+	// it is answered, and plans[i] what to read of it.
+	parts  []asked
+	topics []uuid.UUID
+	slots  []*kmsg.FetchResponseTopicPartition
+	plans  []plan
 	// bytes is what the plans will return, about.
 	bytes int64
 	// done gives back what the answer holds.
@@ -199,7 +231,7 @@ func pause(ctx context.Context, d time.Duration) {
 // resolve finds the partitions asked for, and answers those that are not there.
 func (f *Fetcher) resolve(ctx context.Context, r *fetching) {
 	r.failed = false
-	r.parts, r.slots = r.parts[:0], r.slots[:0]
+	r.parts, r.topics, r.slots = r.parts[:0], r.topics[:0], r.slots[:0]
 	r.resp.Topics = make([]kmsg.FetchResponseTopic, len(r.req.Topics))
 	for i := range r.req.Topics {
 		rt, out := &r.req.Topics[i], &r.resp.Topics[i]
@@ -227,6 +259,7 @@ func (f *Fetcher) resolve(ctx context.Context, r *fetching) {
 				continue
 			}
 			r.parts = append(r.parts, asked{id, rp.FetchOffset, max(0, int64(rp.PartitionMaxBytes))})
+			r.topics = append(r.topics, topic.ID)
 			r.slots = append(r.slots, slot)
 		}
 	}

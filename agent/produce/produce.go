@@ -23,7 +23,7 @@ import (
 //	v7   zstd (KIP-110)
 //	v8   errors of single records (KIP-467)
 //	v9   flexible (KIP-482)
-//	v10  the current leader with NOT_LEADER errors (KIP-951); any agent leads, so never sent
+//	v10  the current leader with NOT_LEADER errors (KIP-951), which clients take only of a higher epoch: never sent
 //	v11  TRANSACTION_ABORTABLE for a batch outside of a transaction; before it INVALID_TXN_STATE (KIP-890)
 //	v12  batches add their partition to the transaction, and begin it (KIP-890)
 //	v13  topics by ID (KIP-516)
@@ -66,8 +66,19 @@ const (
 // that something was not accepted, of which Kafka tells such a producer by closing
 // its connection.
 func (h *Handler) Produce(ctx context.Context, req *kmsg.ProduceRequest, release func()) func() (*kmsg.ProduceResponse, error) {
+	return h.start(ctx, req, release, checkTransaction(req))
+}
+
+// Elsewhere answers a request as Produce does that another agent is to get: nothing of it is
+// accepted, and its producer asks anew where to write, and goes there.
+func (h *Handler) Elsewhere(ctx context.Context, req *kmsg.ProduceRequest, release func()) func() (*kmsg.ProduceResponse, error) {
+	return h.start(ctx, req, release, refuse(kerr.NotLeaderForPartition, "this agent takes no records (--roles)"))
+}
+
+// start starts a request; whole is why nothing of it is accepted, nil mostly.
+func (h *Handler) start(ctx context.Context, req *kmsg.ProduceRequest, release func(), whole *refusal) func() (*kmsg.ProduceResponse, error) {
 	deadline := time.Now().Add(min(max(time.Duration(req.TimeoutMillis)*time.Millisecond, minTimeout), maxTimeout))
-	call := &call{req: req, resp: req.ResponseKind().(*kmsg.ProduceResponse), now: time.Now()}
+	call := &call{req: req, resp: req.ResponseKind().(*kmsg.ProduceResponse), now: time.Now(), whole: whole}
 	call.fill(ctx, h.topics)
 	h.count(call.entries)
 
@@ -145,14 +156,12 @@ type call struct {
 	records int64
 	refused int
 	ticket  Ticket
-	// whole is why nothing of the request is accepted, nil mostly.
-	whole *refusal
+	whole   *refusal // as in start
 }
 
 // fill makes the answer's rows and the entries of what is valid.
 func (c *call) fill(ctx context.Context, topics Topics) {
 	c.resp.Topics = make([]kmsg.ProduceResponseTopic, len(c.req.Topics))
-	c.whole = checkTransaction(c.req)
 	for i := range c.req.Topics {
 		rt, out := &c.req.Topics[i], &c.resp.Topics[i]
 		*out = kmsg.NewProduceResponseTopic()

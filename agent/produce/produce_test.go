@@ -203,6 +203,32 @@ func TestRefusalOfAcksZeroIsReported(t *testing.T) {
 	}
 }
 
+// TestElsewhereTakesNothing: what another agent is to get is refused with the error upon which producers ask
+// Metadata for the leader, in each version, and with acks=0 in the only way that there is.
+func TestElsewhereTakesNothing(t *testing.T) {
+	p := newPath(t, nil)
+	h := p.handler(nil)
+	for version := int16(3); version <= 13; version++ {
+		released := 0
+		resp, err := h.Elsewhere(t.Context(), produceRequest(version, -1, "t", 0, plain("v")), func() { released++ })()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if part := resp.Topics[0].Partitions[0]; part.ErrorCode != kerr.NotLeaderForPartition.Code || part.BaseOffset != -1 || !kerr.IsRetriable(kerr.ErrorForCode(part.ErrorCode)) {
+			t.Errorf("version %d: %+v", version, part)
+		}
+		if released != 1 || resp.Version != version {
+			t.Errorf("version %d: released %d times, answered in version %d", version, released, resp.Version)
+		}
+	}
+	if resp, err := h.Elsewhere(t.Context(), produceRequest(9, 0, "t", 0, plain("v")), func() {})(); resp != nil || !errors.Is(err, ErrRefused) {
+		t.Errorf("acks=0: %+v, %v", resp, err)
+	}
+	if got := p.nextOffset(0); got != 0 {
+		t.Errorf("the log ends at %d", got)
+	}
+}
+
 func TestRecompressedBatchIsHeldToMaxMessageBytes(t *testing.T) {
 	small, err := protocol.Recompress(plain(strings.Repeat("x", 10_000)), protocol.CodecZstd, 3, 1<<20)
 	if err != nil {

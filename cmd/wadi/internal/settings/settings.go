@@ -82,7 +82,7 @@ func All() []Setting {
 		{Name: "max-connections", Usage: "most client connections at a time", value: func(c *agent.Config) pflag.Value { return flagvalue.Int(&c.MaxConnections) }},
 		{Name: "max-in-flight", Usage: "most requests of one connection that are not answered yet", value: func(c *agent.Config) pflag.Value { return flagvalue.Int(&c.MaxInFlight) }},
 
-		{Name: "roles", Usage: "what this agent does: produce, consume, jobs; only jobs can be left out", value: text("list", func(c *agent.Config) *string { return &c.Roles })},
+		{Name: "roles", Usage: "what this agent does: some of produce, consume, jobs", value: text("list", func(c *agent.Config) *string { return &c.Roles })},
 		{Name: "merge-after", Usage: "longest wait of a small data file for being merged", value: duration(func(c *agent.Config) *time.Duration { return &c.MergeAfter })},
 		{Name: "merge-bytes", Usage: "size of the files that merges and compaction write, about", Automatic: "a quarter of job-memory-bytes, but 64MiB at most", value: size(func(c *agent.Config) *int64 { return &c.MergeBytes })},
 		{Name: "job-memory-bytes", Usage: "most memory for background work", Automatic: "an eighth of memory, but 16MiB at least", value: size(func(c *agent.Config) *int64 { return &c.JobMemoryBytes })},
