@@ -13,11 +13,8 @@ import (
 // CheckStoresExist is for tools that look at what is there: an agent would make embedded
 // stores that are not. Whether others exist they find out when they open them.
 func (c Config) CheckStoresExist() error {
-	if url := c.MetadataURL(); scheme(url) == "sqlite" {
-		path := strings.TrimPrefix(strings.TrimPrefix(url, "sqlite:"), "//")
-		if err := exists(path, "--metadata or --data-dir"); err != nil {
-			return err
-		}
+	if err := c.CheckMetadataExists(); err != nil {
+		return err
 	}
 	switch url := c.ObjectsURL(); scheme(url) {
 	case "file":
@@ -30,6 +27,15 @@ func (c Config) CheckStoresExist() error {
 		return errors.New("--objects: a mem: store lives and dies with its agent, and nobody else sees it")
 	}
 	return nil
+}
+
+// CheckMetadataExists is CheckStoresExist for tools that look at the metadata store alone.
+func (c Config) CheckMetadataExists() error {
+	url := c.MetadataURL()
+	if scheme(url) != "sqlite" {
+		return nil
+	}
+	return exists(strings.TrimPrefix(strings.TrimPrefix(url, "sqlite:"), "//"), "--metadata or --data-dir")
 }
 
 func exists(path, setting string) error {

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"math"
+	mathrand "math/rand/v2"
 
 	"github.com/google/uuid"
 )
@@ -32,6 +34,9 @@ func NewClusterSecret() []byte {
 	rand.Read(secret) // never fails: it ends the process instead
 	return secret
 }
+
+// NewMark makes the mark of a change: no other change has it, and it is not 0, which those from before there were marks have.
+func NewMark() int64 { return 1 + mathrand.Int64N(math.MaxInt64) }
 
 func base64ID(id uuid.UUID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 

@@ -24,11 +24,12 @@ type Store interface {
 	Leases
 	Snapshots
 	Inspection
+	Halts
 
 	// ClusterID is the cluster's ID as Kafka clients see it: 22 characters of
 	// URL-safe base64, made once when the store was created.
 	ClusterID(ctx context.Context) (string, error)
-	// Ping reports whether the store answers; readiness uses it.
+	// Ping reports whether the store answers and may be used; readiness uses it. Errors: ErrUnavailable, ErrHalted, ErrSchema.
 	Ping(ctx context.Context) error
 	// Close waits for calls under way and releases the connections.
 	Close() error

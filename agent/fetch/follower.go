@@ -72,6 +72,7 @@ type Follower struct {
 	started bool
 	pause   time.Duration // while somebody waits
 	failed  time.Time     // when the outage began; zero without one
+	halted  bool          // the outage is, or became, one of a store that is halted
 	retry   *backoff.ExponentialBackOff
 }
 
@@ -188,18 +189,25 @@ func (f *Follower) locate(ctx, query context.Context) error {
 	return nil
 }
 
-// lost and found log an outage once, at both of its ends.
+// lost and found log an outage once, at both of its ends, and that the store lost changes as soon as that is known.
 func (f *Follower) lost(err error) {
+	halted := errors.Is(err, metadata.ErrHalted)
 	if f.failed.IsZero() {
 		f.failed = time.Now()
-		f.log.Warn("the metadata store does not answer; consumers wait until it does", "error", err)
+		if !halted {
+			f.log.Warn("the metadata store does not answer; consumers wait until it does", "error", err)
+		}
+	}
+	if halted && !f.halted {
+		f.halted = true
+		f.log.Error("the metadata store lost changes that were acknowledged; nothing is served until they are back or given up", "error", err)
 	}
 }
 
 func (f *Follower) found() {
 	if !f.failed.IsZero() {
 		f.log.Info("the metadata store answers again", "outage", time.Since(f.failed).Round(time.Millisecond))
-		f.failed = time.Time{}
+		f.failed, f.halted = time.Time{}, false
 		f.retry.Reset()
 	}
 }

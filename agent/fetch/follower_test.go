@@ -272,6 +272,26 @@ func TestFollowerSaysThatTheStoreLostCommits(t *testing.T) {
 	})
 }
 
+// TestFollowerSaysOnceThatTheStoreIsHalted, also where it didn't answer before, and goes on where it was when that is over.
+func TestFollowerSaysOnceThatTheStoreIsHalted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		f := follow(t, s)
+		s.add(1)
+		f.want(t, pollIdle, 1, 1)
+		for _, err := range []error{metadata.ErrUnavailable, fmt.Errorf("%w: %w", metadata.ErrUnavailable, metadata.ErrHalted)} {
+			s.set(func() { s.err = err })
+			f.want(t, time.Minute, 1, 1)
+		}
+		s.set(func() { s.err = nil })
+		s.add(2)
+		f.want(t, 2*retryMost, 1, 1, 2)
+		if n := strings.Count(f.log.String(), "level=ERROR"); n != 1 || !strings.Contains(f.log.String(), "lost changes") {
+			t.Errorf("%d errors are logged, want 1:\n%s", n, &f.log)
+		}
+	})
+}
+
 // TestStoreThatWentBackIsFoundOutForGood also when the follower saw no outage: a proxy before the store may hide it.
 func TestStoreThatWentBackIsFoundOutForGood(t *testing.T) {
 	for name, test := range map[string]struct{ last, least int64 }{

@@ -52,6 +52,10 @@ type Database interface {
 	// SetLogStart moves a partition's log start and leaves the runs before it, as
 	// an agent that dies in DeleteRecords does.
 	SetLogStart(t testing.TB, partition metadata.PartitionID, offset int64)
+	// LoseChanges takes back the newest n changes, which must be commits of data files without transactions, as a replica
+	// that lagged by them when it was promoted. What it returns brings them back, and takes back all that came
+	// since, as the former primary.
+	LoseChanges(t testing.TB, n int) (bringBack func())
 	// SetProducerEpoch sets the epoch of a transactional ID, past the store's back.
 	SetProducerEpoch(t testing.TB, id string, epoch int16)
 }
@@ -71,6 +75,7 @@ func Run(t *testing.T, create func(t testing.TB) Database) {
 		{"Commit", commitTests},
 		{"Producer", producerTests},
 		{"Feed", feedTests},
+		{"Halts", haltTests},
 		{"Runs", runTests},
 		{"Records", recordTests},
 		{"Topics", topicTests},

@@ -66,7 +66,7 @@ func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) ([]metadata
 	var alive []metadata.Agent
 	var entered bool
 	first := agent.Listeners[0]
-	err = s.read(ctx, "renew the agent's registration", func(ctx context.Context) error {
+	err = s.readAnyway(ctx, "renew the agent's registration", func(ctx context.Context) error {
 		b := &pgx.Batch{}
 		b.Queue(`INSERT INTO agents AS a (node_id, incarnation, name, host, port, zone, details, beat_at) VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())
 			ON CONFLICT (node_id) DO UPDATE SET (incarnation, name, host, port, zone, details, beat_at)
@@ -117,7 +117,7 @@ func (s *Store) ClusterSecret(ctx context.Context) (secret []byte, err error) {
 
 // RemoveAgent implements metadata.Agents.
 func (s *Store) RemoveAgent(ctx context.Context, nodeID int32, incarnation uuid.UUID) error {
-	return s.read(ctx, "remove the agent from the register", func(ctx context.Context) error {
+	return s.readAnyway(ctx, "remove the agent from the register", func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx, `UPDATE agents SET beat_at = least(beat_at, clock_timestamp() - $3::interval)
 			WHERE node_id = $1 AND incarnation = $2`, nodeID, incarnation, metadata.AgentTimeout)
 		return err

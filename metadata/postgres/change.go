@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/history"
 	"github.com/wadi-log/wadi/metadata/rowcodec"
 	"github.com/wadi-log/wadi/metadata/sequence"
 )
@@ -22,10 +23,14 @@ type sequencer struct {
 	// now is the database's clock.
 	now     time.Time
 	entries entryArrays
+	// found is what the database says of what is known of it; made are the changes that the transaction adds.
+	found history.Found
+	made  []history.Change
 }
 
 type entryArrays struct {
 	seq     []int64
+	mark    []int64
 	at      []time.Time
 	fileID  []pgtype.UUID
 	payload [][]byte
@@ -44,8 +49,9 @@ func (q *sequencer) add(c metadata.Commit, file *metadata.File, replay []byte) m
 			at = made
 		}
 	}
-	e := &q.entries
-	e.seq, e.at, e.fileID = append(e.seq, c.Seq), append(e.at, at), append(e.fileID, fileID)
+	e, mark := &q.entries, metadata.NewMark()
+	q.made = append(q.made, history.Change{Seq: c.Seq, Mark: mark, Runs: c.Runs})
+	e.seq, e.mark, e.at, e.fileID = append(e.seq, c.Seq), append(e.mark, mark), append(e.at, at), append(e.fileID, fileID)
 	e.payload, e.replay = append(e.payload, rowcodec.EncodeCommit(c)), append(e.replay, replay)
 	return c
 }
@@ -56,9 +62,9 @@ func (q *sequencer) queue(b *pgx.Batch) {
 	if len(e.seq) == 0 {
 		return
 	}
-	b.Queue(`INSERT INTO commits (seq, at, file_id, payload, replay)
-		SELECT unnest($1::int8[]), unnest($2::timestamptz[]), unnest($3::uuid[]), unnest($4::bytea[]), unnest($5::bytea[])`,
-		e.seq, e.at, e.fileID, e.payload, e.replay)
+	b.Queue(`INSERT INTO commits (seq, mark, at, file_id, payload, replay)
+		SELECT unnest($1::int8[]), unnest($2::int8[]), unnest($3::timestamptz[]), unnest($4::uuid[]), unnest($5::bytea[]), unnest($6::bytea[])`,
+		e.seq, e.mark, e.at, e.fileID, e.payload, e.replay)
 	b.Queue(`UPDATE sequencer SET last_seq = $1, next_partition_id = $2`, q.lastSeq, q.nextPartition)
 }
 
@@ -69,9 +75,16 @@ func (q *sequencer) queue(b *pgx.Batch) {
 func (s *Store) change(ctx context.Context, pool *pgxpool.Pool, doing string, read func(*pgx.Batch), write func(*sequencer, *pgx.Batch) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	err := s.repeat(ctx, func(ctx context.Context) error {
-		return s.changeOnce(ctx, pool, read, write)
+	err := s.repeatAnyway(ctx, func(ctx context.Context) error {
+		err := s.changeOnce(ctx, pool, serverColumns, read, write)
+		if errors.Is(err, errElsewhere) {
+			err = s.changeOnce(ctx, pool, foundColumns, read, write)
+		}
+		return err
 	})
+	if errors.Is(err, history.ErrLost) {
+		err = s.confirmLoss(ctx)
+	}
 	return describe(doing, err)
 }
 
@@ -85,20 +98,39 @@ func (s *Store) lockAndWrite(ctx context.Context, doing string, read func(*pgx.B
 	}))
 }
 
-func (s *Store) changeOnce(ctx context.Context, pool *pgxpool.Pool, read func(*pgx.Batch), write func(*sequencer, *pgx.Batch) error) error {
+// errElsewhere: the server is not the one that showed the newest change, so it must be asked for its mark.
+var errElsewhere = errors.New("another server answers")
+
+// changeOnce is one attempt. It finds the columns, of which all but foundColumns lack the mark.
+func (s *Store) changeOnce(ctx context.Context, pool *pgxpool.Pool, columns string, read func(*pgx.Batch), write func(*sequencer, *pgx.Batch) error) error {
 	var q sequencer
-	return s.transact(ctx, pool, func(b *pgx.Batch) {
-		b.Queue(`SELECT FROM sequencer_lock FOR UPDATE`)
-		b.Queue(`SELECT last_seq, next_partition_id, clock_timestamp() FROM sequencer`).QueryRow(func(row pgx.Row) error {
-			return row.Scan(&q.lastSeq, &q.nextPartition, &q.now)
+	asked := s.history.Newest()
+	err := s.transact(ctx, pool, func(b *pgx.Batch) {
+		b.Queue(lockSequencer)
+		b.Queue(`SELECT next_partition_id, clock_timestamp(), `+columns+` FROM sequencer`, asked.Seq).QueryRow(func(row pgx.Row) error {
+			return row.Scan(append([]any{&q.nextPartition, &q.now}, foundTargets(&q.found)...)...)
 		})
 		read(b)
 	}, func(b *pgx.Batch) error {
+		if columns == serverColumns && asked.Seq > 0 && q.found.Server != asked.Server {
+			return errElsewhere
+		}
+		if err := s.history.Check(asked, q.found); err != nil {
+			return err
+		}
+		q.lastSeq = q.found.LastSeq
 		err := write(&q, b)
 		q.queue(b)
 		return err
 	})
+	if err == nil {
+		s.history.Note(q.found, q.made...)
+	}
+	return err
 }
+
+// lockSequencer is the first statement of whatever takes a number.
+const lockSequencer = `SELECT FROM sequencer_lock FOR UPDATE`
 
 // transact is one transaction in two round trips: read queues what locks and
 // looks, write looks at the results and queues the changes. When write fails or
@@ -110,7 +142,10 @@ func (s *Store) transact(ctx context.Context, pool *pgxpool.Pool, read func(*pgx
 	}
 	// A connection that is still in the transaction is closed, not reused.
 	defer conn.Release()
+	return transactOn(ctx, conn.Conn(), read, write)
+}
 
+func transactOn(ctx context.Context, conn *pgx.Conn, read func(*pgx.Batch), write func(*pgx.Batch) error) error {
 	first := &pgx.Batch{}
 	first.Queue(begin)
 	first.Queue(limits)
@@ -159,7 +194,7 @@ func (s *Store) atOnce(ctx context.Context, pool *pgxpool.Pool, doing string, qu
 		queue(b)
 		queueCommit(b)
 		if err := conn.SendBatch(ctx, b).Close(); err != nil {
-			rollBack(conn)
+			rollBack(conn.Conn())
 			return classify(err, true)
 		}
 		return nil
@@ -177,8 +212,8 @@ func queueCommit(b *pgx.Batch) {
 
 // rollBack frees the lock at once, where the connection still works. Where it
 // does not, the server does so when it notices.
-func rollBack(conn *pgxpool.Conn) {
-	if conn.Conn().IsClosed() {
+func rollBack(conn *pgx.Conn) {
+	if conn.IsClosed() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

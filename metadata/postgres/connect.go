@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -77,10 +78,12 @@ func urlProblem(raw string, err error) string {
 	return "Postgres URL: " + detail
 }
 
-func newPool(config *pgxpool.Config, connections int32) (*pgxpool.Pool, error) {
+// newPool makes a pool of connections, none of which is used before it is verified.
+func newPool(config *pgxpool.Config, connections int32, verify func(context.Context, *pgx.Conn) error) (*pgxpool.Pool, error) {
 	config = config.Copy()
 	config.MinConns = 0
 	config.MaxConns = connections
+	config.AfterConnect = verify
 	config.MaxConnIdleTime, config.HealthCheckPeriod = idleTime, idleCheck
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {

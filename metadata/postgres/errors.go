@@ -59,6 +59,21 @@ func broken(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err)
 }
 
+// cutOff tells whether the connection to the server failed or ended: the next one may lead to another server.
+func cutOff(err error) bool {
+	var connecting *pgconn.ConnectError
+	var refusal *pgconn.PgError
+	switch {
+	case err == nil, passes(err):
+		return false
+	case errors.As(err, &connecting):
+		return true
+	case errors.As(err, &refusal):
+		return refusal.SeverityUnlocalized != "ERROR"
+	}
+	return broken(err)
+}
+
 func unreachable(err error, connecting *pgconn.ConnectError) error {
 	var refusal *pgconn.PgError
 	hint := "check that Postgres runs, and the host and port in --metadata"
@@ -93,7 +108,11 @@ func classifyRefusal(err error, refusal *pgconn.PgError, sent bool) error {
 		// The server had closed an idle connection, or restarts.
 		return fmt.Errorf("%w: %w: %w", metadata.ErrUnavailable, errRetry, err)
 	}
-	if hint := advice[refusal.Code]; hint != "" {
+	code := refusal.Code
+	if code == "0A000" && strings.Contains(strings.ToLower(refusal.Routine), "read") {
+		code = "25006" // a standby's answer to BEGIN READ WRITE
+	}
+	if hint := advice[code]; hint != "" {
 		return fmt.Errorf("%w: %w; %s", metadata.ErrUnavailable, err, hint)
 	}
 	switch {

@@ -161,6 +161,27 @@ func (d database) AddFeedEntry(t testing.TB, payload []byte) {
 		INSERT INTO commits (seq, at, payload) SELECT last_seq, clock_timestamp(), $1 FROM next`, payload)
 }
 
+func (d database) LoseChanges(t testing.TB, n int) (bringBack func()) {
+	t.Helper()
+	tables := []string{"sequencer", "commits", "runs", "files", "partitions"}
+	for _, table := range tables {
+		exec(t, d.url, `CREATE TABLE former_`+table+` AS SELECT * FROM `+table)
+	}
+	const lost = `(SELECT file_id FROM commits, sequencer WHERE seq > last_seq - $1)`
+	exec(t, d.url, `DELETE FROM runs WHERE file_id IN `+lost, n)
+	exec(t, d.url, `DELETE FROM files WHERE id IN `+lost, n)
+	exec(t, d.url, `UPDATE partitions p SET next_offset = COALESCE((SELECT max(base_offset + records) FROM runs WHERE partition_id = p.id), 0)`)
+	exec(t, d.url, `DELETE FROM commits USING sequencer WHERE seq > last_seq - $1`, n)
+	exec(t, d.url, `UPDATE sequencer SET last_seq = last_seq - $1`, n)
+	return func() {
+		for _, table := range tables {
+			exec(t, d.url, `DELETE FROM `+table)
+			exec(t, d.url, `INSERT INTO `+table+` SELECT * FROM former_`+table)
+		}
+		exec(t, d.url, `DELETE FROM halts`)
+	}
+}
+
 func (d database) SetLogStart(t testing.TB, partition metadata.PartitionID, offset int64) {
 	t.Helper()
 	exec(t, d.url, `UPDATE partitions SET log_start_offset = $2 WHERE id = $1`, partition, offset)

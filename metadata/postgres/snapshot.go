@@ -27,6 +27,11 @@ var leftOut = map[string]string{
 	"group_listeners":     "as group_beats",
 	"leases":              "whoever held one starts over",
 	"snapshots":           "tells of the snapshots of the store that was lost",
+	"halts":               "tells of the store that was lost",
+	"sequencer.store_id":  "another store has another ID",
+	"sequencer.epoch":     "as halts",
+	"sequencer.epoch_seq": "as halts",
+	"sequencer.halted":    "as halts",
 	"files.claimed_by":    "as leases",
 	"files.claimed_until": "as leases",
 }
@@ -87,7 +92,7 @@ func (s *Store) ExportSnapshot(ctx context.Context, visit func(metadata.Snapshot
 				return fmt.Errorf("table %s: %w", table.name, err)
 			}
 		}
-		rollBack(conn)
+		rollBack(conn.Conn())
 		return nil
 	})
 	if visitErr != nil {
@@ -100,7 +105,7 @@ func (s *Store) ExportSnapshot(ctx context.Context, visit func(metadata.Snapshot
 func (s *Store) SnapshotState(ctx context.Context) (state string, err error) {
 	err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
 		head, err := beginSnapshot(ctx, conn)
-		rollBack(conn)
+		rollBack(conn.Conn())
 		state = head.State
 		return err
 	})
@@ -109,6 +114,9 @@ func (s *Store) SnapshotState(ctx context.Context) (state string, err error) {
 
 // withConn runs one transaction that isn't repeated. A connection that is left in it is closed.
 func (s *Store) withConn(ctx context.Context, run func(*pgxpool.Conn) error) error {
+	if err := s.history.Refusal(); err != nil {
+		return err
+	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -167,7 +175,7 @@ func (s *Store) ImportSnapshot(ctx context.Context, rows iter.Seq2[metadata.Snap
 			err = source.finished()
 		}
 		if err != nil {
-			rollBack(conn)
+			rollBack(conn.Conn())
 			return err
 		}
 		committing, clusterID = true, head.ClusterID

@@ -29,6 +29,10 @@
 // removes or replaces runs locks them first, in the order of their keys or passing over those that others
 // have locked, and then their files, in the order of their IDs, as does whoever claims files.
 //
+// A database may lose changes: by a failover to a replica that lagged, or a restore. So whatever goes on from what the
+// Store knows asks first whether that is still there (package history), in each change under the lock that orders
+// them; and if it is not, halts the database in a transaction of its own, under the same lock (halt.go).
+//
 // No session state is used: no SET, no temporary tables, no LISTEN, no advisory
 // locks; timeouts are set inside each transaction. PgBouncer in transaction
 // mode therefore works; before version 1.21 it needs
@@ -43,10 +47,12 @@ import (
 
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/history"
 )
 
 // Store is a metadata.Store in one Postgres database.
@@ -63,6 +69,9 @@ type Store struct {
 	pool      *pgxpool.Pool
 	retry     failsafe.Executor[any]
 	clusterID string
+	// history is what is known of the database; id is under what the Store enters what is lost of it.
+	history history.History
+	id      uuid.UUID
 }
 
 var _ metadata.Store = (*Store)(nil)
@@ -99,7 +108,7 @@ func connect(url string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{retry: failsafe.With(retrypolicy.NewBuilder[any]().
+	s := &Store{id: uuid.New(), retry: failsafe.With(retrypolicy.NewBuilder[any]().
 		HandleIf(func(_ any, err error) bool { return errors.Is(err, errRetry) }).
 		WithMaxAttempts(5).
 		WithBackoff(5*time.Millisecond, 200*time.Millisecond).
@@ -110,7 +119,7 @@ func connect(url string) (*Store, error) {
 		to          **pgxpool.Pool
 		connections int32
 	}{{&s.commits, 1}, {&s.transactions, 1}, {&s.offsets, 1}, {&s.groups, groupConnections}, {&s.pool, readConnections}} {
-		if *p.to, err = newPool(config, p.connections); err != nil {
+		if *p.to, err = newPool(config, p.connections, s.verify); err != nil {
 			s.closePools()
 			return nil, err
 		}
@@ -158,8 +167,11 @@ func (s *Store) readClusterID(ctx context.Context) error {
 func (s *Store) ClusterID(context.Context) (string, error) { return s.clusterID, nil }
 
 // Ping implements metadata.Store.
-func (s *Store) Ping(ctx context.Context) error { return s.ping(ctx) }
+func (s *Store) Ping(ctx context.Context) error {
+	return s.feed(ctx, "reach the metadata store", func(history.Found) {}, func(*pgx.Batch) {})
+}
 
+// ping is Ping of a database that need not be set up.
 func (s *Store) ping(ctx context.Context) error {
 	return s.read(ctx, "reach Postgres", func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx, `SELECT 1`)
@@ -174,33 +186,63 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) closePools() {
-	for _, pool := range []*pgxpool.Pool{s.commits, s.transactions, s.offsets, s.groups, s.pool} {
+	for _, pool := range s.pools() {
 		if pool != nil {
 			pool.Close()
 		}
 	}
 }
 
+func (s *Store) pools() []*pgxpool.Pool {
+	return []*pgxpool.Pool{s.commits, s.transactions, s.offsets, s.groups, s.pool}
+}
+
+// reconnect makes new connections of all, none of which is used before it is verified: the server may be another one
+// now, of which a pooler in between tells those nothing that were idle.
+func (s *Store) reconnect() {
+	for _, pool := range s.pools() {
+		pool.Reset()
+	}
+}
+
 // read runs queries that change nothing, or nothing that a second run would
 // spoil, and repeats them after failures that pass.
 func (s *Store) read(ctx context.Context, doing string, query func(ctx context.Context) error) error {
+	if err := s.history.Refusal(); err != nil {
+		return describe(doing, err)
+	}
+	return s.readAnyway(ctx, doing, query)
+}
+
+// readAnyway is read of what doesn't depend on what the database has lost.
+func (s *Store) readAnyway(ctx context.Context, doing string, query func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	err := s.repeat(ctx, func(ctx context.Context) error {
+	err := s.repeatAnyway(ctx, func(ctx context.Context) error {
 		return classify(query(ctx), false)
 	})
 	return describe(doing, err)
 }
 
-// repeat runs the attempt until it ends in anything but errRetry, a few times at
+// repeat is repeatAnyway, unless the store must not be used.
+func (s *Store) repeat(ctx context.Context, attempt func(ctx context.Context) error) error {
+	if err := s.history.Refusal(); err != nil {
+		return err
+	}
+	return s.repeatAnyway(ctx, attempt)
+}
+
+// repeatAnyway runs the attempt until it ends in anything but errRetry, a few times at
 // most, and returns how the last one ended. (The retry library itself answers
 // with the context's error once that has ended, even for an attempt that
 // succeeded, or that may have committed.)
-func (s *Store) repeat(ctx context.Context, attempt func(ctx context.Context) error) error {
+func (s *Store) repeatAnyway(ctx context.Context, attempt func(ctx context.Context) error) error {
 	ran := false
 	var last error
 	err := s.retry.WithContext(ctx).Run(func() error {
-		ran, last = true, attempt(ctx)
+		if ran, last = true, attempt(ctx); cutOff(last) {
+			s.reconnect()
+		}
 		return last
 	})
 	if !ran {

@@ -45,7 +45,7 @@ func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) (alive []me
 	if err != nil {
 		return nil, err
 	}
-	err = s.change(ctx, "renew the agent's registration", func(t *tx) error {
+	err = s.changeAnyway(ctx, "renew the agent's registration", func(t *tx) error {
 		first := agent.Listeners[0]
 		entered, err := t.affected(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, details, beat_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (node_id) DO UPDATE SET (incarnation, name, host, port, zone, details, beat_at)
@@ -69,7 +69,7 @@ func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) (alive []me
 
 // RemoveAgent implements metadata.Agents.
 func (s *Store) RemoveAgent(ctx context.Context, nodeID int32, incarnation uuid.UUID) error {
-	return s.change(ctx, "remove the agent from the register", func(t *tx) error {
+	return s.changeAnyway(ctx, "remove the agent from the register", func(t *tx) error {
 		return t.exec(`UPDATE agents SET beat_at = min(beat_at, ?) WHERE node_id = ? AND incarnation = ?`, t.deadline(), nodeID, incarnation[:])
 	})
 }

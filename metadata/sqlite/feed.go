@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/history"
 	"github.com/wadi-log/wadi/metadata/rowcodec"
 )
 
@@ -13,15 +14,21 @@ const feedBytes = 8 << 20
 
 // LastSeq implements metadata.Feed.
 func (s *Store) LastSeq(ctx context.Context) (seq int64, err error) {
-	err = s.read(ctx, "read the feed's end", func(t *tx) error {
-		return t.stmt(s.prepared.lastSeq).QueryRowContext(t.ctx).Scan(&seq)
+	err = s.feed(ctx, "read the feed's end", func(t *tx, found history.Found) error {
+		seq = found.LastSeq
+		end := history.Change{Seq: seq}
+		known, err := scanOptional(t.QueryRowContext(t.ctx, `SELECT mark FROM commits WHERE seq = ?`, seq), &end.Mark)
+		if known {
+			s.history.Note(found, end)
+		}
+		return err
 	})
 	return seq, err
 }
 
 // Commits implements metadata.Feed.
 func (s *Store) Commits(ctx context.Context, after int64, limit int) (commits []metadata.Commit, err error) {
-	err = s.read(ctx, "read the feed", func(t *tx) error {
+	err = s.feed(ctx, "read the feed", func(t *tx, found history.Found) error {
 		query := t.stmt(s.prepared.commits)
 		rows, err := query.QueryContext(t.ctx, after, limit)
 		if err != nil {
@@ -29,9 +36,9 @@ func (s *Store) Commits(ctx context.Context, after int64, limit int) (commits []
 		}
 		defer rows.Close()
 		for size := 0; size < feedBytes && rows.Next(); {
-			var seq int64
+			var seq, mark int64
 			var payload []byte
-			if err := rows.Scan(&seq, &payload); err != nil {
+			if err := rows.Scan(&seq, &mark, &payload); err != nil {
 				return err
 			}
 			c, err := rowcodec.DecodeCommit(payload)
@@ -40,6 +47,7 @@ func (s *Store) Commits(ctx context.Context, after int64, limit int) (commits []
 			}
 			c.Seq = seq
 			commits = append(commits, c)
+			s.history.Note(found, history.Change{Seq: seq, Mark: mark, Runs: c.Runs})
 			size += len(payload)
 		}
 		return rows.Err()

@@ -24,6 +24,11 @@ var leftOut = map[string]string{
 	"group_listeners":     "as group_beats",
 	"leases":              "whoever held one starts over",
 	"snapshots":           "tells of the snapshots of the store that was lost",
+	"halts":               "tells of the store that was lost",
+	"sequencer.store_id":  "another store has another ID",
+	"sequencer.epoch":     "as halts",
+	"sequencer.epoch_seq": "as halts",
+	"sequencer.halted":    "as halts",
 	"files.claimed_by":    "as leases",
 	"files.claimed_until": "as leases",
 }
@@ -85,6 +90,9 @@ func (s *Store) SnapshotState(ctx context.Context) (state string, err error) {
 
 // longRead is read without a deadline.
 func (s *Store) longRead(ctx context.Context, run func(*tx) error) error {
+	if err := s.history.Refusal(); err != nil {
+		return err
+	}
 	begun, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return err

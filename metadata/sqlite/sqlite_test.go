@@ -178,6 +178,35 @@ func (d database) SetProducerEpoch(t testing.TB, id string, epoch int16) {
 	}
 }
 
+func (d database) LoseChanges(t testing.TB, n int) (bringBack func()) {
+	t.Helper()
+	db := d.raw(t)
+	exec := func(query string, args ...any) {
+		t.Helper()
+		if _, err := db.ExecContext(t.Context(), query, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tables := []string{"sequencer", "commits", "runs", "files", "file_keys", "partitions"}
+	for _, table := range tables {
+		exec(`CREATE TABLE former_` + table + ` AS SELECT * FROM ` + table)
+	}
+	const lost = `(SELECT file_id FROM commits WHERE seq > (SELECT last_seq - ? FROM sequencer))`
+	exec(`DELETE FROM runs WHERE file_id IN `+lost, n)
+	exec(`DELETE FROM files WHERE id IN `+lost, n)
+	exec(`DELETE FROM file_keys WHERE file_id IN `+lost, n)
+	exec(`UPDATE partitions SET next_offset = COALESCE((SELECT max(base_offset + records) FROM runs WHERE partition_id = id), 0)`)
+	exec(`DELETE FROM commits WHERE seq > (SELECT last_seq - ? FROM sequencer)`, n)
+	exec(`UPDATE sequencer SET last_seq = last_seq - ?`, n)
+	return func() {
+		for _, table := range tables {
+			exec(`DELETE FROM ` + table)
+			exec(`INSERT INTO ` + table + ` SELECT * FROM former_` + table)
+		}
+		exec(`DELETE FROM halts`)
+	}
+}
+
 func (d database) SetLogStart(t testing.TB, partition metadata.PartitionID, offset int64) {
 	t.Helper()
 	if _, err := d.raw(t).ExecContext(t.Context(), `UPDATE partitions SET log_start_offset = ? WHERE id = ?`, offset, partition); err != nil {

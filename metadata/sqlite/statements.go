@@ -31,7 +31,7 @@ type statements struct {
 	runsFromOffset, runsFromEnd *sql.Stmt
 	rowsBefore                  *sql.Stmt
 	aborted                     *sql.Stmt
-	lastSeq, commits            *sql.Stmt
+	found, lastSeq, commits     *sql.Stmt
 	groupVersion                *sql.Stmt
 	groupOffsets, groupOffset   *sql.Stmt
 	allTransactions             *sql.Stmt
@@ -80,9 +80,9 @@ func (s *statements) prepare(ctx context.Context, writer, reader *sql.DB) error 
 				SELECT max(base_offset) FROM runs WHERE partition_id = ?1 AND base_offset <= ?2), ?2)
 			ORDER BY base_offset`},
 		{&s.removeRange, writer, `DELETE FROM runs WHERE partition_id = ? AND base_offset >= ? AND base_offset < ?`},
-		{&s.lockSequencer, writer, `SELECT last_seq, next_partition_id FROM sequencer`},
+		{&s.lockSequencer, writer, `SELECT ` + foundColumns + `, next_partition_id FROM sequencer`},
 		{&s.updateSequencer, writer, `UPDATE sequencer SET last_seq = ?, next_partition_id = ?`},
-		{&s.insertCommit, writer, `INSERT INTO commits (seq, at, file_id, payload, replay) VALUES (?, ?, ?, ?, ?)`},
+		{&s.insertCommit, writer, `INSERT INTO commits (seq, mark, at, file_id, payload, replay) VALUES (?, ?, ?, ?, ?, ?)`},
 		{&s.transactionsOf, writer, `SELECT ` + transactionColumns + ` FROM transactions WHERE producer_id IN (SELECT value FROM json_each(?))`},
 		{&s.inTransaction, writer, `SELECT t.partition_id, t.producer_id, COALESCE(t.first_offset, -1) FROM json_each(?) k
 			JOIN transaction_partitions t ON t.partition_id = k.value ->> 0 AND t.producer_id = k.value ->> 1`},
@@ -113,7 +113,9 @@ func (s *statements) prepare(ctx context.Context, writer, reader *sql.DB) error 
 		{&s.aborted, reader, `SELECT producer_id, first_offset, last_offset, stable_offset FROM aborted_transactions
 			WHERE partition_id = ? AND last_offset >= ? ORDER BY last_offset`},
 		{&s.lastSeq, reader, `SELECT last_seq FROM sequencer`},
-		{&s.commits, reader, `SELECT seq, payload FROM commits WHERE seq > ? ORDER BY seq LIMIT ?`},
+		{&s.found, reader, `SELECT ` + foundColumns + ` FROM sequencer`},
+		// What lies before the epoch is no part of the feed any more.
+		{&s.commits, reader, `SELECT seq, mark, payload FROM commits WHERE seq > ? AND seq >= (SELECT epoch_seq FROM sequencer) ORDER BY seq LIMIT ?`},
 		{&s.groupVersion, reader, `SELECT version FROM groups WHERE group_key = ?`},
 		{&s.allTransactions, reader, `SELECT ` + transactionColumns + ` FROM transactions`},
 		{&s.groupOffsets, reader, offsetsOfGroup(``)},
@@ -134,7 +136,7 @@ func (s *statements) close() error {
 		s.insertFileKeys, s.deleteFileKeys, s.countDown, s.insertDead, s.deleteFile, s.forgetAborted, s.overlapping, s.removeRange, s.rowsBefore, s.runsFromOffset, s.runsFromEnd,
 		s.transactionsOf, s.inTransaction, s.putTransaction, s.putTransactionPartition,
 		s.lockSequencer, s.updateSequencer, s.insertCommit, s.putBeats, s.putOffset, s.deleteOffset,
-		s.bounds, s.findRuns, s.probeRun, s.aborted, s.lastSeq, s.commits, s.groupVersion, s.groupOffsets, s.groupOffset, s.allTransactions,
+		s.bounds, s.findRuns, s.probeRun, s.aborted, s.found, s.lastSeq, s.commits, s.groupVersion, s.groupOffsets, s.groupOffset, s.allTransactions,
 	} {
 		if stmt != nil {
 			errs = append(errs, stmt.Close())

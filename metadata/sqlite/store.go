@@ -20,9 +20,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/uuid"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/history"
 )
 
 // Store is a metadata.Store in one SQLite file.
@@ -34,6 +36,9 @@ type Store struct {
 	reader    *sql.DB
 	prepared  statements
 	clusterID string
+	// history is what is known of the database; id is under what the Store enters what is lost of it.
+	history history.History
+	id      uuid.UUID
 }
 
 var _ metadata.Store = (*Store)(nil)
@@ -82,7 +87,7 @@ func connect(url string) (*Store, error) {
 
 // newStore opens no connection yet; each is opened when it is needed.
 func newStore(path, writer string) (*Store, error) {
-	s := &Store{path: path}
+	s := &Store{path: path, id: uuid.New()}
 	var err error
 	if s.writer, err = sql.Open("sqlite", writer); err != nil {
 		return nil, err
@@ -177,6 +182,14 @@ func (t *tx) stmt(prepared *sql.Stmt) *sql.Stmt { return t.StmtContext(t.ctx, pr
 
 // change runs one write transaction. When run fails, nothing changes.
 func (s *Store) change(ctx context.Context, doing string, run func(*tx) error) error {
+	if err := s.history.Refusal(); err != nil {
+		return s.describe(doing, err)
+	}
+	return s.changeAnyway(ctx, doing, run)
+}
+
+// changeAnyway is change of what doesn't depend on what the database has lost, or looks for itself.
+func (s *Store) changeAnyway(ctx context.Context, doing string, run func(*tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	begun, err := s.writer.BeginTx(ctx, nil)
@@ -193,6 +206,14 @@ func (s *Store) change(ctx context.Context, doing string, run func(*tx) error) e
 
 // read runs queries on one snapshot.
 func (s *Store) read(ctx context.Context, doing string, run func(*tx) error) error {
+	if err := s.history.Refusal(); err != nil {
+		return s.describe(doing, err)
+	}
+	return s.readAnyway(ctx, doing, run)
+}
+
+// readAnyway is read of what doesn't depend on what the database has lost, or looks for itself.
+func (s *Store) readAnyway(ctx context.Context, doing string, run func(*tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	begun, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})

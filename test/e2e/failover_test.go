@@ -3,12 +3,19 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/wadi-log/wadi/test/harness"
 )
@@ -73,4 +80,128 @@ func takeAll(t *testing.T, url string) (held []*pgx.Conn) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestLostTailIsRefused promotes a replica that lacks what an agent has acknowledged: nothing is acknowledged any more, however
+// much the others know, until the operator has given up what is lost.
+func TestLostTailIsRefused(t *testing.T) {
+	for name, overwritten := range map[string]bool{"missing": false, "overwritten by an agent that knew less": true} {
+		t.Run(name, func(t *testing.T) {
+			primary := harness.StartPostgres(t)
+			replica := primary.Replica("standby")
+			options := on(t, primary.FailoverURL(replica))
+			agent, unaware := harness.Agent(t, options), harness.Agent(t, options)
+			createTopic(t, agent.Bootstrap(), "ledger", 2)
+			acknowledged := func(a *harness.AgentProcess) error {
+				err, _ := produceRaw(t, a.Bootstrap(), "ledger", checksum(batch()), 2*time.Second)
+				return err
+			}
+			for range 3 {
+				if err := acknowledged(agent); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := len(readAll(t, agent.Bootstrap(), "ledger"))
+			caughtUp(t, primary, replica)
+			replica.StopFollowing()
+			unaware.Signal(syscall.SIGSTOP)
+			for range 2 {
+				if err := acknowledged(agent); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if overwritten {
+				agent.Signal(syscall.SIGSTOP)
+			}
+			primary.Kill()
+			replica.Promote()
+			unaware.Signal(syscall.SIGCONT)
+			if overwritten {
+				harness.Eventually(t, time.Minute, func() error { return acknowledged(unaware) })
+				for range 5 {
+					if err := acknowledged(unaware); err != nil {
+						t.Fatal(err)
+					}
+				}
+				agent.Signal(syscall.SIGCONT)
+			}
+			for _, a := range []*harness.AgentProcess{agent, unaware} {
+				harness.Eventually(t, time.Minute, func() error { return says(a, http.StatusServiceUnavailable, "lacks changes") })
+				if err := acknowledged(a); !kerr.IsRetriable(err) {
+					t.Errorf("a producer is told %v, want a retriable error", err)
+				}
+			}
+			if log := agent.Logs(); !strings.Contains(log, "the metadata store lost changes that were acknowledged") {
+				t.Errorf("the log doesn't say so:\n%s", log)
+			}
+
+			resume := func(want int, args ...string) string {
+				cmd := exec.Command(harness.Binary(t), append([]string{"resume"}, args...)...)
+				cmd.Env = append(os.Environ(), "WADI_METADATA="+options.Metadata)
+				out, err := cmd.CombinedOutput()
+				if code := cmd.ProcessState.ExitCode(); code != want {
+					t.Fatalf("wadi resume %v: code %d, %v\n%s", args, code, err, out)
+				}
+				return string(out)
+			}
+			report := resume(1)
+			for _, want := range []string{"halted since", "2 changes from ", "ledger "} {
+				if !strings.Contains(report, want) {
+					t.Errorf("the report lacks %q:\n%s", want, report)
+				}
+			}
+			resume(0, "--accept-loss")
+			for _, a := range []*harness.AgentProcess{agent, unaware} {
+				a.Ready()
+				harness.Eventually(t, time.Minute, func() error { return acknowledged(a) })
+			}
+			want := before + 2*before/3
+			if overwritten {
+				want += 6 * before / 3
+			}
+			if got := len(readAll(t, unaware.Bootstrap(), "ledger")); got < want {
+				t.Errorf("%d records, want %d or more", got, want)
+			}
+			if out := resume(0); !strings.Contains(out, "not halted") {
+				t.Errorf("got %q", out)
+			}
+		})
+	}
+}
+
+// caughtUp returns when the replica has what the primary has.
+func caughtUp(t *testing.T, primary, replica *harness.PostgresServer) {
+	t.Helper()
+	lastSeq := func(s *harness.PostgresServer) (seq int64, err error) {
+		conn, err := pgx.Connect(t.Context(), s.URL())
+		if err != nil {
+			return 0, err
+		}
+		defer func() { _ = conn.Close(t.Context()) }() // it only read
+		return seq, conn.QueryRow(t.Context(), `SELECT last_seq FROM sequencer`).Scan(&seq)
+	}
+	want, err := lastSeq(primary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, time.Minute, func() error {
+		if got, err := lastSeq(replica); err != nil || got != want {
+			return fmt.Errorf("the replica has %d changes, want %d (%w)", got, want, err)
+		}
+		return nil
+	})
+}
+
+// says asks an agent whether it is ready.
+func says(a *harness.AgentProcess, status int, text string) error {
+	response, err := http.Get(a.HTTP() + "/readyz")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }() // read to its end
+	body, err := io.ReadAll(response.Body)
+	if err == nil && (response.StatusCode != status || !strings.Contains(string(body), text)) {
+		err = fmt.Errorf("/readyz answers %s: %s", response.Status, body)
+	}
+	return err
 }
