@@ -23,8 +23,8 @@ func TestRecentCallsHaveAMedian(t *testing.T) {
 			end(err)
 		}
 		want(0)
-		for _, ms := range []time.Duration{30, 10, 20, 500, 5} {
-			took(ms*time.Millisecond, nil)
+		for _, ms := range []int{30, 10, 20, 500, 5} {
+			took(time.Duration(ms)*time.Millisecond, nil)
 		}
 		want(20 * time.Millisecond)
 

@@ -142,15 +142,16 @@ type kcatPair struct {
 	// wrong holds what the consumer printed beside the numbers in their order.
 	mu    sync.Mutex
 	wrong []string
-	gone  bool       // the producer
-	ended chan error // of the consumer
+	gone  bool          // the producer
+	ended chan struct{} // when the consumer has, with its error
+	err   error
 }
 
 // startKcat starts both with -E: kcat would end where librdkafka tells it, as a hint and no error, that
 // no connection is open at the moment.
 func startKcat(t *testing.T, bootstrap, topic string) *kcatPair {
 	t.Helper()
-	k := &kcatPair{t: t, ended: make(chan error, 1)}
+	k := &kcatPair{t: t, ended: make(chan struct{})}
 	k.producer = exec.Command(kcat(t), "-E", "-P", "-b", bootstrap, "-t", topic, "-p", "0", "-X", "enable.idempotence=true", "-X", "linger.ms=0")
 	k.producer.Stdout, k.producer.Stderr = &k.said, &k.said
 	k.consumer = exec.Command(kcat(t), "-E", "-C", "-u", "-b", bootstrap, "-t", topic, "-p", "0", "-o", "beginning")
@@ -170,8 +171,8 @@ func startKcat(t *testing.T, bootstrap, topic string) *kcatPair {
 				k.mu.Unlock()
 			}
 		}
-		err := k.consumer.Wait()
-		k.ended <- fmt.Errorf("%w: %s", err, &k.consumerSaid)
+		k.err = k.consumer.Wait()
+		close(k.ended)
 	}()
 	t.Cleanup(func() {
 		// One of both may have ended; what counts is that none is left.
@@ -197,8 +198,8 @@ func (k *kcatPair) write(i int) {
 func (k *kcatPair) alive() {
 	k.t.Helper()
 	select {
-	case err := <-k.ended:
-		k.t.Fatalf("kcat -C ended early, after %d lines: %v", k.read.Load(), err)
+	case <-k.ended:
+		k.t.Fatalf("kcat -C ended early, after %d lines: %v: %s", k.read.Load(), k.err, &k.consumerSaid)
 	default:
 	}
 	k.mu.Lock()
