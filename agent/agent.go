@@ -56,6 +56,7 @@ type Agent struct {
 	router     *cluster.Router
 	follower   *fetch.Follower
 	blocks     *fetch.Blocks
+	peers      peers
 	fetcher    *fetch.Fetcher
 	acc        *produce.Accumulator
 	groups     *group.Coordinator
@@ -134,6 +135,9 @@ func (a *Agent) listen(ctx context.Context) (err error) {
 	if a.httpListener, err = sockets.Listen(ctx, "tcp", a.config.HTTPListen); err != nil {
 		return fmt.Errorf("--http-listen: %w; choose another address, or stop what holds it", err)
 	}
+	if err := a.peers.listen(ctx, a.config); err != nil {
+		return err
+	}
 	return nil
 }
 
@@ -145,6 +149,7 @@ func (a *Agent) join(ctx context.Context) error {
 	}
 	self := metadata.Agent{
 		NodeID: a.config.NodeID, Name: a.name(), Zone: a.config.Zone,
+		Peer:  a.peers.address(a.config),
 		Roles: configs.SplitList(a.config.Roles), Version: a.version, StartedAt: time.Now(),
 	}
 	for _, l := range a.kafkaListeners {
@@ -191,7 +196,9 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	}
 
 	fetchMetrics := fetch.NewMetrics(reg)
-	a.blocks = fetch.NewBlocks(a.bucket, a.config.blocks(), fetchMetrics)
+	if err := a.buildBlocks(ctx, a.config.blocks(), fetchMetrics, reg); err != nil {
+		return err
+	}
 	tail := fetch.NewTail(fetch.DefaultTailRuns)
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "wadi_fetch_waiting", Help: "Long polls that wait for records.",
@@ -299,7 +306,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	work.Go(func() { a.settings.Run(background) })
 	work.Go(func() { a.membership.Run(registered) })
-	failed := make(chan error, len(a.kafkaListeners)+1)
+	failed := make(chan error, len(a.kafkaListeners)+2)
 	for _, l := range a.kafkaListeners {
 		listening.Go(func() { failed <- a.server.Serve(l, l.advertised.Name) })
 	}
@@ -308,6 +315,13 @@ func (a *Agent) Run(ctx context.Context) error {
 			failed <- fmt.Errorf("--http-listen: %w", err)
 		}
 	})
+	if a.peers.server != nil {
+		listening.Go(func() {
+			if err := a.peers.server.Serve(a.peers.listener); err != nil {
+				failed <- fmt.Errorf("--peer-listen: %w", err)
+			}
+		})
+	}
 	a.serving.Store(true)
 
 	var err error
@@ -347,9 +361,12 @@ func (a *Agent) close() {
 		cancel()
 		_ = a.acc.Drain(ctx) // empty, or given up by drain
 	}
+	// Other agents ask for blocks, and blocks are asked of other agents.
+	a.peers.closeServer()
 	if a.blocks != nil {
 		a.blocks.Close()
 	}
+	a.peers.closeClient()
 	if a.groups != nil {
 		a.groups.Close()
 	}
@@ -406,6 +423,9 @@ func (a *Agent) Describe() []Fact {
 		{"objects", redact(a.config.ObjectsURL())},
 		{"memory", fmt.Sprintf("about %d MiB", a.config.Memory>>20)},
 		{"flush", fmt.Sprintf("after %v or %d bytes, %s", flushInterval, a.config.FlushBytes, rate)},
+	}
+	if a.peers.listener != nil {
+		facts = append(facts, Fact{"other agents connect to", a.peers.address(a.config)})
 	}
 	if a.config.Zone != "" {
 		facts = append(facts, Fact{"zone", a.config.Zone})

@@ -57,6 +57,8 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		"--zone":              func(c *Config) { c.Zone = "a;b" },
 		"--zone-cidr":         func(c *Config) { c.ZoneCIDR = "a=10.0.0.0/33" },
 		"--zone-listener":     func(c *Config) { c.ZoneListener = "EXTERNAL=a" },
+		"--peer-listen":       func(c *Config) { c.PeerListen = "localhost" },
+		"--peer-advertise":    func(c *Config) { c.PeerListen, c.PeerAdvertise = "localhost:0", "0.0.0.0:9093" },
 		"--data-dir":          func(c *Config) { c.DataDir = "" },
 		"--metadata":          func(c *Config) { c.Metadata = "mysql://u:secret@h/db" },
 		"--objects":           func(c *Config) { c.Objects = "ftp://secret@host" },

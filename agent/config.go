@@ -45,6 +45,12 @@ type Config struct {
 	// NAME=ZONE, separated by commas. The longest prefix counts, and a network before a listener.
 	ZoneCIDR     string
 	ZoneListener string
+	// PeerListen is the host:port on which other agents of the zone ask this one for parts of data
+	// files; empty leaves this agent out of the zone's cache.
+	PeerListen string
+	// PeerAdvertise is the host:port that other agents are told to connect to; empty means PeerListen
+	// (with this machine's name in place of a wildcard address).
+	PeerAdvertise string
 	// Name tells the agent from others, and gets the same node ID after a restart; empty is made
 	// of the machine's name and KafkaListen.
 	Name string
@@ -151,6 +157,7 @@ func (c Config) Validate() error {
 	if _, _, err := splitHostPort(c.HTTPListen); err != nil {
 		bad("http-listen", "%v; want host:port, as in localhost:8080", err)
 	}
+	c.validatePeers(bad)
 	if c.DataDir == "" && (c.Metadata == "" || c.Objects == "") {
 		bad("data-dir", "is empty, and --metadata or --objects is not set; name a folder")
 	}

@@ -18,7 +18,7 @@ const (
 	machineShare = 2
 	machineBytes = 2 << 30
 	// shares is how many parts the memory has that sizes are made of. Produce requests, the
-	// cache, background work and the answers of consumers have one each, reads of the object store half of one. The
+	// cache, background work and the answers of consumers have one each, reads of the object store and other agents half of one each. The
 	// rest is what they need besides: buffers of sockets and clients, and what the garbage collector has not found yet.
 	shares = 8
 	// heapPercent is how much of what there is the heap may grow to before the garbage collector is made to hurry.
@@ -127,6 +127,7 @@ func (c Config) blocks() fetch.BlocksConfig {
 	reads := c.Memory / shares / 4
 	blocks.HotBytes = max(min(blocks.HotBytes, reads), blocks.BlockBytes)
 	blocks.ColdBytes = max(min(blocks.ColdBytes, reads), blocks.BlockBytes)
+	blocks.PeerBytes = max(min(blocks.PeerBytes, reads/2), blocks.BlockBytes)
 	blocks.RangeBytes = max(min(blocks.RangeBytes, blocks.ColdBytes/2), blocks.BlockBytes)
 	return blocks
 }

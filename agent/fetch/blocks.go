@@ -3,7 +3,6 @@ package fetch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/wadi-log/wadi/objstore"
-	"github.com/wadi-log/wadi/objstore/datafile"
 )
 
 // Pool separates reads near the end of the log from those far behind it, so
@@ -23,14 +21,21 @@ const (
 	Hot Pool = iota
 	// Cold reads what the metadata store had to be asked for.
 	Cold
+	// PeerHot and PeerCold read the same for other agents of the zone. They have places of their own:
+	// if two agents used up theirs for blocks of each other, neither could read any.
+	PeerHot
+	PeerCold
+
+	pools = int(iota)
 )
 
-func (p Pool) String() string {
-	if p == Cold {
-		return "cold"
-	}
-	return "hot"
-}
+func (p Pool) String() string { return [pools]string{"hot", "cold", "peer_hot", "peer_cold"}[p] }
+
+// cold: what was read is kept with what backfills read.
+func (p Pool) cold() bool { return p == Cold || p == PeerCold }
+
+// forPeer: another agent asks, which took this one for the owner.
+func (p Pool) forPeer() bool { return p == PeerHot || p == PeerCold }
 
 // BlocksConfig bounds the block cache. Sizes are in bytes.
 type BlocksConfig struct {
@@ -40,8 +45,12 @@ type BlocksConfig struct {
 	BlockBytes int64
 	// RangeBytes bounds one read of neighbouring blocks.
 	RangeBytes int64
-	// HotBytes and ColdBytes bound what each pool reads at once.
-	HotBytes, ColdBytes int64
+	// PartBytes is the part of a file that has one owner in a zone, so all agents must have the
+	// same, and the same BlockBytes.
+	PartBytes int64
+	// HotBytes and ColdBytes bound what each pool reads at once, PeerBytes each of those
+	// for peers.
+	HotBytes, ColdBytes, PeerBytes int64
 	// Prefetches bounds the reads ahead of catching-up consumers that run at once.
 	Prefetches int64
 	// ReadTimeout bounds one read, with its wait for a place in the pool.
@@ -54,8 +63,10 @@ func DefaultBlocksConfig(cacheBytes int64) BlocksConfig {
 		CacheBytes:  cacheBytes,
 		BlockBytes:  4 << 20,
 		RangeBytes:  16 << 20,
+		PartBytes:   16 << 20,
 		HotBytes:    64 << 20,
 		ColdBytes:   64 << 20,
+		PeerBytes:   64 << 20,
 		Prefetches:  4,
 		ReadTimeout: time.Minute,
 	}
@@ -77,6 +88,7 @@ var errBlocksClosed = errors.New("block cache is closed")
 // changed, and stay valid after they left the cache.
 type Blocks struct {
 	bucket  objstore.Bucket
+	zone    Zone
 	config  BlocksConfig
 	metrics *Metrics
 
@@ -85,13 +97,14 @@ type Blocks struct {
 	base    context.Context
 	stop    context.CancelFunc
 	reads   sync.WaitGroup
-	pools   [2]*semaphore.Weighted
+	pools   [pools]*semaphore.Weighted
 	forward *semaphore.Weighted
 
 	mu      sync.Mutex
 	closed  bool
 	cache   *cache
 	flights map[cacheKey]*flight
+	doubted doubts
 }
 
 // flight is a block on its way.
@@ -99,19 +112,25 @@ type flight struct {
 	done chan struct{} // closed when data and err are set
 	data []byte
 	err  error
+	// owner is the agent that is asked for it, nil for the object store.
+	owner Source
 }
 
-// NewBlocks makes a cache over the bucket. Close ends its reads.
-func NewBlocks(bucket objstore.Bucket, config BlocksConfig, metrics *Metrics) *Blocks {
+// NewBlocks makes a cache over the bucket. What has an owner in the zone, which may be nil, is asked
+// of that one. Close ends its reads.
+func NewBlocks(bucket objstore.Bucket, zone Zone, config BlocksConfig, metrics *Metrics) *Blocks {
 	base, stop := context.WithCancel(context.Background())
-	return &Blocks{
-		bucket: bucket, config: config, metrics: metrics, base: base, stop: stop,
-		pools: [2]*semaphore.Weighted{
-			Hot: semaphore.NewWeighted(config.HotBytes), Cold: semaphore.NewWeighted(config.ColdBytes)},
+	b := &Blocks{
+		bucket: bucket, zone: zone, config: config, metrics: metrics, base: base, stop: stop,
 		forward: semaphore.NewWeighted(config.Prefetches),
 		cache:   newCache(config.CacheBytes),
 		flights: map[cacheKey]*flight{},
+		doubted: newDoubts(),
 	}
+	for pool, places := range [pools]int64{Hot: config.HotBytes, Cold: config.ColdBytes, PeerHot: config.PeerBytes, PeerCold: config.PeerBytes} {
+		b.pools[pool] = semaphore.NewWeighted(places)
+	}
+	return b
 }
 
 // Close ends the reads under way and waits for them.
@@ -135,6 +154,11 @@ func (b *Blocks) Fill(file uuid.UUID, body []byte) {
 func (b *Blocks) Drop(file uuid.UUID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.drop(file)
+}
+
+// drop is Drop with b.mu held.
+func (b *Blocks) drop(file uuid.UUID) {
 	b.cache.drop(file)
 	b.metrics.cached.Set(float64(b.cache.bytes()))
 }
@@ -153,18 +177,19 @@ func (b *Blocks) load(file uuid.UUID, position, length int64, pool Pool) *load {
 	last := (position + length - 1) / size
 
 	b.mu.Lock()
+	l.mark = b.doubted.count
 	if whole, ok := b.cache.get(cacheKey{file: file, kind: wholeFile}); ok {
 		b.mu.Unlock()
 		b.metrics.hits.Inc()
 		l.whole = whole
 		return l
 	}
-	var hits int
-	var missing []int64
+	hits := 0
+	var missing []missingBlock
 	l.blocks = make([]*flight, 0, last-l.first+1)
 	for i := l.first; i <= last; i++ {
 		key := cacheKey{file, fileBlock, i}
-		f := b.flights[key]
+		f := b.flight(key, pool)
 		if f == nil {
 			if data, ok := b.cache.get(key); ok {
 				f = landed(data)
@@ -175,8 +200,9 @@ func (b *Blocks) load(file uuid.UUID, position, length int64, pool Pool) *load {
 					f.err = errBlocksClosed
 					close(f.done)
 				} else {
+					f.owner = b.owner(file, i, pool)
 					b.flights[key] = f
-					missing = append(missing, i)
+					missing = append(missing, missingBlock{i, f})
 				}
 			}
 		}
@@ -190,68 +216,13 @@ func (b *Blocks) load(file uuid.UUID, position, length int64, pool Pool) *load {
 	return l
 }
 
-// startReads reads the blocks (ascending), neighbours together. b.mu is held,
-// so that Close waits for all of them.
-func (b *Blocks) startReads(file uuid.UUID, blocks []int64, pool Pool) {
-	atOnce := max(1, int(b.config.RangeBytes/b.config.BlockBytes))
-	for len(blocks) > 0 {
-		n := 1
-		for n < len(blocks) && n < atOnce && blocks[n] == blocks[0]+int64(n) {
-			n++
-		}
-		first := blocks[0]
-		b.reads.Go(func() { b.read(file, first, n, pool) })
-		blocks = blocks[n:]
+// flight returns the read under way of a block, if that will do for the pool. b.mu is held.
+func (b *Blocks) flight(key cacheKey, pool Pool) *flight {
+	f := b.flights[key]
+	if f != nil && f.owner != nil && b.direct(key.file, pool) {
+		return nil
 	}
-}
-
-// read reads n blocks from the first on, and lands their flights.
-func (b *Blocks) read(file uuid.UUID, first int64, n int, pool Pool) {
-	size := b.config.BlockBytes
-	body, err := b.get(file, first*size, int64(n)*size, pool)
-	if errors.Is(err, objstore.ErrRange) {
-		err = fmt.Errorf("%w: %w", errShortFile, err)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i := range n {
-		key := cacheKey{file, fileBlock, first + int64(i)}
-		f := b.flights[key]
-		delete(b.flights, key)
-		f.data, f.err = cutBlock(body, int64(i)*size, size, n > 1), err
-		if err == nil {
-			b.add(key, f.data, pool)
-		}
-		close(f.done)
-	}
-}
-
-// cutBlock returns a block of what was read. Blocks read together get copies,
-// because a slice of the whole would keep all of it in memory while the cache counts
-// a part.
-func cutBlock(body []byte, from, size int64, shared bool) []byte {
-	from = min(from, int64(len(body)))
-	block := body[from:min(from+size, int64(len(body)))]
-	if shared {
-		return append(make([]byte, 0, len(block)), block...)
-	}
-	return block[:len(block):len(block)]
-}
-
-func (b *Blocks) get(file uuid.UUID, position, length int64, pool Pool) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(b.base, b.config.ReadTimeout)
-	defer cancel()
-	weight := min(length, b.config.HotBytes, b.config.ColdBytes)
-	if err := b.pools[pool].Acquire(ctx, weight); err != nil {
-		return nil, fmt.Errorf("wait for a place to read data file %v: %w", file, err)
-	}
-	defer b.pools[pool].Release(weight)
-	body, err := b.bucket.Get(ctx, datafile.Key(file), position, length)
-	b.metrics.read(pool, len(body))
-	if err != nil {
-		return nil, fmt.Errorf("read data file %v from byte %d: %w", file, position, err)
-	}
-	return body, nil
+	return f
 }
 
 // prefetch reads a range into the cache in the background, unless enough of

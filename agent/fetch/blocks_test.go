@@ -21,7 +21,7 @@ import (
 // smallBlocks is a config where few bytes make many blocks.
 func smallBlocks(cacheBytes int64) BlocksConfig {
 	c := DefaultBlocksConfig(cacheBytes)
-	c.BlockBytes, c.RangeBytes, c.HotBytes, c.ColdBytes = 1000, 3000, 8000, 4000
+	c.BlockBytes, c.RangeBytes, c.PartBytes, c.HotBytes, c.ColdBytes = 1000, 3000, 3000, 8000, 4000
 	return c
 }
 
@@ -37,7 +37,7 @@ func newBlocksFixture(t *testing.T, config BlocksConfig) *blocksFixture {
 	if err := f.bucket.Put(t.Context(), datafile.Key(f.file), f.body); err != nil {
 		t.Fatal(err)
 	}
-	f.Blocks = NewBlocks(f.bucket, config, testMetrics())
+	f.Blocks = NewBlocks(f.bucket, nil, config, testMetrics())
 	t.Cleanup(f.Close)
 	return f
 }

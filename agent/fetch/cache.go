@@ -71,7 +71,7 @@ func (c *cache) add(key cacheKey, b []byte, pool Pool) {
 	c.hot.entries.Remove(key)
 	c.cold.entries.Remove(key)
 	p := &c.hot
-	if pool == Cold {
+	if pool.cold() {
 		p = &c.cold
 	}
 	p.entries.Add(key, b)

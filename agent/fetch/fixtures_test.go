@@ -111,7 +111,7 @@ func (c *cluster) agent(t testing.TB) *agent {
 func (c *cluster) lonelyAgent(t testing.TB) *agent {
 	metrics := testMetrics()
 	tail := NewTail(DefaultTailRuns)
-	blocks := NewBlocks(c.bucket, DefaultBlocksConfig(64<<20), metrics)
+	blocks := NewBlocks(c.bucket, nil, DefaultBlocksConfig(64<<20), metrics)
 	t.Cleanup(blocks.Close)
 	followers := Followers{OnCommits: func(context.Context, []metadata.Commit) {}, OnGap: func(context.Context) {}}
 	return &agent{

@@ -1,6 +1,9 @@
 package fetch
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // load is a range of a file, some blocks of which may still be on their way.
 type load struct {
@@ -10,6 +13,8 @@ type load struct {
 	whole  []byte
 	first  int64
 	blocks []*flight
+	// mark is the doubts there were when it began.
+	mark int64
 	// missing is the number of bytes to read that nobody was reading yet.
 	missing int64
 }
@@ -34,14 +39,31 @@ func (l *load) landed() bool {
 
 // wait returns the range's bytes in pieces, each from one block.
 func (l *load) wait(ctx context.Context) ([][]byte, error) {
+	pieces, err := l.available(ctx)
+	if err != nil {
+		return nil, err
+	}
+	left := l.length
+	for _, piece := range pieces {
+		left -= int64(len(piece))
+	}
+	if left > 0 {
+		return nil, errShortFile
+	}
+	return pieces, nil
+}
+
+// available is wait, but for what the file has of the range, which is errShortFile only
+// when that is nothing.
+func (l *load) available(ctx context.Context) (pieces [][]byte, err error) {
 	end := l.position + l.length
 	if l.whole != nil {
-		if end > int64(len(l.whole)) {
+		if l.position >= int64(len(l.whole)) {
 			return nil, errShortFile
 		}
-		return [][]byte{l.whole[l.position:end]}, nil
+		return [][]byte{l.whole[l.position:min(end, int64(len(l.whole)))]}, nil
 	}
-	pieces := make([][]byte, 0, len(l.blocks))
+	pieces = make([][]byte, 0, len(l.blocks))
 	for i, f := range l.blocks {
 		if f.done != nil {
 			select {
@@ -50,15 +72,23 @@ func (l *load) wait(ctx context.Context) ([][]byte, error) {
 				return nil, ctx.Err()
 			}
 		}
+		if errors.Is(f.err, errShortFile) && len(pieces) > 0 {
+			break
+		}
 		if f.err != nil {
 			return nil, f.err
 		}
 		begin := (l.first + int64(i)) * l.blockBytes
 		from, to := max(l.position-begin, 0), min(end-begin, l.blockBytes)
-		if to > int64(len(f.data)) {
-			return nil, errShortFile
+		if from < int64(len(f.data)) {
+			pieces = append(pieces, f.data[from:min(to, int64(len(f.data)))])
 		}
-		pieces = append(pieces, f.data[from:to])
+		if to > int64(len(f.data)) {
+			break // the file ends here
+		}
+	}
+	if len(pieces) == 0 {
+		return nil, errShortFile
 	}
 	return pieces, nil
 }

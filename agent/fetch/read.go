@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -76,6 +77,7 @@ func (r *reader) read(ctx context.Context, parts []asked, plans []plan, lim limi
 	out = make([]readPart, len(parts))
 	buffer := pool.Get(int(estimate))
 	arena = buffer[:0]
+	mark := r.blocks.mark()
 	r.seek(ctx, parts, plans)
 	window := newWindow(r.blocks, parts, plans)
 	left := lim.maxBytes
@@ -92,8 +94,8 @@ func (r *reader) read(ctx context.Context, parts []asked, plans []plan, lim limi
 		if room <= 0 && !empty {
 			continue
 		}
-		t := &taking{offset: parts[i].offset, room: room, anyway: empty, noZstd: lim.noZstd, turn: lim.turn, out: arena[len(arena):]}
-		err := r.readRuns(ctx, &plans[i], t, func(k int) *storedSource { return window.source(i, k) })
+		t := &taking{offset: parts[i].offset, room: room, anyway: empty, noZstd: lim.noZstd, turn: lim.turn, mark: mark, out: arena[len(arena):]}
+		err := r.readPlan(ctx, &plans[i], t, func(k int) *storedSource { return window.source(i, k) })
 		if errors.Is(err, objstore.ErrNotFound) && len(t.out) == 0 {
 			err = r.readAnew(ctx, &parts[i], &plans[i], t, replan(i, plans[i].current().NextOffset()))
 		}
@@ -127,12 +129,29 @@ func (r *reader) readAnew(ctx context.Context, part *asked, old *plan, t *taking
 	one := []plan{anew}
 	r.seek(ctx, []asked{*part}, one)
 	*old = one[0]
-	err := r.readRuns(ctx, old, t, func(k int) *storedSource {
-		run, from := &old.runs[k], old.place(k)
-		return newStoredSource(r.blocks, run, old.pool, from.stored, storedLength(run, from, t.offset, t.room))
-	})
+	err := r.readPlan(ctx, old, t, r.sources(old, t))
 	if errors.Is(err, objstore.ErrNotFound) && len(t.out) == 0 {
 		r.missing(err)
+	}
+	return err
+}
+
+// sources reads the runs of a plan by themselves, outside of a window.
+func (r *reader) sources(p *plan, t *taking) func(k int) *storedSource {
+	return func(k int) *storedSource {
+		run, from := &p.runs[k], p.place(k)
+		return newStoredSource(r.blocks, run, p.pool, from.stored, storedLength(run, from, t.offset, t.room))
+	}
+}
+
+// readPlan takes what it may from the runs of a plan; from the object store alone when what came from
+// another agent was damaged. (If it was so behind what was taken, the next request will see to that.)
+func (r *reader) readPlan(ctx context.Context, p *plan, t *taking, source func(k int) *storedSource) error {
+	from, reached := p.from, p.reached
+	err := r.readRuns(ctx, p, t, source)
+	for errors.Is(err, errDoubtful) && len(t.out) == 0 {
+		p.from, p.reached, t.mark = from, reached, r.blocks.mark()
+		err = r.readRuns(ctx, p, t, r.sources(p, t))
 	}
 	return err
 }
@@ -157,7 +176,7 @@ func (r *reader) readRuns(ctx context.Context, p *plan, t *taking, source func(k
 		t.batches = 0
 		switch {
 		case err != nil:
-			return r.failed(ctx, run, err)
+			return r.failed(ctx, run, err, t.mark)
 		case !done:
 			if p.from.at > 0 {
 				r.places.remember(run, max(t.offset, t.next), p.from)
@@ -169,14 +188,15 @@ func (r *reader) readRuns(ctx context.Context, p *plan, t *taking, source func(k
 	return nil
 }
 
-// failed says where reading a run failed, and counts and logs it where that is
+// failed says where a reading that began at the mark failed, and counts and logs it where that is
 // somebody's business: damage is, and a store that does not answer.
-func (r *reader) failed(ctx context.Context, run *metadata.Run, err error) error {
+func (r *reader) failed(ctx context.Context, run *metadata.Run, err error, mark int64) error {
 	err = readError(run, err)
 	switch {
+	case isDamage(err) && r.blocks.doubt(run.FileID, mark): // or else it was only our copy that was damaged
+		return fmt.Errorf("%w: %w", errDoubtful, err)
 	case isDamage(err):
 		r.metrics.corrupt.Inc()
-		r.blocks.Drop(run.FileID) // in case it is only our copy that is damaged
 		r.complain("records are damaged; consumers of the partition are stuck there", err)
 	case ctx.Err() == nil && !errors.Is(err, objstore.ErrNotFound) && !errors.Is(err, errZstd):
 		r.complain("records could not be read for now; consumers are told to retry", err)

@@ -31,7 +31,7 @@ func (f *readFixture) read(ctx context.Context, parts []asked, plans []plan, lim
 }
 
 func newReadFixture(t testing.TB, bucket *objstoretest.Faulty, config BlocksConfig) *readFixture {
-	blocks := NewBlocks(bucket, config, testMetrics())
+	blocks := NewBlocks(bucket, nil, config, testMetrics())
 	t.Cleanup(blocks.Close)
 	return &readFixture{reader: newReader(blocks, blocks.metrics, quiet()), bucket: bucket, next: map[metadata.PartitionID]int64{}}
 }
@@ -330,7 +330,7 @@ func TestReadLoadsAWindowAhead(t *testing.T) {
 		config := DefaultBlocksConfig(1 << 20)
 		config.ColdBytes = 1 << 40
 		bucket := memoryBucket()
-		blocks := NewBlocks(bucket, config, testMetrics())
+		blocks := NewBlocks(bucket, nil, config, testMetrics())
 		f := &readFixture{reader: newReader(blocks, blocks.metrics, quiet()), bucket: bucket, next: map[metadata.PartitionID]int64{}}
 		batch := makeBatch(t, protocol.CodecNone, recs(10, 100, 0)...)
 		var runs []metadata.Run

@@ -55,7 +55,7 @@ func (f *Fetcher) find(ctx context.Context, l listing, found metadata.TimestampR
 		end = found.NextOffset // one that the consumer may not read yet is larger nevertheless
 	}
 	err = f.runsFrom(ctx, l, found, end, func(run *metadata.Run) (bool, error) {
-		h, err = f.reader.searchRun(ctx, run, found.LogStartOffset, l.timestamp)
+		h, err = certain(func() (*hit, error) { return f.reader.searchRun(ctx, run, found.LogStartOffset, l.timestamp) })
 		return h == nil, err
 	})
 	return h, err
@@ -68,7 +68,7 @@ func (f *Fetcher) largestBelow(ctx context.Context, l listing, found metadata.Ti
 	end := found.NextOffset
 	for found.Found && found.Run.BaseOffset < end {
 		err := f.runsFrom(ctx, l, found, end, func(run *metadata.Run) (bool, error) {
-			stated, err := f.reader.statedBelow(ctx, run, found.LogStartOffset, l.timestamp)
+			stated, err := certain(func() (int64, error) { return f.reader.statedBelow(ctx, run, found.LogStartOffset, l.timestamp) })
 			largest = max(largest, stated)
 			return true, err
 		})
@@ -138,7 +138,7 @@ func (r *reader) searchRun(ctx context.Context, run *metadata.Run, offset, times
 	if r.worthSeeking(run) {
 		index, err := r.index(ctx, run, Cold, r.loadIndex(run, Cold))
 		if err != nil {
-			return nil, r.failed(ctx, run, err)
+			return nil, r.failed(ctx, run, err, r.blocks.mark())
 		}
 		if len(index.Entries) > 0 {
 			e, ok := index.SeekTimestamp(timestamp)
@@ -183,6 +183,7 @@ func (r *reader) statedBelow(ctx context.Context, run *metadata.Run, offset, tim
 // walk visits the run's batches from the place on, of which length stored bytes are likely to be
 // needed, until visit, which passes them, says that it has seen enough.
 func (r *reader) walk(ctx context.Context, run *metadata.Run, from place, length int64, visit func(*walk, passing) (more bool, err error)) error {
+	mark := r.blocks.mark()
 	w := walkFrom(run, from, newStoredSource(r.blocks, run, Cold, from.stored, length))
 	defer w.close()
 	for {
@@ -192,7 +193,7 @@ func (r *reader) walk(ctx context.Context, run *metadata.Run, from place, length
 			more, err = visit(w, b)
 		}
 		if err != nil {
-			return r.failed(ctx, run, err)
+			return r.failed(ctx, run, err, mark)
 		}
 		if !more {
 			return nil

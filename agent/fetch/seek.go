@@ -66,23 +66,31 @@ func (r *reader) loadIndex(run *metadata.Run, pool Pool) *load {
 // index reads the index of a merged run, the beginning of which is loaded. If it is damaged, that
 // is logged, and the index empty: the batches say the same, though it takes longer to read them.
 func (r *reader) index(ctx context.Context, run *metadata.Run, pool Pool, begin *load) (datafile.Index, error) {
-	pieces, err := begin.wait(ctx)
-	size := 0
-	if err == nil {
-		size, err = datafile.IndexSize(bytes.Join(pieces, nil))
-	}
-	if err == nil {
-		pieces, err = r.blocks.load(run.FileID, run.Position+int64(run.StoredSize), int64(size), pool).wait(ctx)
-	}
-	var index datafile.Index
-	if err == nil {
-		index, err = datafile.ReadIndex(bytes.Join(pieces, nil))
+	index, err := r.readIndex(ctx, run, pool, begin)
+	if isDamage(err) && r.blocks.doubt(run.FileID, begin.mark) {
+		index, err = r.readIndex(ctx, run, pool, r.loadIndex(run, pool))
 	}
 	if isDamage(err) {
 		r.damagedIndex(run, err)
 		return datafile.Index{}, nil
 	}
 	return index, err
+}
+
+func (r *reader) readIndex(ctx context.Context, run *metadata.Run, pool Pool, begin *load) (datafile.Index, error) {
+	pieces, err := begin.wait(ctx)
+	if err != nil {
+		return datafile.Index{}, err
+	}
+	size, err := datafile.IndexSize(bytes.Join(pieces, nil))
+	if err != nil {
+		return datafile.Index{}, err
+	}
+	pieces, err = r.blocks.load(run.FileID, run.Position+int64(run.StoredSize), int64(size), pool).wait(ctx)
+	if err != nil {
+		return datafile.Index{}, err
+	}
+	return datafile.ReadIndex(bytes.Join(pieces, nil))
 }
 
 // placeIn is the place of an entry of the run's index, or the run's beginning where the

@@ -15,6 +15,7 @@ type taking struct {
 	anyway bool  // take the first batch even without room
 	noZstd bool
 	turn   *turn
+	mark   int64 // of Blocks, when reading began
 	out    []byte
 	next   int64 // the offset after those taken
 	full   bool  // no further batch fits

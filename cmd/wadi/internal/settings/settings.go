@@ -64,6 +64,8 @@ func All() []Setting {
 		{Name: "zone-listener", Usage: "NAME=ZONE: clients of that listener are in that zone; may be repeated", value: list("name=zone", func(c *agent.Config) *string { return &c.ZoneListener })},
 		{Name: "name", Usage: "name of this agent, which keeps its node ID for a day after it stopped", Automatic: "this machine's name and kafka-listen", value: text("name", func(c *agent.Config) *string { return &c.Name })},
 		{Name: "node-id", Usage: "broker ID that clients see", Automatic: "the one that name had, or a free one", value: func(c *agent.Config) pflag.Value { return flagvalue.Int32(&c.NodeID) }},
+		{Name: "peer-listen", Usage: "host:port on which agents of one zone ask each other for what they read; empty is not at all", value: text("host:port", func(c *agent.Config) *string { return &c.PeerListen })},
+		{Name: "peer-advertise", Usage: "host:port that other agents are told to connect to", Automatic: "peer-listen, with this machine's name for a wildcard", value: text("host:port", func(c *agent.Config) *string { return &c.PeerAdvertise })},
 
 		{Name: "data-dir", Usage: "folder of the embedded stores", value: text("folder", func(c *agent.Config) *string { return &c.DataDir })},
 		{Name: "metadata", Usage: "metadata store: sqlite:PATH or postgres://...", Automatic: "SQLite in data-dir", value: text("url", func(c *agent.Config) *string { return &c.Metadata })},
