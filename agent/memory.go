@@ -17,16 +17,18 @@ const (
 	// much is, and machineBytes the most of it: others live there too.
 	machineShare = 2
 	machineBytes = 2 << 30
-	// shares is how many parts the memory has that sizes are made of. Produce requests, the
+	// fixedMemory is what an agent takes whatever the sizes are: its program, connections and indexes.
+	fixedMemory = 256 << 20
+	// shares is how many parts the rest of the memory has that sizes are made of. Produce requests, the
 	// cache, background work and the answers of consumers have one each, reads of the object store and other agents half of one each. The
 	// rest is what they need besides: buffers of sockets and clients, and what the garbage collector has not found yet.
 	shares = 8
 	// heapPercent is how much of what there is the heap may grow to before the garbage collector is made to hurry.
 	heapPercent = 90
 	// smallMemory is where memory is dearer than the CPU time of the garbage collector, which then
-	// runs twice as often. It costs little: nearly all of the heap are records, which it needn't look through.
+	// runs four times as often. It costs little: nearly all of the heap are records, which it needn't look through.
 	smallMemory   = 1 << 30
-	smallGCTarget = 50
+	smallGCTarget = 25
 	// leastMemory is what the sizes that are fixed or have a least value take together.
 	leastMemory = 128 << 20
 )
@@ -87,12 +89,15 @@ func (c Config) availableMemory() (there int64, shared bool, err error) {
 // sizes is the sum of those that are set.
 func (c Config) sizes() int64 { return c.MemoryBytes + c.CacheBytes + c.JobMemoryBytes }
 
+// share is one of the parts of the memory.
+func (c Config) share() int64 { return max(0, c.Memory-fixedMemory) / shares }
+
 // sized fills in all sizes that are left to the agent.
 func (c Config) sized() Config {
 	if c.Memory == 0 {
 		c.Memory = machineBytes
 	}
-	share := c.Memory / shares
+	share := c.share()
 	if c.MemoryBytes == 0 {
 		c.MemoryBytes = max(share, leastRequestBytes(c.FlushBytes))
 	}
@@ -112,6 +117,7 @@ func (c Config) sized() Config {
 const (
 	leastCacheBytes     = 16 << 20
 	leastJobMemoryBytes = 16 << 20
+	leastResponseBytes  = 8 << 20
 	mergesInJobMemory   = 4
 	// maxMergeBytes is the size of merged files where there is memory for it.
 	maxMergeBytes = 64 << 20
@@ -124,7 +130,7 @@ func leastRequestBytes(flushBytes int64) int64 { return uploads * flushBytes }
 // blocks are the bounds of the block cache and its reads, of which each pool has as much.
 func (c Config) blocks() fetch.BlocksConfig {
 	blocks := fetch.DefaultBlocksConfig(c.CacheBytes)
-	reads := c.Memory / shares / 4
+	reads := c.share() / 4
 	blocks.HotBytes = max(min(blocks.HotBytes, reads), blocks.BlockBytes)
 	blocks.ColdBytes = max(min(blocks.ColdBytes, reads), blocks.BlockBytes)
 	blocks.PeerBytes = max(min(blocks.PeerBytes, reads/2), blocks.BlockBytes)
@@ -135,7 +141,7 @@ func (c Config) blocks() fetch.BlocksConfig {
 // responses are the bounds of answers, of which each pool has as much.
 func (c Config) responses(maxBytes int64) fetch.Config {
 	config := fetch.DefaultConfig()
-	config.ResponseBytes = min(config.ResponseBytes, c.Memory/shares/2)
+	config.ResponseBytes = min(config.ResponseBytes, max(c.share()/2, leastResponseBytes))
 	config.MaxBytes = min(maxBytes, config.ResponseBytes/2)
 	return config
 }

@@ -16,15 +16,15 @@ func TestSizesThatAreLeftOpenFollowFromTheMemory(t *testing.T) {
 		change func(*Config)
 		want   sizes
 	}{
-		{"nothing is known", func(*Config) {}, sizes{256 * mib, 256 * mib, 256 * mib, 64 * mib, 128 * mib, 64 * mib}},
-		{"small", func(c *Config) { c.Memory = 512 * mib }, sizes{64 * mib, 64 * mib, 64 * mib, 16 * mib, 32 * mib, 16 * mib}},
+		{"nothing is known", func(*Config) {}, sizes{224 * mib, 224 * mib, 224 * mib, 56 * mib, 112 * mib, 56 * mib}},
+		{"small", func(c *Config) { c.Memory = 512 * mib }, sizes{32 * mib, 32 * mib, 32 * mib, 8 * mib, 16 * mib, 8 * mib}},
 		{"least", func(c *Config) { c.Memory = leastMemory }, sizes{32 * mib, 16 * mib, 16 * mib, 4 * mib, 8 * mib, 4 * mib}},
-		{"large", func(c *Config) { c.Memory = 16 << 30 }, sizes{2 << 30, 2 << 30, 2 << 30, 64 * mib, 128 * mib, 64 * mib}},
+		{"large", func(c *Config) { c.Memory = 16 << 30 }, sizes{2016 * mib, 2016 * mib, 2016 * mib, 64 * mib, 128 * mib, 64 * mib}},
 		{"set", func(c *Config) {
 			c.Memory, c.MemoryBytes, c.CacheBytes, c.JobMemoryBytes, c.MergeBytes = 1<<30, 99*mib, 98*mib, 97*mib, 3*mib
-		}, sizes{99 * mib, 98 * mib, 97 * mib, 3 * mib, 64 * mib, 32 * mib}},
-		{"large merges", func(c *Config) { c.Memory, c.MergeBytes = 512*mib, 100*mib }, sizes{64 * mib, 64 * mib, 400 * mib, 100 * mib, 32 * mib, 16 * mib}},
-		{"large files", func(c *Config) { c.Memory, c.FlushBytes = 512*mib, 64*mib }, sizes{256 * mib, 64 * mib, 64 * mib, 16 * mib, 32 * mib, 16 * mib}},
+		}, sizes{99 * mib, 98 * mib, 97 * mib, 3 * mib, 48 * mib, 24 * mib}},
+		{"large merges", func(c *Config) { c.Memory, c.MergeBytes = 512*mib, 100*mib }, sizes{32 * mib, 32 * mib, 400 * mib, 100 * mib, 16 * mib, 8 * mib}},
+		{"large files", func(c *Config) { c.Memory, c.FlushBytes = 512*mib, 64*mib }, sizes{256 * mib, 32 * mib, 32 * mib, 8 * mib, 16 * mib, 8 * mib}},
 	} {
 		config := DefaultConfig()
 		c.change(&config)
@@ -46,7 +46,7 @@ func TestAnswersAreNoLargerThanTheirMemory(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	config.Memory = 512 << 20
-	if got := config.sized().responses(55 << 20); got.MaxBytes != 16<<20 {
+	if got := config.sized().responses(55 << 20); got.MaxBytes != 8<<20 {
 		t.Errorf("%d bytes an answer", got.MaxBytes)
 	}
 }

@@ -79,15 +79,15 @@ func All() []Setting {
 		{Name: "file-compression", Usage: "compression of uncompressed batches inside data files: auto, zstd, s2 or none", value: text("name", func(c *agent.Config) *string { return &c.FileCompression })},
 
 		{Name: "memory", Usage: "memory that the agent may use", Automatic: "GOMEMLIMIT, or the cgroup's limit, or half of the machine's memory and 2GiB at most", value: size(func(c *agent.Config) *int64 { return &c.Memory })},
-		{Name: "memory-bytes", Usage: "most memory for produce requests; at the limit, sockets wait", Automatic: "an eighth of memory, but four times flush-bytes at least", value: size(func(c *agent.Config) *int64 { return &c.MemoryBytes })},
-		{Name: "cache-bytes", Usage: "size of the cache of blocks that consumers read", Automatic: "an eighth of memory, but 16MiB at least", value: size(func(c *agent.Config) *int64 { return &c.CacheBytes })},
+		{Name: "memory-bytes", Usage: "most memory for produce requests; at the limit, sockets wait", Automatic: "an eighth of what memory has above 256MiB, but four times flush-bytes at least", value: size(func(c *agent.Config) *int64 { return &c.MemoryBytes })},
+		{Name: "cache-bytes", Usage: "size of the cache of blocks that consumers read", Automatic: "an eighth of what memory has above 256MiB, but 16MiB at least", value: size(func(c *agent.Config) *int64 { return &c.CacheBytes })},
 		{Name: "max-connections", Usage: "most client connections at a time", value: func(c *agent.Config) pflag.Value { return flagvalue.Int(&c.MaxConnections) }},
 		{Name: "max-in-flight", Usage: "most requests of one connection that are not answered yet", value: func(c *agent.Config) pflag.Value { return flagvalue.Int(&c.MaxInFlight) }},
 
 		{Name: "roles", Usage: "what this agent does: some of produce, consume, jobs", value: text("list", func(c *agent.Config) *string { return &c.Roles })},
 		{Name: "merge-after", Usage: "longest wait of a small data file for being merged", value: duration(func(c *agent.Config) *time.Duration { return &c.MergeAfter })},
 		{Name: "merge-bytes", Usage: "size of the files that merges and compaction write, about", Automatic: "a quarter of job-memory-bytes, but 64MiB at most", value: size(func(c *agent.Config) *int64 { return &c.MergeBytes })},
-		{Name: "job-memory-bytes", Usage: "most memory for background work", Automatic: "an eighth of memory, but 16MiB at least", value: size(func(c *agent.Config) *int64 { return &c.JobMemoryBytes })},
+		{Name: "job-memory-bytes", Usage: "most memory for background work", Automatic: "an eighth of what memory has above 256MiB, but 16MiB at least", value: size(func(c *agent.Config) *int64 { return &c.JobMemoryBytes })},
 		{Name: "job-bandwidth", Usage: "bytes a second that background work may read and write; 0 is no limit", value: size(func(c *agent.Config) *int64 { return &c.JobBandwidth })},
 		{Name: "delete-grace", Usage: "how long an object is kept after nothing refers to it, for slow readers; less than 10m is for tests", value: duration(func(c *agent.Config) *time.Duration { return &c.DeleteGrace })},
 		{Name: "orphan-interval", Usage: "time between two looks through all objects for files of agents that died", value: duration(func(c *agent.Config) *time.Duration { return &c.OrphanInterval })},
