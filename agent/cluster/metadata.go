@@ -12,6 +12,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -36,7 +37,7 @@ func (c *Cluster) Metadata(ctx context.Context, client protocol.Client, req *kms
 	resp.ClusterID = &c.clusterID
 	resp.ControllerID = view.Controller().NodeID
 	resp.AuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
-	for _, b := range view.Brokers {
+	for _, b := range slices.Concat(view.Brokers, view.StandIns) {
 		broker := kmsg.NewMetadataResponseBroker()
 		broker.NodeID, broker.Host, broker.Port, broker.Rack = b.NodeID, b.Host, b.Port, rack(b)
 		resp.Brokers = append(resp.Brokers, broker)

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/protocol"
 )
 
@@ -49,11 +50,12 @@ func (r *Router) TakesRecords(client protocol.Client) bool {
 
 // ReadElsewhere returns the brokers to which a consumer is sent for each partition, all of them replicas that Metadata
 // shows to it; nil when it is served here. rack is its client.rack, "" for none: the zone of a client of which nothing
-// else tells it. It is sent elsewhere when this agent lacks the role, or is not in its zone, and there are
-// agents that have the one and are in the other; and it is served when it asks again.
+// else tells it. It is sent elsewhere when this agent lacks the role, drains, or is not in its zone, and there are
+// agents for which that is otherwise; and it is served when it asks again.
 func (r *Router) ReadElsewhere(client protocol.Client, rack string) func(topic uuid.UUID, partition int32) (nodeID int32) {
 	self := r.agents.Self()
-	able := hasRole(self, consumeRole)
+	// Who reads from an agent that drains is sent on as well, while it can be told where to.
+	able := hasRole(self, consumeRole) && self.State != metadata.Draining
 	zone := r.zones.of(client, parseHints(client.ID))
 	if zone == "" {
 		zone = rack

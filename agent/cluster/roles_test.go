@@ -133,13 +133,25 @@ type seenBy struct {
 func (r seenBy) Alive() []metadata.Agent { return r.alive }
 func (r seenBy) Self() metadata.Agent    { return r.alive[r.self] }
 
-// TestDrainingAgentServesWhoComes: it is not shown any more, and some come all the same.
-func TestDrainingAgentServesWhoComes(t *testing.T) {
-	alive := parse("b a", "b b")
+// TestDrainingAgentTakesRecordsAndSendsConsumersOn: those that were sent to it would keep to it after it is gone.
+func TestDrainingAgentTakesRecordsAndSendsConsumersOn(t *testing.T) {
+	client := client
+	alive := parse("b a", "b b", "b a")
 	alive[0].State = metadata.Draining
 	router := NewRouter(view(alive), Zones{})
-	if !router.TakesRecords(client) || router.ReadElsewhere(client, "b") != nil {
-		t.Error("a client is turned away")
+	if !router.TakesRecords(client) {
+		t.Error("records are refused")
+	}
+	for rack, want := range map[string]int32{"a": 3, "b": 2} {
+		client.Port++
+		if to := router.ReadElsewhere(client, rack); to == nil || to(topicID(1), 0) != want {
+			t.Errorf("a consumer in rack %s stays, or is sent elsewhere than to %d", rack, want)
+		} else if router.ReadElsewhere(client, rack) != nil {
+			t.Error("a consumer that came back is not served")
+		}
+	}
+	if NewRouter(view(alive[:1]), Zones{}).ReadElsewhere(client, "a") != nil {
+		t.Error("a consumer is sent away from the only agent")
 	}
 }
 

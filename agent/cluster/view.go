@@ -22,6 +22,8 @@ type Router struct {
 	zones  Zones
 	// sent are the connections whose consumers were sent elsewhere, and when.
 	sent *lru.Cache[connection, time.Time]
+	// memory is of agents that are gone.
+	memory memory
 }
 
 // NewRouter makes it. Agents of one cluster should have the same zones, or clients are told
@@ -35,6 +37,8 @@ func NewRouter(agents Agents, zones Zones) *Router {
 type View struct {
 	// Brokers are those that the client may connect to, by node ID; never none.
 	Brokers []Broker
+	// StandIns have the node IDs of agents that are gone, for consumers that know only those.
+	StandIns []Broker
 
 	// zone is the client's, "" when it has none, or nobody there takes clients.
 	zone string
@@ -61,8 +65,9 @@ func (r readers) has(nodeID int32) bool {
 
 // View returns the cluster as the client is to see it.
 func (r *Router) View(client protocol.Client) *View {
-	h, self := parseHints(client.ID), r.agents.Self()
-	v := &View{Brokers: brokers(r.agents.Alive(), client.Listener, h)}
+	h, self, alive := parseHints(client.ID), r.agents.Self(), r.agents.Alive()
+	gone := r.memory.note(alive)
+	v := &View{Brokers: brokers(alive, client.Listener, h)}
 	if len(v.Brokers) == 0 { // this agent has left, and no other has the listener
 		v.Brokers = brokers([]metadata.Agent{self}, client.Listener, h)
 	}
@@ -78,6 +83,9 @@ func (r *Router) View(client protocol.Client) *View {
 	for _, zone := range v.readersZones() {
 		all := near(zone, v.Brokers, func(b Broker) bool { return b.consumes })
 		v.readers = append(v.readers, readers{zone, all, few(key, all)})
+	}
+	if len(gone) > 0 {
+		v.StandIns = v.standIns(alive, gone, client.Listener)
 	}
 	return v
 }

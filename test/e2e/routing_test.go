@@ -290,3 +290,54 @@ func TestConsumerReadsInItsRack(t *testing.T) {
 		}))
 	})
 }
+
+// TestConsumersGoOnWhenTheirReplicaDies: real clients keep to a replica that they were sent to, so long as
+// the leader is the same; they find another agent under its node ID.
+func TestConsumersGoOnWhenTheirReplicaDies(t *testing.T) {
+	agents := startAgents(t, setups[1].options(t), "--zone=a", "--zone=b")
+	const records = 100
+	createTopic(t, agents[0].Bootstrap(), "t", 6)
+	produce := func() {
+		t.Helper()
+		c := client(t, kgo.SeedBrokers(agents[0].Bootstrap()), kgo.DefaultProduceTopic("t"), kgo.ClientID("zone=a"))
+		defer c.Close()
+		for i := range records {
+			if err := c.ProduceSync(t.Context(), kgo.StringRecord(fmt.Sprint(i))).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	produce()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	consumer := client(t, kgo.SeedBrokers(agents[0].Bootstrap()), kgo.Rack("b"), kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	consume := func() {
+		t.Helper()
+		for got := 0; got < records; {
+			fetches := consumer.PollFetches(ctx)
+			if err := fetches.Err(); err != nil {
+				t.Fatalf("franz-go has %d of %d records: %v", got, records, err)
+			}
+			got += fetches.NumRecords()
+		}
+	}
+	var out, complaints bytes.Buffer
+	cat := exec.CommandContext(ctx, kcat(t), "-C", "-u", "-b", agents[0].Bootstrap(), "-t", "t", "-o", "beginning", "-c", fmt.Sprint(2*records), "-X", "client.rack=b")
+	cat.Stdout, cat.Stderr = &out, &complaints
+	before := count(agents[1])
+	if err := cat.Start(); err != nil {
+		t.Fatal(err)
+	}
+	consume()
+	eventually(t, "both read in their zone", func() bool { return count(agents[1]).connections >= before.connections+2 })
+	agents[1].Kill()
+	killed := time.Now()
+	produce()
+	consume()
+	t.Logf("franz-go had all %v after the replica was killed", time.Since(killed))
+	err := cat.Wait()
+	t.Logf("kcat had all %v after the replica was killed", time.Since(killed))
+	if err != nil {
+		t.Errorf("kcat: %v, with %d of %d records\n%s", err, bytes.Count(out.Bytes(), []byte("\n")), 2*records, &complaints)
+	}
+}

@@ -1,0 +1,74 @@
+package cluster
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/wadi-log/wadi/metadata"
+)
+
+// goneFor is how long the node ID of an agent that is gone stays shown: longer than clients keep to a replica that
+// they were sent to. franz-go asks its leader again after half an hour, librdkafka only when the leader changes.
+const goneFor = time.Hour
+
+// memory knows the agents that this process has seen, which the register forgets when they are gone. What it knows is
+// a help and no more: an agent that started later knows less.
+type memory struct {
+	mu   sync.Mutex
+	seen map[int32]sighting // by node ID
+}
+
+type sighting struct {
+	agent metadata.Agent
+	at    time.Time
+}
+
+// note returns the agents that were seen in the last time and are no longer there, by node ID. The list
+// must be none of the caller's that changes.
+func (m *memory) note(alive []metadata.Agent) (gone []metadata.Agent) {
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.seen == nil {
+		m.seen = map[int32]sighting{}
+	}
+	for _, a := range alive {
+		m.seen[a.NodeID] = sighting{a, now}
+	}
+	maps.DeleteFunc(m.seen, func(_ int32, s sighting) bool { return now.Sub(s.at) >= goneFor })
+	if len(m.seen) == len(alive) {
+		return nil
+	}
+	for id, s := range m.seen {
+		if !slices.ContainsFunc(alive, func(a metadata.Agent) bool { return a.NodeID == id }) {
+			gone = append(gone, s.agent)
+		}
+	}
+	slices.SortFunc(gone, func(a, b metadata.Agent) int { return cmp.Compare(a.NodeID, b.NodeID) })
+	return gone
+}
+
+// standIns are brokers with the node IDs of agents that are gone, at the addresses of others that consumers may read from, if
+// possible in the same zone. A consumer that was sent to a replica keeps to its node ID as long as its
+// leader is the same; it would wait for one that never returns. Where agents are all alike nobody is ever
+// sent on, and there are none.
+func (v *View) standIns(alive, gone []metadata.Agent, listener string) []Broker {
+	if !slices.ContainsFunc(append(slices.Clone(alive), gone...), func(a metadata.Agent) bool {
+		return a.Zone != alive[0].Zone || !hasRole(a, produceRole) || !hasRole(a, consumeRole)
+	}) {
+		return nil
+	}
+	var list []Broker
+	for _, a := range gone {
+		if _, ok := listenerOf(a, listener); !ok {
+			continue
+		}
+		b := choose("gone\x00"+strconv.Itoa(int(a.NodeID)), near(a.Zone, v.Brokers, func(b Broker) bool { return b.consumes }))
+		list = append(list, Broker{NodeID: a.NodeID, Host: b.Host, Port: b.Port, Zone: a.Zone})
+	}
+	return list
+}
