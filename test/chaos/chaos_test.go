@@ -138,6 +138,7 @@ func finish(t *testing.T, observer *chaos.Observer, worlds []chaos.World, journa
 	defer cancel()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
+	var last error // that says more than that the time is over
 	for {
 		check()
 		err := observer.AtEnd(ctx)
@@ -150,10 +151,13 @@ func finish(t *testing.T, observer *chaos.Observer, worlds []chaos.World, journa
 		if err == nil {
 			return history
 		}
+		if ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Errorf("not finished within %v: %v", patience, err)
+			t.Errorf("not finished within %v: %v", patience, last)
 			return history
 		}
 	}

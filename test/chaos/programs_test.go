@@ -36,6 +36,7 @@ func (g inGo) end()  { g.Close() }
 // program is a process that prints lines.
 type program struct {
 	t       *testing.T
+	name    string
 	process *harness.Program
 	stdin   io.WriteCloser
 	output  string // path of a file
@@ -48,7 +49,7 @@ type program struct {
 // startProgram starts a command whose standard output is for us alone.
 func startProgram(t *testing.T, name string, journal *chaos.Journal, parse func(string) (chaos.Event, error), command ...string) *program {
 	t.Helper()
-	p := &program{t: t, output: filepath.Join(t.TempDir(), "output"), journal: journal, parse: parse}
+	p := &program{t: t, name: name, output: filepath.Join(t.TempDir(), "output"), journal: journal, parse: parse}
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `out=$1; shift; exec "$@" >"$out"`, "sh", p.output}, command...)...)
 	var err error
 	if p.stdin, err = cmd.StdinPipe(); err != nil {
@@ -104,8 +105,9 @@ func (p *program) end() {
 	if err := p.stdin.Close(); err != nil {
 		p.t.Fatal(err)
 	}
-	if code := p.process.Wait(patience); code != 0 {
-		p.t.Errorf("clients ended with code %d", code)
+	// A client that hangs is killed and reported, with the verdict on all the others.
+	if code, ended := p.process.Wait(patience); !ended || code != 0 {
+		p.t.Errorf("%s: ended %v, with code %d", p.name, ended, code)
 	}
 	p.collect()
 }
@@ -184,8 +186,8 @@ func (k *kcats) stop() {
 	if k.failed != nil {
 		k.t.Fatalf("write to kcat: %v", k.failed)
 	}
-	if code := k.producer.process.Wait(patience); code != 0 {
-		k.t.Errorf("kcat that produces ended with code %d", code)
+	if code, ended := k.producer.process.Wait(patience); !ended || code != 0 {
+		k.t.Errorf("kcat that produces: ended %v, with code %d", ended, code)
 	}
 	k.journal.Note(chaos.Event{Kind: chaos.Sent, Who: k.name, Number: k.sent})
 }

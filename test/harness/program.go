@@ -56,16 +56,22 @@ func (p *Program) Stop() int {
 	return code
 }
 
-// Wait waits until the program has ended by itself, which it was told to in a way of its own, and returns its exit code.
-func (p *Program) Wait(limit time.Duration) int {
+// Wait waits until the program has ended by itself, which it was told to in a way of its own, and returns its exit code. One
+// that has not within the limit is killed.
+func (p *Program) Wait(limit time.Duration) (code int, ended bool) {
 	p.t.Helper()
 	p.ended = true
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
 	select {
 	case <-p.process.ended:
-	case <-time.After(limit):
-		p.t.Fatalf("%s has not ended within %v", p.name, limit)
+		return p.process.exitCode(), true
+	case <-timer.C:
 	}
-	return p.process.exitCode()
+	if err := p.process.kill(); err != nil {
+		p.t.Fatal(err)
+	}
+	return p.process.exitCode(), false
 }
 
 // Check fails the test if the program has ended by itself.

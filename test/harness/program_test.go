@@ -40,10 +40,14 @@ func TestProgramThatWasToldToEndIsWaitedFor(t *testing.T) {
 	if err := stdin.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if code := p.Wait(time.Minute); code != 5 {
-		t.Errorf("it ended with code %d, want its own", code)
+	if code, ended := p.Wait(time.Minute); code != 5 || !ended {
+		t.Errorf("ended %v, with code %d; want its own", ended, code)
 	}
 	p.Check()
+	p = StartProgram(t, "a shell", exec.Command("/bin/sh", "-c", "while :; do sleep 1; done"))
+	if _, ended := p.Wait(time.Millisecond); ended || p.process.running() {
+		t.Errorf("one that does not end: ended %v, runs %v", ended, p.process.running())
+	}
 }
 
 func TestProgramThatEndsByItselfFailsTheTest(t *testing.T) {

@@ -4,6 +4,8 @@ Prints events as package chaos reads them. A line on standard input ends the pro
 end of standard input everything.
 """
 
+import faulthandler
+import os
 import random
 import sys
 import threading
@@ -220,4 +222,7 @@ for _ in sys.stdin:
 producing.clear()
 working.clear()
 for thread in threads:
-    thread.join()
+    thread.join(END_TIMEOUT)
+if any(thread.is_alive() for thread in threads):
+    faulthandler.dump_traceback()
+    os._exit(1)  # not exit, which would wait for them
