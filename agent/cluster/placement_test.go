@@ -167,15 +167,19 @@ func TestPartitionsStayWhenOthersAreAdded(t *testing.T) {
 // TestPlacementIsPinned fails when the hash or the rules change: agents of two releases
 // must give the same advice during an upgrade.
 func TestPlacementIsPinned(t *testing.T) {
-	alive := agents(1, 2, 3, 4, 5, 6, 7)
+	var all []int32
+	for id := range int32(20) {
+		all = append(all, id+1)
+	}
+	alive := agents(all...)
 	for i := range alive {
 		alive[i].Zone = string(rune('a' + i%2))
 	}
 	for id, want := range map[string][]int32{
-		"":                    {3, 1, 7, 3, 1, 5, 3, 1, 7, 5, 5, 7, 3, 7},
-		"zone=a,rdkafka":      {3, 1, 7, 3, 1, 5, 3, 1, 7, 5, 5, 7, 3, 7},
-		"wadi_az=b kgo":       {4, 4, 6, 4, 2, 6, 2, 2, 6, 4, 2, 6, 4, 6},
-		"console-consumer":    {2, 1, 7, 5, 1, 5, 2, 1, 7, 5, 2, 7, 5, 7},
+		"":                    {3, 1, 14, 11, 7, 5, 11, 15, 16, 15, 16, 14, 15, 15},
+		"zone=a,rdkafka":      {17, 11, 17, 11, 3, 19, 5, 15, 13, 15, 13, 7, 15, 15},
+		"wadi_az=b kgo":       {4, 4, 8, 20, 10, 2, 10, 8, 16, 14, 16, 6, 4, 6},
+		"console-consumer":    {11, 1, 8, 11, 10, 13, 10, 8, 16, 15, 16, 20, 15, 15},
 		"wadi_host=h:1,local": {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
 	} {
 		client := protocol.Client{ID: id, Host: "10.0.0.1", Listener: metadata.DefaultListener}
