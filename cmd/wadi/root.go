@@ -15,6 +15,7 @@ import (
 	"github.com/wadi-log/wadi/cmd/wadi/internal/group"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/inspect"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/produce"
+	"github.com/wadi-log/wadi/cmd/wadi/internal/ready"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/recovery"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/resume"
 	"github.com/wadi-log/wadi/cmd/wadi/internal/topic"
@@ -52,7 +53,7 @@ order in a metadata store, and any agent can serve any client.`,
 			root.AddCommand(cmd)
 		}
 	}
-	add(serverGroup, agentCommand(), agents.Command(), migrateCommand(), inspect.Command(), fsck.Command(), backup.Command(), recovery.Command(), resume.Command())
+	add(serverGroup, agentCommand(), agents.Command(), ready.Command(), migrateCommand(), inspect.Command(), fsck.Command(), backup.Command(), recovery.Command(), resume.Command())
 	add(clientGroup, topic.Command(), group.Command(), produce.Command(), consume.Command())
 	add("", versionCommand())
 	return root
