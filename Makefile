@@ -21,6 +21,8 @@ SCALE_AGENTS ?= 1,2,4,8
 SCALE_FOR ?= 30s
 SCALE_RATE ?= 10MB
 SCALE_OUT ?= docs
+# What make release calls the version.
+VERSION ?= $(shell git describe --tags --always --dirty)
 # For go test, as in: make test TESTFLAGS='-run Flush ./agent/produce'
 TESTFLAGS ?= ./...
 TIMEOUT ?= 30m
@@ -38,6 +40,12 @@ run: ## Run an agent with everything under ./wadi-data (Kafka on localhost:9092)
 .PHONY: build
 build: ## Build bin/wadi
 	go build -o bin/wadi ./cmd/wadi
+
+# Needs git for the version, the commit and its time; otherwise nothing of this machine gets in.
+.PHONY: release
+release: ## Build static programs for Linux and macOS, packed with checksums, into dist/ (VERSION=v1.2.3)
+	rm -rf dist
+	go run ./deploy/release -version "$(VERSION)" -commit "$$(git rev-parse HEAD)" -time "$$(git log -1 --format=%ct)" -out dist
 
 .PHONY: setup
 setup: ## Install or build what the tests need: Postgres, HAProxy, kcat, MinIO, Helm, promtool, data
@@ -135,7 +143,7 @@ fuzz: ## Fuzz each target for FUZZTIME (20s)
 
 .PHONY: clean
 clean: ## Remove what was built here (not ./wadi-data, nor the cached programs)
-	rm -rf bin coverage.out
+	rm -rf bin dist coverage.out
 
 .PHONY: clean-cache
 clean-cache: ## Remove the programs and data that setup got

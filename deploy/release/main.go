@@ -1,0 +1,146 @@
+// Command release builds what a release of wadi consists of: for each platform an archive with the
+// static program, and SHA256SUMS of all of them. `make release` runs it.
+//
+// The same sources, version and Go give the same bytes, on any machine and in any folder, so
+// that everybody can check what was published: nothing of the clock, the user, the path or the
+// environment gets into an archive.
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// target is a platform that wadi is built for.
+type target struct{ system, processor string }
+
+// targets are those of a release. arm stands for ARMv7 with its floating point unit: the Raspberry Pi 2 and newer.
+var targets = []target{
+	{"linux", "amd64"},
+	{"linux", "arm64"},
+	{"linux", "arm"},
+	{"darwin", "amd64"},
+	{"darwin", "arm64"},
+}
+
+// String is how archives name the platform.
+func (t target) String() string {
+	if t.processor == "arm" {
+		return t.system + "-armv7"
+	}
+	return t.system + "-" + t.processor
+}
+
+// environment is ours without what changes the compiler's work, and with the platform. Each
+// processor is the oldest of its kind, whatever the builder's own is.
+func (t target) environment() []string {
+	var env []string
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		switch name {
+		case "GOFLAGS", "GOEXPERIMENT", "GOFIPS140", "CGO_ENABLED", "GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOARM":
+		default:
+			env = append(env, variable)
+		}
+	}
+	return append(env, "GOFLAGS=", "CGO_ENABLED=0", "GOOS="+t.system, "GOARCH="+t.processor,
+		"GOAMD64=v1", "GOARM64=v8.0", "GOARM=7")
+}
+
+// release is what to build, and from what.
+type release struct {
+	source  string // folder of the module
+	out     string // folder of the archives
+	version string // as in v1.2.3
+	commit  string // "" where unknown
+	time    time.Time
+}
+
+func main() {
+	var r release
+	var seconds int64
+	flag.StringVar(&r.source, "source", ".", "folder of wadi's module")
+	flag.StringVar(&r.out, "out", "dist", "folder for the archives; made if need be")
+	flag.StringVar(&r.version, "version", "", "version, as in v1.2.3")
+	flag.StringVar(&r.commit, "commit", "", "commit that the version is of")
+	flag.Int64Var(&seconds, "time", 0, "time of the commit, in seconds since 1970; files in the archives have it")
+	flag.Parse()
+	r.time = time.Unix(seconds, 0).UTC()
+	if err := r.write(targets); err != nil {
+		fmt.Fprintln(os.Stderr, "release:", err)
+		os.Exit(1)
+	}
+}
+
+// validVersion keeps paths and the linker's options in one piece.
+var validVersion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
+
+// write builds the archives of the targets and SHA256SUMS.
+func (r release) write(targets []target) error {
+	if !validVersion.MatchString(r.version) {
+		return fmt.Errorf("-version %q: want something like v1.2.3", r.version)
+	}
+	if r.commit != "" && !validVersion.MatchString(r.commit) {
+		return fmt.Errorf("-commit %q: want a commit's hash", r.commit)
+	}
+	if err := os.MkdirAll(r.out, 0o755); err != nil {
+		return err
+	}
+	var sums strings.Builder
+	for _, t := range targets {
+		name, content, err := r.archive(t)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t, err)
+		}
+		if err := os.WriteFile(filepath.Join(r.out, name), content, 0o644); err != nil {
+			return err
+		}
+		line := fmt.Sprintf("%x  %s\n", sha256.Sum256(content), name) // as sha256sum --check reads it
+		fmt.Print(line)
+		sums.WriteString(line)
+	}
+	return os.WriteFile(filepath.Join(r.out, "SHA256SUMS"), []byte(sums.String()), 0o644)
+}
+
+// archive builds the program for the target and returns it packed, with the archive's name.
+func (r release) archive(t target) (name string, content []byte, err error) {
+	folder, err := os.MkdirTemp("", "wadi-release-")
+	if err != nil {
+		return "", nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	program := filepath.Join(folder, "wadi")
+	if err := r.build(t, program); err != nil {
+		return "", nil, err
+	}
+	if err := r.verify(t, program); err != nil {
+		return "", nil, err
+	}
+	name = "wadi-" + r.version + "-" + t.String()
+	content, err = pack(name, r.time, []file{
+		{"wadi", program, 0o755},
+		{"README.md", filepath.Join(r.source, "README.md"), 0o644},
+		{"CHANGELOG.md", filepath.Join(r.source, "CHANGELOG.md"), 0o644},
+	})
+	return name + ".tar.gz", content, err
+}
+
+// build compiles wadi for the target. What git says of the folder stays out
+// (-buildvcs): a source archive without it gives the same program.
+func (r release) build(t target, program string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false",
+		"-ldflags", "-s -w -X main.version="+r.version+" -X main.commit="+r.commit, "-o", program, "./cmd/wadi")
+	cmd.Dir, cmd.Env = r.source, t.environment()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}

@@ -1,0 +1,3 @@
+module example.org/wadi
+
+go 1.26
