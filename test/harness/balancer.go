@@ -28,7 +28,7 @@ type Balancer struct {
 // after the test.
 func NewBalancer(t testing.TB) *Balancer {
 	t.Helper()
-	program, err := findBalancer()
+	program, err := findTool("haproxy")
 	require(t, err)
 	b := &Balancer{t: t, program: program}
 	if b.folder, err = current.newFolder("haproxy"); err != nil {
@@ -116,17 +116,4 @@ backend agents
 		s.WriteString("\n")
 	}
 	return s.String()
-}
-
-// findBalancer looks beside PATH in the folder for servers, which Debian keeps
-// out of the PATH of users.
-func findBalancer() (string, error) {
-	if path, err := findTool("haproxy"); err == nil {
-		return path, nil
-	}
-	const path = "/usr/sbin/haproxy"
-	if _, err := os.Stat(path); err != nil {
-		return "", &missingError{"haproxy", "PATH and " + path}
-	}
-	return path, nil
 }

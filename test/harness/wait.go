@@ -69,6 +69,17 @@ func freePort() (int, error) {
 	return 0, errors.New("no free port on 127.0.0.1 in 100 tries between 10000 and 32000")
 }
 
+// FreeAddress returns an address of 127.0.0.1 with a port that nobody listens on, for a server that a
+// test starts by itself.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	address, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
 // portAttempts: between freePort and the server's listen another process may
 // take the port; then start again on another one.
 const portAttempts = 3

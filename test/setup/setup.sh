@@ -2,7 +2,7 @@
 # Gets the programs that the tests need and says what it does, with nothing to
 # do in well under a second. Called by make: setup.sh test | lint | compat | streams | qemu.
 #
-# Postgres, HAProxy, kcat, Prometheus' promtool and systemd-analyze come from the system's packages.
+# Postgres, HAProxy, nginx, kcat, Prometheus' promtool and systemd-analyze come from the system's packages.
 # MinIO, Helm and golangci-lint are built from their Go modules, once, into
 # ${XDG_CACHE_HOME:-~/.cache}/wadi/bin: none is wanted in go.mod, where it would bring in hundreds of
 # modules. The same holds for test/deploy/typed, which is a module of this tree. Real
@@ -46,6 +46,16 @@ have_postgres() {
 	return 1
 }
 
+# nginx with its stream module, built in or apart.
+have_nginx() {
+	nginx=$(PATH=$PATH:/usr/sbin command -v nginx) || return 1
+	case $("$nginx" -V 2>&1) in
+	*--with-stream=dynamic*) [ -f /usr/lib/nginx/modules/ngx_stream_module.so ] ;;
+	*--with-stream*) ;;
+	*) return 1 ;;
+	esac
+}
+
 have_flights() { [ -f "$data/$flights-$flights_version.tgz" ]; }
 
 packages() {
@@ -53,6 +63,7 @@ packages() {
 	have_postgres || missing="$missing postgresql"
 	command -v kcat >/dev/null || missing="$missing kcat"
 	command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || missing="$missing haproxy"
+	have_nginx || missing="$missing nginx libnginx-mod-stream"
 	command -v promtool >/dev/null || missing="$missing prometheus"
 	[ "$(uname)" != Linux ] || command -v systemd-analyze >/dev/null || missing="$missing systemd"
 	# Only to fetch the data.
@@ -105,8 +116,8 @@ install_packages() {
 	if [ -n "$reason" ]; then
 		fail "the tests need:$missing. Can't install: $reason. Please run one of" \
 			"  Debian, Ubuntu  sudo apt-get install$missing" \
-			"  Fedora          sudo dnf install$(echo "$missing" | sed 's/postgresql/postgresql-server/; s/prometheus/golang-github-prometheus/')" \
-			"  macOS           brew install$(echo "$missing" | sed 's/postgresql/postgresql@17/')"
+			"  Fedora          sudo dnf install$(echo "$missing" | sed 's/postgresql/postgresql-server/; s/prometheus/golang-github-prometheus/; s/libnginx-mod-stream/nginx-mod-stream/')" \
+			"  macOS           brew install$(echo "$missing" | sed 's/postgresql/postgresql@17/; s/ libnginx-mod-stream//')"
 	fi
 	say "installing the packages$missing"
 	set -- -o DPkg::Lock::Timeout=300 -q

@@ -1,0 +1,222 @@
+package deploy
+
+import (
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// compose returns the file as `docker compose up` reads it, with all profiles.
+func compose(t *testing.T, environ ...string) *types.Project {
+	t.Helper()
+	project, err := Compose(t.Context(), []string{"*"}, environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return project
+}
+
+// agents are the services that run Wadi, by name.
+func agents(t *testing.T, project *types.Project) map[string]types.ServiceConfig {
+	t.Helper()
+	found := map[string]types.ServiceConfig{}
+	for name, service := range project.Services {
+		if service.Build != nil {
+			found[name] = service
+		}
+	}
+	if len(found) != 3 {
+		t.Fatalf("%d services are built from this tree, want three agents", len(found))
+	}
+	return found
+}
+
+func TestComposeStartsWhatWadiNeedsAndToolsWhenAsked(t *testing.T) {
+	needed := []string{"agent-1", "agent-2", "agent-3", "bucket", "haproxy", "minio", "postgres"}
+	for _, test := range []struct {
+		profiles, want []string
+	}{
+		{nil, needed},
+		{[]string{"kafka-ui"}, append(slices.Clone(needed), "kafka-ui")},
+		{[]string{"kafdrop"}, append(slices.Clone(needed), "kafdrop")},
+	} {
+		project, err := Compose(t.Context(), test.profiles, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(test.want)
+		if got := slices.Sorted(maps.Keys(project.Services)); !slices.Equal(got, test.want) {
+			t.Errorf("profiles %q start %q, want %q", test.profiles, got, test.want)
+		}
+	}
+}
+
+// TestComposeWaitsForWhatIsReady: what others wait for says when it is ready, and what holds data holds it in a volume.
+func TestComposeWaitsForWhatIsReady(t *testing.T) {
+	project := compose(t)
+	for name, service := range project.Services {
+		for needed, how := range service.DependsOn {
+			other := project.Services[needed]
+			switch how.Condition {
+			case types.ServiceConditionHealthy:
+				if other.HealthCheck == nil || len(other.HealthCheck.Test) < 2 {
+					t.Errorf("%s waits until %s is healthy, which has no health check", name, needed)
+				}
+			case types.ServiceConditionCompletedSuccessfully:
+				if other.Restart != "" {
+					t.Errorf("%s waits until %s has ended, which is started again when it does", name, needed)
+				}
+			default:
+				t.Errorf("%s waits for %s to be %s", name, needed, how.Condition)
+			}
+		}
+		if name != "bucket" && service.Restart != "unless-stopped" {
+			t.Errorf("%s is not started again after a crash", name)
+		}
+	}
+	for name, folder := range map[string]string{"postgres": "/var/lib/postgresql/data", "minio": "/data"} {
+		mounts := project.Services[name].Volumes
+		if len(mounts) != 1 || mounts[0].Type != types.VolumeTypeVolume || mounts[0].Target != folder {
+			t.Errorf("%s mounts %+v, want a volume at %s", name, mounts, folder)
+		}
+	}
+	for name, agent := range agents(t, project) {
+		if len(agent.Volumes) != 0 || !agent.ReadOnly {
+			t.Errorf("%s has a disk to write on, which an agent needs not", name)
+		}
+		// --drain-timeout and what comes before it.
+		if grace := agent.StopGracePeriod; grace == nil || time.Duration(*grace) < 40*time.Second {
+			t.Errorf("%s is given %v to drain", name, grace)
+		}
+	}
+}
+
+// TestComposePublishesOnThisMachineOnly: Wadi has no passwords yet, and Docker's ports pass by the firewall.
+func TestComposePublishesOnThisMachineOnly(t *testing.T) {
+	taken := map[string]string{}
+	for name, service := range compose(t).Services {
+		for _, port := range service.Ports {
+			if port.HostIP != "127.0.0.1" {
+				t.Errorf("%s publishes port %s on %q", name, port.Published, port.HostIP)
+			}
+			if other := taken[port.Published]; other != "" {
+				t.Errorf("%s and %s publish the same port %s", name, other, port.Published)
+			}
+			taken[port.Published] = name
+		}
+	}
+}
+
+// pinned images are of one version: of three numbers (Postgres has two), or a release's time.
+var pinned = regexp.MustCompile(`^(postgres:\d+\.\d+(-alpine)?|[a-z0-9./-]+:(v?\d+\.\d+\.\d+(-alpine)?|RELEASE\.\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ))$`)
+
+func TestImagesArePinned(t *testing.T) {
+	for name, service := range compose(t).Services {
+		if service.Build == nil && !pinned.MatchString(service.Image) {
+			t.Errorf("%s runs %s, which may be another one tomorrow", name, service.Image)
+		}
+	}
+	for _, image := range []string{"postgres", "postgres:latest", "postgres:17", "golang:1.26-alpine", "minio/minio:RELEASE.2025"} {
+		if pinned.MatchString(image) {
+			t.Errorf("%s counts as pinned", image)
+		}
+	}
+}
+
+// TestComposeRunsTheMinIOThatIsTested: its module's version, which make setup builds, and the image's name the same commit by time.
+func TestComposeRunsTheMinIOThatIsTested(t *testing.T) {
+	setup, err := os.ReadFile(filepath.Join(root, "test/setup/setup.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tested := regexp.MustCompile(`minio_version=v0\.0\.0-(\d{14})-`).FindSubmatch(setup)
+	if tested == nil {
+		t.Fatal("setup.sh pins no MinIO")
+	}
+	_, release, _ := strings.Cut(compose(t).Services["minio"].Image, "RELEASE.")
+	if digits := regexp.MustCompile(`\D`).ReplaceAllString(release, ""); digits != string(tested[1]) {
+		t.Errorf("the compose file runs MinIO of %s, tests run that of %s", digits, tested[1])
+	}
+}
+
+// TestComposeCredentialsAgree: what agents and the bucket's maker sign in with is what the stores
+// were told, by default and when it is changed.
+func TestComposeCredentialsAgree(t *testing.T) {
+	for _, environ := range [][]string{nil, {"POSTGRES_PASSWORD=changed-for-postgres", "MINIO_PASSWORD=changed-for-minio"}} {
+		project := compose(t, environ...)
+		database := project.Services["postgres"].Environment
+		store := project.Services["minio"].Environment
+		bucket := project.Services["bucket"]
+		maker := parse(t, *bucket.Environment["MC_HOST_minio"])
+		if password, _ := maker.User.Password(); maker.User.Username() != *store["MINIO_ROOT_USER"] || password != *store["MINIO_ROOT_PASSWORD"] {
+			t.Errorf("the bucket is made with %s", maker.Redacted())
+		}
+		if environ != nil && (*database["POSTGRES_PASSWORD"] != "changed-for-postgres" || *store["MINIO_ROOT_PASSWORD"] != "changed-for-minio") {
+			t.Error("passwords can't be changed")
+		}
+		for name, agent := range agents(t, project) {
+			metadata := parse(t, *agent.Environment["WADI_METADATA"])
+			password, _ := metadata.User.Password()
+			if metadata.Hostname() != "postgres" || metadata.User.Username() != *database["POSTGRES_USER"] ||
+				password != *database["POSTGRES_PASSWORD"] || metadata.Path != "/"+*database["POSTGRES_DB"] {
+				t.Errorf("%s connects to %s, which is not what Postgres was told", name, metadata.Redacted())
+			}
+			objects := parse(t, *agent.Environment["WADI_OBJECTS"])
+			if objects.Host != maker.Host || "minio"+objects.Path != bucket.Command[len(bucket.Command)-1] {
+				t.Errorf("%s keeps objects in %s, the bucket is %q of %s", name, objects, bucket.Command, maker.Host)
+			}
+			if *agent.Environment["WADI_OBJECTS_ACCESS_KEY"] != *store["MINIO_ROOT_USER"] ||
+				*agent.Environment["WADI_OBJECTS_SECRET_KEY"] != *store["MINIO_ROOT_PASSWORD"] {
+				t.Errorf("the keys of %s are not MinIO's", name)
+			}
+		}
+	}
+}
+
+func parse(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// TestProxyLeadsToEveryAgent: a fourth agent that HAProxy doesn't know would only look as if it helped.
+func TestProxyLeadsToEveryAgent(t *testing.T) {
+	project := compose(t)
+	config, err := read("haproxy.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var servers []string
+	for _, match := range haproxyServer.FindAllStringSubmatch(config, -1) {
+		if match[1] != match[2] {
+			t.Errorf("HAProxy calls %s %s", match[2], match[1])
+		}
+		servers = append(servers, match[2])
+	}
+	names := slices.Sorted(maps.Keys(agents(t, project)))
+	if !slices.Equal(servers, names) {
+		t.Errorf("HAProxy leads to %q, the agents are %q", servers, names)
+	}
+	config, err = read("nginx.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers = nil
+	for _, match := range nginxServer.FindAllStringSubmatch(config, -1) {
+		servers = append(servers, match[1])
+	}
+	if !slices.Equal(servers, names) {
+		t.Errorf("nginx leads to %q, HAProxy to %q", servers, names)
+	}
+}
