@@ -300,12 +300,19 @@ func workedAgents(t *testing.T) map[string][]map[string]string {
 	bucket := harness.MinIO(t)
 	options := harness.AgentOptions{
 		Metadata: harness.Postgres(t), Objects: bucket.MinioURL(), AccessKey: bucket.AccessKey, SecretKey: bucket.SecretKey,
-		Flags: []string{"--flush-interval=1ms", "--orphan-interval=1s"},
+		Flags: []string{"--flush-interval=1ms", "--orphan-interval=1s", "--peer-listen=127.0.0.1:0"},
 	}
 	var agents []*harness.AgentProcess
 	for range 2 {
 		a := harness.Agent(t, options)
 		agents = append(agents, a)
+		work(t, a.Bootstrap())
+	}
+	// With empty caches, so that something has to be read from the object store.
+	for _, a := range agents {
+		a.Restart()
+	}
+	for _, a := range agents {
 		work(t, a.Bootstrap())
 	}
 	exposed := map[string][]map[string]string{}

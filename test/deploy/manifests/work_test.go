@@ -2,13 +2,14 @@ package manifests
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// work does with an agent what clients do: it produces, in a transaction too, and consumes as a member of a group.
+// work does with an agent what clients do: it produces in a transaction, and consumes all that there is as the member of a new group.
 func work(t *testing.T, bootstrap string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -29,7 +30,7 @@ func work(t *testing.T, bootstrap string) {
 		t.Fatal(err)
 	}
 
-	consumer, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.ConsumerGroup("g-"+bootstrap),
+	consumer, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(fmt.Sprint("g-", time.Now().UnixNano())),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	if err != nil {
 		t.Fatal(err)
