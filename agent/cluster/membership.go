@@ -21,6 +21,9 @@ const (
 	beatEvery = 3 * time.Second
 	// beatTimeout bounds one call of the register.
 	beatTimeout = 3 * time.Second
+	// registerTries is how often an agent that starts asks a metadata store that does not answer, which may be
+	// waiting for the locks of an agent that hangs.
+	registerTries = 4
 )
 
 // Gauge measures this agent for the others.
@@ -70,13 +73,24 @@ func NewMembership(store metadata.Agents, self metadata.Agent, gauge Gauge, log 
 }
 
 // Register enters the agent, which thereby gets its node ID, and reads the
-// list. It comes before the first request is served. Errors: the store's,
+// list. It comes before the first request is served. A store that does not answer is asked a few times. Errors: the store's,
 // metadata.ErrNodeIDInUse.
 func (m *Membership) Register(ctx context.Context) error {
-	if err := m.register(ctx); err != nil {
-		return err
+	for try := 1; ; try++ {
+		err := m.register(ctx)
+		if err == nil {
+			err = m.beat(ctx)
+		}
+		if !errors.Is(err, metadata.ErrUnavailable) && !errors.Is(err, metadata.ErrOutcomeUnknown) || try == registerTries {
+			return err
+		}
+		m.log.Warn("can't register this agent yet; will try again", "error", err)
+		select {
+		case <-time.After(m.every):
+		case <-ctx.Done():
+			return err
+		}
 	}
-	return m.beat(ctx)
 }
 
 // Run beats until ctx ends, then takes the agent out of the register.

@@ -124,6 +124,34 @@ func TestOutageKeepsTheList(t *testing.T) {
 	}
 }
 
+// hesitant is a register that fails the first few registrations: the last of them after it was done.
+type hesitant struct {
+	metadata.Store
+	failures int
+}
+
+func (h *hesitant) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32, error) {
+	if h.failures--; h.failures > 0 {
+		return 0, fmt.Errorf("%w: locked", metadata.ErrUnavailable)
+	}
+	id, err := h.Store.RegisterAgent(ctx, agent)
+	if h.failures == 0 && err == nil {
+		return 0, metadata.ErrOutcomeUnknown
+	}
+	return id, err
+}
+
+func TestStartWaitsForAStoreThatDoesNotAnswer(t *testing.T) {
+	store := &hesitant{Store: openStore(t), failures: registerTries - 1}
+	a := newTestMember(store, "a", 0)
+	if err := a.Register(t.Context()); err != nil {
+		t.Fatalf("the store answered in the end: %v", err)
+	}
+	if got := nodeIDs(a.Alive()); !slices.Equal(got, []int32{1}) || store.failures != -1 {
+		t.Errorf("alive are %v, after %d registrations too many", got, -1-store.failures)
+	}
+}
+
 func TestLostNodeIDIsReplaced(t *testing.T) {
 	store := openStore(t)
 	a := newTestMember(store, "a", 0)
