@@ -3,6 +3,7 @@ package chaos_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -111,10 +112,11 @@ func (f *fleet) kill() bool {
 	return true
 }
 
-// freeze lets an agent hang: its connections stay, and it goes on in the middle of what it did.
+// freeze lets an agent hang: its connections stay, and it goes on in the middle of what it did. One at a time: each may hold
+// locks of the metadata store until that ends its transactions, for seconds in which nobody gets anything done.
 func (f *fleet) freeze() bool {
 	v := f.choose()
-	if v == nil {
+	if v == nil || slices.ContainsFunc(f.agents, func(v *victim) bool { return !v.thaws.IsZero() }) {
 		return false
 	}
 	v.Signal(syscall.SIGSTOP)
