@@ -99,16 +99,21 @@ func (a *Agent) buildBlocks(ctx context.Context, config fetch.BlocksConfig, metr
 	return nil
 }
 
-// zoneMembers are the agents that read for this one's zone: those that serve consumers there. Who is about to
-// leave, or has a slow store, reads for nobody else.
+// zoneMembers are the agents that read for this one's zone.
 func (a *Agent) zoneMembers() (self int32, members []peer.Member) {
 	me := a.membership.Self()
-	for _, other := range a.membership.Alive() {
-		if other.Zone == me.Zone && other.Peer != "" && other.State == metadata.Serving && slices.Contains(other.Roles, roleConsume) {
-			members = append(members, peer.Member{NodeID: other.NodeID, Address: other.Peer})
+	return me.NodeID, owners(me.Zone, a.membership.Alive())
+}
+
+// owners are those of the agents that read for a zone: who serves consumers there. Who is about to
+// leave, or has a slow store, reads for nobody else.
+func owners(zone string, agents []metadata.Agent) (members []peer.Member) {
+	for _, a := range agents {
+		if a.Zone == zone && a.Peer != "" && a.State == metadata.Serving && slices.Contains(a.Roles, roleConsume) {
+			members = append(members, peer.Member{NodeID: a.NodeID, Address: a.Peer})
 		}
 	}
-	return me.NodeID, members
+	return members
 }
 
 // readForPeer reads for another agent of the zone.
