@@ -53,6 +53,7 @@ func BenchmarkCatchUpIsolation(b *testing.B) {
 				produced[on], consumed[on] = append(produced[on], waits...), append(consumed[on], lags...)
 			}
 			stop()
+			a.Stop() // in its own time: it may have merges to end
 			b.ReportMetric(quantile(produced[0], 0.5), "produce-p50-ms")
 			b.ReportMetric(quantile(produced[0], 0.99), "produce-p99-ms")
 			b.ReportMetric(quantile(produced[1], 0.5)/quantile(produced[0], 0.5), "produce-p50-ratio")
