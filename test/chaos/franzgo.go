@@ -87,13 +87,20 @@ func (g *GoClients) met(who, doing string, err error) {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
 		return // by ourselves
-	case kerr.IsRetriable(err), kgo.IsRetryableBrokerErr(err):
+	case kerr.IsRetriable(err), retriable(err):
 		kind = Retriable
 	case errors.Is(err, kerr.TransactionAbortable), errors.Is(err, kerr.OperationNotAttempted), errors.Is(err, kerr.RebalanceInProgress),
 		errors.Is(err, kerr.IllegalGeneration), errors.Is(err, kerr.StaleMemberEpoch):
 		kind = Abortable
 	}
 	g.journal.Note(Event{Kind: kind, Who: who, Text: doing + ": " + errorName(err)})
+}
+
+// retriable tells whether an error of a connection is one that passes. A balancer that finds no agent ends a connection before
+// its first answer, which kgo takes for a refusal and leaves to its user.
+func retriable(err error) bool {
+	_, ended := errors.AsType[*kgo.ErrFirstReadEOF](err)
+	return ended || kgo.IsRetryableBrokerErr(err)
 }
 
 // errorName is short, and the same for the same thing.

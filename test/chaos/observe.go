@@ -52,7 +52,7 @@ func (o *Observer) read() {
 		}
 		o.mu.Lock()
 		fetches.EachError(func(topic string, partition int32, err error) {
-			if !kgo.IsRetryableBrokerErr(err) {
+			if !retriable(err) {
 				o.err = errors.Join(o.err, fmt.Errorf("the observer, of %s/%d: %w", topic, partition, err))
 			}
 		})
