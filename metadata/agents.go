@@ -101,11 +101,13 @@ type agentDetails struct {
 	StartedAt int64      `json:"started_at"`
 	State     AgentState `json:"state"`
 	Load      AgentLoad  `json:"load"`
+	// Schema is the version of the schema that the agent's program knows: migrations ask for it.
+	Schema int64 `json:"schema"`
 }
 
-// Details returns, for a store, what of the agent has no column of its own.
-func (a Agent) Details() ([]byte, error) {
-	return json.Marshal(agentDetails{a.Listeners, a.Peer, a.Roles, a.Version, a.StartedAt.UnixMilli(), a.State, a.Load})
+// Details returns, for a store whose program knows the schema of the version, what of the agent has no column of its own.
+func (a Agent) Details(schema int64) ([]byte, error) {
+	return json.Marshal(agentDetails{a.Listeners, a.Peer, a.Roles, a.Version, a.StartedAt.UnixMilli(), a.State, a.Load, schema})
 }
 
 // SetDetails takes over what Details returned. A store also gives the address that it has in

@@ -14,12 +14,15 @@ import (
 )
 
 func migrateCommand() *cobra.Command {
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the metadata store to this version's schema",
 		Long: `Bring the metadata store to the schema of this version of wadi. An agent does so by itself only where the
-store is empty; with a schema that is older or newer than its own it refuses to start. Stop all agents first: those
-that run don't notice, and would misread what agents of this version write.`,
+store is empty; with a schema that is older than its own it refuses to start.
+
+Agents that run may go on meanwhile: most migrations only add what older versions don't ask for. Where agents of an older version must
+not go on, the command refuses while there are any, and names them. With --force it goes on, and they stop serving.`,
 		Example: `  WADI_METADATA=postgres://wadi:secret@db/wadi wadi migrate
   wadi migrate --config wadi.yaml`,
 		Args:              args.None,
@@ -32,7 +35,7 @@ that run don't notice, and would misread what agents of this version write.`,
 			if err := config.Validate(); err != nil {
 				return err
 			}
-			from, to, err := migrate(cmd.Context(), config.MetadataURL())
+			from, to, err := migrate(cmd.Context(), config.MetadataURL(), force)
 			if err != nil {
 				return err
 			}
@@ -45,12 +48,13 @@ that run don't notice, and would misread what agents of this version write.`,
 		},
 	}
 	settings.Register(cmd.Flags(), "metadata", "data-dir")
+	cmd.Flags().BoolVar(&force, "force", false, "also while agents run that must not go on")
 	return cmd
 }
 
-func migrate(ctx context.Context, url string) (from, to int64, err error) {
+func migrate(ctx context.Context, url string, force bool) (from, to int64, err error) {
 	if strings.HasPrefix(url, "sqlite:") {
-		return sqlite.Migrate(ctx, url)
+		return sqlite.Migrate(ctx, url, force)
 	}
-	return postgres.Migrate(ctx, url)
+	return postgres.Migrate(ctx, url, force)
 }

@@ -59,12 +59,17 @@ type Found struct {
 	Halted  bool
 	LastSeq int64
 	Server  Server
+	// CompatibleFrom is the version of the oldest schema whose programs may use the database.
+	CompatibleFrom int64
 	// Mark is that of the change with the number asked for; nil if there is none, or if it was not looked for.
 	Mark *int64
 }
 
 // History is safe for concurrent use.
 type History struct {
+	// Schema is the version of the schema that this program knows; set once.
+	Schema int64
+
 	mu    sync.Mutex
 	store uuid.UUID // uuid.Nil before the first look
 	epoch int64
@@ -92,7 +97,8 @@ func (h *History) Newest() Point {
 	return p
 }
 
-// Refusal is why the store must not be used as of the last look, nil if it may. It is a metadata.ErrUnavailable.
+// Refusal is why the store must not be used as of the last look, nil if it may. It is a metadata.ErrUnavailable
+// or, if this program is too old for the database, metadata.ErrSchema.
 func (h *History) Refusal() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -104,6 +110,10 @@ func (h *History) Refusal() error {
 func (h *History) Check(asked Point, found Found) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if found.CompatibleFrom > h.Schema {
+		h.refusal = fmt.Errorf("%w: the database was migrated, and needs a newer wadi than this one, which must go no further", metadata.ErrSchema)
+		return h.refusal
+	}
 	if h.store == uuid.Nil {
 		h.store, h.epoch = found.Store, found.Epoch
 	}

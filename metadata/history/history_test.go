@@ -23,6 +23,20 @@ func knows() *History {
 	return h
 }
 
+// TestProgramOfTheDayBeforeYesterdayGoesNoFurther once the database is no longer for it.
+func TestProgramOfTheDayBeforeYesterdayGoesNoFurther(t *testing.T) {
+	h := &History{Schema: 10}
+	for _, step := range []struct {
+		compatibleFrom int64
+		refused        bool
+	}{{9, false}, {10, false}, {11, true}} {
+		err := h.Check(h.Newest(), Found{Store: here, CompatibleFrom: step.compatibleFrom})
+		if errors.Is(err, metadata.ErrSchema) != step.refused || (err != nil) != step.refused || (h.Refusal() != nil) != step.refused {
+			t.Errorf("compatible from %d: %v", step.compatibleFrom, err)
+		}
+	}
+}
+
 func mark(m int64) *int64 { return &m }
 
 func TestWhatIsLostAndWhatIsNot(t *testing.T) {
@@ -30,18 +44,18 @@ func TestWhatIsLostAndWhatIsNot(t *testing.T) {
 		found Found
 		want  error
 	}{
-		"all is there":                          {Found{here, 1, false, 3, 0, mark(30)}, nil},
-		"others went on":                        {Found{here, 1, false, 100, 0, mark(30)}, nil},
-		"trimmed while we slept":                {Found{here, 1, false, 100, 0, nil}, nil},
-		"the newest is missing":                 {Found{here, 1, false, 2, 0, nil}, ErrLost},
-		"another has its number":                {Found{here, 1, false, 3, 0, mark(31)}, ErrLost},
-		"another has its number, and more came": {Found{here, 1, false, 100, 0, mark(31)}, ErrLost},
-		"nothing is left":                       {Found{here, 1, false, 0, 0, nil}, ErrLost},
-		"given up":                              {Found{here, 2, false, 1 << 32, 0, mark(31)}, nil},
-		"given up, and then lost":               {Found{here, 0, false, 100, 0, mark(30)}, ErrLost},
-		"halted by others":                      {Found{here, 1, true, 100, 0, mark(30)}, metadata.ErrHalted},
-		"halted by others, who know less":       {Found{here, 1, true, 2, 0, nil}, ErrLost},
-		"given up and halted again":             {Found{here, 2, true, 1 << 32, 0, nil}, metadata.ErrHalted},
+		"all is there":                          {Found{here, 1, false, 3, 0, 0, mark(30)}, nil},
+		"others went on":                        {Found{here, 1, false, 100, 0, 0, mark(30)}, nil},
+		"trimmed while we slept":                {Found{here, 1, false, 100, 0, 0, nil}, nil},
+		"the newest is missing":                 {Found{here, 1, false, 2, 0, 0, nil}, ErrLost},
+		"another has its number":                {Found{here, 1, false, 3, 0, 0, mark(31)}, ErrLost},
+		"another has its number, and more came": {Found{here, 1, false, 100, 0, 0, mark(31)}, ErrLost},
+		"nothing is left":                       {Found{here, 1, false, 0, 0, 0, nil}, ErrLost},
+		"given up":                              {Found{here, 2, false, 1 << 32, 0, 0, mark(31)}, nil},
+		"given up, and then lost":               {Found{here, 0, false, 100, 0, 0, mark(30)}, ErrLost},
+		"halted by others":                      {Found{here, 1, true, 100, 0, 0, mark(30)}, metadata.ErrHalted},
+		"halted by others, who know less":       {Found{here, 1, true, 2, 0, 0, nil}, ErrLost},
+		"given up and halted again":             {Found{here, 2, true, 1 << 32, 0, 0, nil}, metadata.ErrHalted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := knows()
@@ -118,9 +132,9 @@ func TestServerIsTheOneThatShowedTheNewestChange(t *testing.T) {
 	}{
 		{"shown by the first", func() { h.Note(Found{Epoch: 1, Server: 5}, Change{Seq: 4, Mark: 40}) }, 5},
 		{"an older one, by another", func() { h.Note(Found{Epoch: 1, Server: 6}, Change{Seq: 3, Mark: 30}) }, 5},
-		{"asked for something older", func() { _ = h.Check(Point{Epoch: 1, Seq: 3, Mark: 30}, Found{here, 1, false, 4, 6, mark(30)}) }, 5},
-		{"the other has it, too", func() { _ = h.Check(h.Newest(), Found{here, 1, false, 4, 6, mark(40)}) }, 6},
-		{"a third has not", func() { _ = h.Check(h.Newest(), Found{here, 1, false, 4, 7, mark(41)}) }, 6},
+		{"asked for something older", func() { _ = h.Check(Point{Epoch: 1, Seq: 3, Mark: 30}, Found{here, 1, false, 4, 6, 0, mark(30)}) }, 5},
+		{"the other has it, too", func() { _ = h.Check(h.Newest(), Found{here, 1, false, 4, 6, 0, mark(40)}) }, 6},
+		{"a third has not", func() { _ = h.Check(h.Newest(), Found{here, 1, false, 4, 7, 0, mark(41)}) }, 6},
 	} {
 		if step.do(); h.Newest().Server != step.want {
 			t.Errorf("%s: server %d, want %d", step.name, h.Newest().Server, step.want)
@@ -134,11 +148,11 @@ func TestLossNamesWhatIsGone(t *testing.T) {
 		marks map[int64]int64
 		want  metadata.Loss
 	}{
-		"the end": {Found{here, 1, false, 2, 0, nil}, map[int64]int64{1: 10, 2: 20},
+		"the end": {Found{here, 1, false, 2, 0, 0, nil}, map[int64]int64{1: 10, 2: 20},
 			metadata.Loss{Had: 3, Has: 2, First: 3, Changes: 1, Records: []metadata.LostRecords{{Partition: 7, Offset: 2, NextOffset: 3}}}},
-		"overwritten": {Found{here, 1, false, 9, 0, mark(31)}, map[int64]int64{1: 10, 2: 21, 3: 31},
+		"overwritten": {Found{here, 1, false, 9, 0, 0, mark(31)}, map[int64]int64{1: 10, 2: 21, 3: 31},
 			metadata.Loss{Had: 3, Has: 9, First: 2, Changes: 2, Records: []metadata.LostRecords{{Partition: 7, Offset: 1, NextOffset: 3}}}},
-		"overwritten, and the rest trimmed": {Found{here, 1, false, 9, 0, mark(31)}, map[int64]int64{3: 31},
+		"overwritten, and the rest trimmed": {Found{here, 1, false, 9, 0, 0, mark(31)}, map[int64]int64{3: 31},
 			metadata.Loss{Had: 3, Has: 9, First: 3, Changes: 1, Records: []metadata.LostRecords{{Partition: 7, Offset: 2, NextOffset: 3}}}},
 	} {
 		t.Run(name, func(t *testing.T) {

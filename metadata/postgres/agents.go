@@ -15,7 +15,7 @@ import (
 // RegisterAgent implements metadata.Agents. It takes the sequencer's lock, so
 // that two agents which start at once see each other.
 func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32, error) {
-	details, err := agent.Details()
+	details, err := agent.Details(s.history.Schema)
 	if err != nil {
 		return 0, err
 	}
@@ -59,7 +59,7 @@ func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32,
 // BeatAgent implements metadata.Agents. Both statements are one transaction and
 // one round trip; the second sees what the first wrote.
 func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) ([]metadata.Agent, error) {
-	details, err := agent.Details()
+	details, err := agent.Details(s.history.Schema)
 	if err != nil {
 		return nil, err
 	}

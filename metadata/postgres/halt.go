@@ -21,11 +21,11 @@ const (
 	foundColumns  = found + `, (SELECT mark FROM commits WHERE seq = $1)`
 	serverColumns = found + `, CASE WHEN $1::int8 < 0 THEN 0::int8 END`
 
-	found = `store_id, epoch, halted, last_seq, pg_postmaster_start_time()`
+	found = `store_id, epoch, halted, last_seq, compatible_from, pg_postmaster_start_time()`
 )
 
 func foundTargets(f *history.Found) []any {
-	return []any{&f.Store, &f.Epoch, &f.Halted, &f.LastSeq, started{&f.Server}, &f.Mark}
+	return []any{&f.Store, &f.Epoch, &f.Halted, &f.LastSeq, &f.CompatibleFrom, started{&f.Server}, &f.Mark}
 }
 
 // started is a server by when it was started.

@@ -2,9 +2,13 @@ package postgres
 
 import (
 	"database/sql"
+	"errors"
+	"fmt"
 	"io/fs"
 	"reflect"
+	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,6 +16,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // sql.Open
 	"github.com/pressly/goose/v3"
 
+	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/metadata/schema"
 	"github.com/wadi-log/wadi/test/harness"
 )
@@ -68,7 +73,7 @@ func TestFilesFromBeforeMaintenance(t *testing.T) {
 	insert(`UPDATE sequencer SET last_seq = 40`)
 	insert(`INSERT INTO commits (seq, at, file_id, payload) VALUES (39, now(), $1, ''), (40, now(), NULL, '')`, ids[inFeed])
 
-	if from, _, err := Migrate(t.Context(), url); err != nil || from != 4 {
+	if from, _, err := Migrate(t.Context(), url, false); err != nil || from != 4 {
 		t.Fatal(from, err)
 	}
 	type file struct {
@@ -100,4 +105,78 @@ func TestFilesFromBeforeMaintenance(t *testing.T) {
 		t.Errorf("dead file %v, %v; want %v", deadID, err, ids[dead])
 	}
 	open(t, url)
+}
+
+// next is this program's migrations and one of the next version.
+func next(t *testing.T, statements string) fs.FS {
+	t.Helper()
+	files := fstest.MapFS{}
+	entries, err := fs.ReadDir(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		text, err := fs.ReadFile(migrations, "migrations/"+e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[e.Name()] = &fstest.MapFile{Data: text}
+	}
+	files[fmt.Sprintf("%05d_next.sql", len(entries)+1)] = &fstest.MapFile{Data: []byte("-- +goose Up\n" + statements)}
+	return files
+}
+
+// TestAgentsGoOnWithASchemaThatOnlyAdds while it is made, after it, and when they start anew.
+func TestAgentsGoOnWithASchemaThatOnlyAdds(t *testing.T) {
+	url := harness.Postgres(t)
+	s := open(t, url)
+	partition := createTopic(t, s)
+	if _, err := s.RegisterAgent(t.Context(), metadata.Agent{Name: "older", Listeners: []metadata.Listener{{Name: "PLAINTEXT", Host: "h", Port: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := migrate(t.Context(), url, next(t, `ALTER TABLE topics ADD COLUMN note text;`), false); err != nil {
+		t.Fatal(err)
+	}
+	for _, store := range []*Store{s, open(t, url)} {
+		if _, err := store.CommitFiles(t.Context(), []metadata.File{newFile(t, partition)}); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, _, err := Migrate(t.Context(), url, false); !errors.Is(err, metadata.ErrSchema) {
+		t.Errorf("wadi migrate of the older version: %v", err)
+	}
+}
+
+// TestOlderAgentsAreInTheWayOfASchemaThatIsNotForThem, and stop serving if it is made nevertheless.
+func TestOlderAgentsAreInTheWayOfASchemaThatIsNotForThem(t *testing.T) {
+	url := harness.Postgres(t)
+	s := open(t, url)
+	partition := createTopic(t, s)
+	agent := metadata.Agent{Name: "older", Incarnation: uuid.New(), Listeners: []metadata.Listener{{Name: "PLAINTEXT", Host: "h", Port: 1}}}
+	id, err := s.RegisterAgent(t.Context(), agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := next(t, fmt.Sprintf(`ALTER TABLE topics DROP COLUMN internal; UPDATE sequencer SET compatible_from = %d;`, s.history.Schema+1))
+	if _, _, err := migrate(t.Context(), url, files, false); err == nil || !strings.Contains(err.Error(), "alive") || !strings.Contains(err.Error(), "older;") {
+		t.Fatalf("with an agent alive: %v", err)
+	}
+	if _, err := s.CommitFiles(t.Context(), []metadata.File{newFile(t, partition)}); err != nil {
+		t.Fatalf("the migration that was refused did something: %v", err)
+	}
+	if _, _, err := migrate(t.Context(), url, files, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CommitFiles(t.Context(), []metadata.File{newFile(t, partition)}); !errors.Is(err, metadata.ErrSchema) {
+		t.Errorf("a commit of the older agent: %v", err)
+	}
+	if err := s.Ping(t.Context()); !errors.Is(err, metadata.ErrSchema) {
+		t.Errorf("the older agent is ready: %v", err)
+	}
+	if _, err := Open(t.Context(), url); !errors.Is(err, metadata.ErrSchema) || !strings.Contains(err.Error(), "newer wadi") {
+		t.Errorf("an older agent that starts: %v", err)
+	}
+	if err := s.RemoveAgent(t.Context(), id, agent.Incarnation); err != nil {
+		t.Error(err)
+	}
 }

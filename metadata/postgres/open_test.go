@@ -182,20 +182,21 @@ func TestManyOpenAnEmptyDatabaseAtOnce(t *testing.T) {
 
 func TestSchemaVersions(t *testing.T) {
 	url := harness.Postgres(t)
-	from, to, err := Migrate(t.Context(), url)
+	from, to, err := Migrate(t.Context(), url, false)
 	if err != nil || from != 0 || to < 1 {
 		t.Fatalf("from %d to %d, %v", from, to, err)
 	}
 	newest := to
-	if from, to, err = Migrate(t.Context(), url); err != nil || from != newest || to != newest {
+	if from, to, err = Migrate(t.Context(), url, false); err != nil || from != newest || to != newest {
 		t.Fatalf("again: from %d to %d, %v", from, to, err)
 	}
 	open(t, url)
 
 	exec(t, url, `INSERT INTO schema_version (version_id, is_applied) VALUES (99999, true)`)
+	exec(t, url, `UPDATE sequencer SET compatible_from = 99999`)
 	for _, try := range []func() error{
 		func() error { _, err := Open(t.Context(), url); return err },
-		func() error { _, _, err := Migrate(t.Context(), url); return err },
+		func() error { _, _, err := Migrate(t.Context(), url, false); return err },
 	} {
 		if err := try(); !errors.Is(err, metadata.ErrSchema) || !strings.Contains(err.Error(), "newer wadi") {
 			t.Errorf("newer database: %v", err)

@@ -32,8 +32,10 @@ var leftOut = map[string]string{
 	"sequencer.epoch":     "as halts",
 	"sequencer.epoch_seq": "as halts",
 	"sequencer.halted":    "as halts",
-	"files.claimed_by":    "as leases",
-	"files.claimed_until": "as leases",
+
+	"sequencer.compatible_from": "the schema's own",
+	"files.claimed_by":          "as leases",
+	"files.claimed_until":       "as leases",
 }
 
 // exportLimits let an export of many millions of rows take its time. Should its agent

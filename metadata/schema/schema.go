@@ -2,7 +2,16 @@
 //
 // It runs each store's own SQL migrations with goose. An empty database is set
 // up on first use; any other change is a deliberate step (`wadi migrate`),
-// because agents of the old version may still be running: they don't notice, and must be stopped first.
+// because agents of older versions may still be running.
+//
+// Most migrations only add what older programs don't ask for: those go on with the new schema, and start on it, so that agents are
+// replaced one by one after it. A migration that older programs must not work with says so in the database, by a
+// statement of the form
+//
+//	UPDATE sequencer SET compatible_from = 12;
+//
+// with the version of the oldest schema whose programs may: its own, or an earlier one. Older ones don't start on it, those
+// that run refuse to go on, and Migrate asks its caller before it applies it.
 //
 // Each migration and its version row are one transaction, and no lock is held
 // around them: when several agents find an empty database at once, one of them
@@ -15,6 +24,9 @@ import (
 	"database/sql"
 	"fmt"
 	"io/fs"
+	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -33,9 +45,29 @@ type Engine struct {
 	Dialect goose.Dialect
 	// TableExists is a query for whether [Table] exists: one row of one boolean.
 	TableExists string
+	// CompatibleFrom is a query for the version of the oldest schema whose programs work with a newer one: one row of
+	// one number. Empty: none do.
+	CompatibleFrom string
 	// Migrations are in the root of the file system.
 	Migrations fs.FS
 }
+
+// AgentsTellSince is the first version whose register of agents has details of them, which say what schema they know since
+// CompatibleSince.
+const AgentsTellSince = 8
+
+// OlderAgents is the error of a migration that the agents must not see, nil for none.
+func OlderAgents(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("agents of older versions are alive, which must not go on with the new schema: %s; stop them first, or say --force, and they stop serving", strings.Join(names, ", "))
+}
+
+// CompatibleSince is the first version that says with which older ones it is compatible; those before are with none.
+const CompatibleSince = 10
+
+var setsCompatibleFrom = regexp.MustCompile(`UPDATE sequencer SET compatible_from = (\d+);`)
 
 // Schema is one store's migrations and the database to apply them to.
 type Schema struct {
@@ -114,24 +146,80 @@ func (s *Schema) check(ctx context.Context, version int64) error {
 	case version < s.target:
 		return fmt.Errorf("%w: the database has version %d, this wadi needs %d; stop all agents, and run `wadi migrate` with the same --metadata", metadata.ErrSchema, version, s.target)
 	case version > s.target:
+		return s.checkCompatible(ctx, version)
+	}
+	return nil
+}
+
+// checkCompatible checks a database that is newer than this program.
+func (s *Schema) checkCompatible(ctx context.Context, version int64) error {
+	oldest := version
+	if s.engine.CompatibleFrom != "" {
+		if err := s.db.QueryRowContext(ctx, s.engine.CompatibleFrom).Scan(&oldest); err != nil {
+			return fmt.Errorf("read with which versions the database is compatible: %w", err)
+		}
+	}
+	if s.target < oldest {
 		return fmt.Errorf("%w: the database has version %d, a newer wadi's; this one knows version %d and must not touch it; use the newer wadi", metadata.ErrSchema, version, s.target)
 	}
 	return nil
 }
 
+// Target is this binary's version.
+func (s *Schema) Target() int64 { return s.target }
+
 // Migrate brings the database to this binary's version and returns the version
-// before and after. Errors: metadata.ErrSchema when the database is newer.
-func (s *Schema) Migrate(ctx context.Context) (from, to int64, err error) {
+// before and after. If older programs that run must not go on with it, it asks first: an error of allow ends it. Programs
+// of version oldest and newer may go on. Errors: metadata.ErrSchema when the database is newer.
+func (s *Schema) Migrate(ctx context.Context, allow func(ctx context.Context, from, oldest int64) error) (from, to int64, err error) {
 	if from, err = s.version(ctx); err != nil {
 		return 0, 0, err
 	}
 	if from > s.target {
 		return from, from, fmt.Errorf("%w: the database has version %d, this wadi's newest is %d; use the newer wadi", metadata.ErrSchema, from, s.target)
 	}
+	if from > 0 && from < s.target {
+		oldest, err := s.oldestAfter(from)
+		if err == nil && oldest > 0 {
+			err = allow(ctx, from, oldest)
+		}
+		if err != nil {
+			return from, 0, err
+		}
+	}
 	if err := s.up(ctx); err != nil {
 		return from, 0, err
 	}
 	return from, s.target, nil
+}
+
+// oldestAfter is the version of the oldest schema whose programs work with what the migrations after the version make, 0 if all
+// do that work with the version.
+func (s *Schema) oldestAfter(version int64) (oldest int64, err error) {
+	provider, err := s.provider()
+	if err != nil {
+		return 0, err
+	}
+	for _, source := range provider.ListSources() {
+		if source.Version <= version {
+			continue
+		}
+		if source.Version <= CompatibleSince {
+			oldest = max(oldest, source.Version)
+		}
+		text, err := fs.ReadFile(s.engine.Migrations, source.Path)
+		if err != nil {
+			return 0, err
+		}
+		for _, match := range setsCompatibleFrom.FindAllSubmatch(text, -1) {
+			from, err := strconv.ParseInt(string(match[1]), 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			oldest = max(oldest, from)
+		}
+	}
+	return oldest, nil
 }
 
 // setUp applies all migrations to an empty database. Losing a race against

@@ -11,7 +11,7 @@ import (
 
 // RegisterAgent implements metadata.Agents.
 func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (nodeID int32, err error) {
-	details, err := agent.Details()
+	details, err := agent.Details(s.history.Schema)
 	if err != nil {
 		return 0, err
 	}
@@ -41,7 +41,7 @@ func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (nodeID
 
 // BeatAgent implements metadata.Agents.
 func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) (alive []metadata.Agent, err error) {
-	details, err := agent.Details()
+	details, err := agent.Details(s.history.Schema)
 	if err != nil {
 		return nil, err
 	}

@@ -141,12 +141,12 @@ func TestPathsAreTakenLiterally(t *testing.T) {
 
 func TestSchemaVersions(t *testing.T) {
 	d := database{filepath.Join(t.TempDir(), "metadata.db")}
-	from, to, err := Migrate(t.Context(), "sqlite:"+d.path)
+	from, to, err := Migrate(t.Context(), "sqlite:"+d.path, false)
 	if err != nil || from != 0 || to < 1 {
 		t.Fatalf("from %d to %d, %v", from, to, err)
 	}
 	open(t, d.path)
-	if _, err := d.raw(t).ExecContext(t.Context(), `INSERT INTO schema_version (version_id, is_applied) VALUES (99999, true)`); err != nil {
+	if _, err := d.raw(t).ExecContext(t.Context(), `INSERT INTO schema_version (version_id, is_applied) VALUES (99999, true); UPDATE sequencer SET compatible_from = 99999`); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(t.Context(), d.path); !errors.Is(err, metadata.ErrSchema) || !strings.Contains(err.Error(), "newer wadi") {

@@ -14,10 +14,10 @@ import (
 )
 
 // foundColumns are those of a history.Found, for whoever asks for the change with the number ?1.
-const foundColumns = `store_id, epoch, halted, last_seq, (SELECT mark FROM commits WHERE seq = ?1)`
+const foundColumns = `store_id, epoch, halted, last_seq, compatible_from, (SELECT mark FROM commits WHERE seq = ?1)`
 
 func foundTargets(f *history.Found) []any {
-	return []any{&f.Store, &f.Epoch, &f.Halted, &f.LastSeq, &f.Mark}
+	return []any{&f.Store, &f.Epoch, &f.Halted, &f.LastSeq, &f.CompatibleFrom, &f.Mark}
 }
 
 // feed runs queries on a snapshot that has what is known of the database.

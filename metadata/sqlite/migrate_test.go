@@ -60,7 +60,7 @@ func TestFilesFromBeforeMaintenance(t *testing.T) {
 	insert(`UPDATE sequencer SET last_seq = 40`)
 	insert(`INSERT INTO commits (seq, at, file_id, payload) VALUES (39, 0, ?, x''), (40, 0, NULL, x'')`, ids[inFeed][:])
 
-	if from, _, err := Migrate(t.Context(), d.path); err != nil || from != 4 {
+	if from, _, err := Migrate(t.Context(), d.path, false); err != nil || from != 4 {
 		t.Fatal(from, err)
 	}
 	got := d.Files(t)

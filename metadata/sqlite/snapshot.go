@@ -29,8 +29,10 @@ var leftOut = map[string]string{
 	"sequencer.epoch":     "as halts",
 	"sequencer.epoch_seq": "as halts",
 	"sequencer.halted":    "as halts",
-	"files.claimed_by":    "as leases",
-	"files.claimed_until": "as leases",
+
+	"sequencer.compatible_from": "the schema's own",
+	"files.claimed_by":          "as leases",
+	"files.claimed_until":       "as leases",
 }
 
 // snapshotHead reads the Head. State is made of what moves with each change: numbers that only rise, and

@@ -1,0 +1,5 @@
+-- +goose Up
+SET LOCAL lock_timeout = '2s';
+
+-- The version of the oldest schema whose programs still work with this one. A migration that is not for them sets it.
+ALTER TABLE sequencer ADD COLUMN compatible_from bigint NOT NULL DEFAULT 10;
