@@ -102,6 +102,8 @@ var samples = map[string]struct {
 	"ObjectsAccessKey": {"objects-access-key", "a", "a"},
 	"ObjectsSecretKey": {"objects-secret-key", "s", "s"},
 	"Advertise":        {"advertise", "h:3", "h:3"},
+	"PeerListen":       {"peer-listen", "h:4", "h:4"},
+	"PeerAdvertise":    {"peer-advertise", "h:5", "h:5"},
 	"Zone":             {"zone", "z", "z"},
 	"ZoneCIDR":         {"zone-cidr", "a=10.0.0.0/8", "a=10.0.0.0/8"},
 	"ZoneListener":     {"zone-listener", "N=a", "N=a"},
