@@ -67,7 +67,7 @@ type Found struct {
 
 // History is safe for concurrent use.
 type History struct {
-	// Schema is the version of the schema that this program knows; set once.
+	// Schema is the version of the schema that this program knows; set once, 0 for unknown.
 	Schema int64
 
 	mu    sync.Mutex
@@ -110,7 +110,7 @@ func (h *History) Refusal() error {
 func (h *History) Check(asked Point, found Found) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if found.CompatibleFrom > h.Schema {
+	if h.Schema > 0 && found.CompatibleFrom > h.Schema {
 		h.refusal = fmt.Errorf("%w: the database was migrated, and needs a newer wadi than this one, which must go no further", metadata.ErrSchema)
 		return h.refusal
 	}
