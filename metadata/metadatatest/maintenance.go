@@ -25,7 +25,7 @@ type FileRow struct {
 	Keys int
 }
 
-// checkFiles: rows cover all offsets of each partition once; what files say of their
+// checkFiles: rows cover all offsets of each partition from its log start on once; what files say of their
 // runs is what the rows say; and a file without runs is dead, once.
 func (f *fixture) checkFiles() {
 	f.Helper()
@@ -64,6 +64,8 @@ func (f *fixture) checkFiles() {
 	f.must(err)
 	for i, b := range bounds {
 		id := partitions[i]
+		// Before the log start there may be holes: trimming passes over rows that somebody replaces just then.
+		rows[id] = slices.DeleteFunc(rows[id], func(r metadata.Run) bool { return r.NextOffset() <= b.LogStartOffset })
 		if len(rows[id]) == 0 {
 			if b.LogStartOffset != b.NextOffset {
 				f.Errorf("partition %d has no rows: %+v", id, b)
