@@ -90,11 +90,13 @@ func (f *fleet) suffer(d, pause time.Duration, check func()) {
 		round = round[1:]
 	}
 	for _, v := range f.agents {
-		switch {
-		case v.dead:
-			f.revive(v)
-		case !v.thaws.IsZero():
+		if !v.thaws.IsZero() {
 			f.thaw(v)
+		}
+	}
+	for _, v := range f.agents {
+		if v.dead {
+			v.Restart()
 		}
 		v.Ready()
 	}
@@ -130,21 +132,23 @@ func (f *fleet) thaw(v *victim) {
 	v.thaws = time.Time{}
 }
 
-// add starts an agent, if one is dead.
+// add starts an agent, if one is dead. On a busy machine its stores may not answer in time; then it ends, and is
+// started again another time, as a supervisor does.
 func (f *fleet) add() bool {
 	for _, i := range f.random.Perm(len(f.agents)) {
-		if f.agents[i].dead {
-			f.revive(f.agents[i])
+		v := f.agents[i]
+		if !v.dead {
+			continue
+		}
+		if err := v.TryRestart(); err != nil {
+			f.t.Logf("an agent could not start: %v", err)
 			return true
 		}
+		v.dead = false
+		f.added++
+		return true
 	}
 	return false
-}
-
-func (f *fleet) revive(v *victim) {
-	v.Restart()
-	v.dead = false
-	f.added++
 }
 
 // choose returns an agent that is well, if enough are left without it.

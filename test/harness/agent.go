@@ -249,14 +249,20 @@ func (a *AgentProcess) Signal(sig syscall.Signal) {
 // and folder, and returns when it is ready.
 func (a *AgentProcess) Restart() {
 	a.t.Helper()
+	if err := a.TryRestart(); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// TryRestart is Restart for an agent that may fail to start, since its stores don't answer, say: it returns why.
+func (a *AgentProcess) TryRestart() error {
+	a.t.Helper()
 	if a.process.running() {
 		a.Kill()
 	}
-	if err := a.start(); err != nil {
-		a.ended = true
-		a.t.Fatal(err)
-	}
-	a.ended = false
+	err := a.start()
+	a.ended = err != nil
+	return err
 }
 
 // Ready returns when the agent serves, which one that hung or lost its stores
