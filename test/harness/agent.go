@@ -368,7 +368,7 @@ func (a *AgentProcess) cleanup() {
 		}
 		// A test may have taken its stores away, so how it ends is no matter
 		// here; that it ends is.
-		if _, err := a.process.stop(syscall.SIGTERM, 10*time.Second); err != nil {
+		if _, err := a.process.stop(syscall.SIGTERM, time.Minute); err != nil {
 			a.t.Error(err)
 		}
 		for _, complaint := range complaints(a.Logs(), a.secrets()) {

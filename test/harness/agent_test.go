@@ -25,6 +25,7 @@ func standInAgent(args []string) int {
 	web := flags.String("http-listen", "", "")
 	dataDir := flags.String("data-dir", "", "")
 	objects := flags.String("objects", "", "")
+	flags.Duration("drain-delay", 0, "")
 	say := flags.String("say", "", "printed at the start")
 	exit := flags.Int("exit", 0, "the exit code after SIGTERM")
 	if err := flags.Parse(args); err != nil {
