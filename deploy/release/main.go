@@ -7,15 +7,18 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -74,7 +77,10 @@ func main() {
 	flag.Int64Var(&seconds, "time", 0, "time of the commit, in seconds since 1970; files in the archives have it")
 	flag.Parse()
 	r.time = time.Unix(seconds, 0).UTC()
-	if err := r.write(targets); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := r.write(ctx, targets)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
 	}
@@ -84,7 +90,7 @@ func main() {
 var validVersion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
 
 // write builds the archives of the targets and SHA256SUMS.
-func (r release) write(targets []target) error {
+func (r release) write(ctx context.Context, targets []target) error {
 	if !validVersion.MatchString(r.version) {
 		return fmt.Errorf("-version %q: want something like v1.2.3", r.version)
 	}
@@ -96,7 +102,7 @@ func (r release) write(targets []target) error {
 	}
 	var sums strings.Builder
 	for _, t := range targets {
-		name, content, err := r.archive(t)
+		name, content, err := r.archive(ctx, t)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t, err)
 		}
@@ -111,17 +117,17 @@ func (r release) write(targets []target) error {
 }
 
 // archive builds the program for the target and returns it packed, with the archive's name.
-func (r release) archive(t target) (name string, content []byte, err error) {
+func (r release) archive(ctx context.Context, t target) (name string, content []byte, err error) {
 	folder, err := os.MkdirTemp("", "wadi-release-")
 	if err != nil {
 		return "", nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	program := filepath.Join(folder, "wadi")
-	if err := r.build(t, program); err != nil {
+	if err := r.build(ctx, t, program); err != nil {
 		return "", nil, err
 	}
-	if err := r.verify(t, program); err != nil {
+	if err := r.verify(ctx, t, program); err != nil {
 		return "", nil, err
 	}
 	name = "wadi-" + r.version + "-" + t.String()
@@ -135,8 +141,8 @@ func (r release) archive(t target) (name string, content []byte, err error) {
 
 // build compiles wadi for the target. What git says of the folder stays out
 // (-buildvcs): a source archive without it gives the same program.
-func (r release) build(t target, program string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false",
+func (r release) build(ctx context.Context, t target, program string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -X main.version="+r.version+" -X main.commit="+r.commit, "-o", program, "./cmd/wadi")
 	cmd.Dir, cmd.Env = r.source, t.environment()
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -31,7 +31,7 @@ func build(t *testing.T, change func(*release)) string {
 	if change != nil {
 		change(&r)
 	}
-	if err := r.write([]target{here}); err != nil {
+	if err := r.write(t.Context(), []target{here}); err != nil {
 		t.Fatal(err)
 	}
 	return r.out
@@ -168,7 +168,7 @@ func TestProgramsThatBreakThePromiseAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := release{version: "v1.2.3", commit: "0123456789abcdef"}
-	if err := r.verify(target{"darwin", "arm64"}, big); err == nil || !strings.Contains(err.Error(), "the program has") {
+	if err := r.verify(t.Context(), target{"darwin", "arm64"}, big); err == nil || !strings.Contains(err.Error(), "the program has") {
 		t.Errorf("a program that is too big: %v", err)
 	}
 	if runtime.GOOS == "linux" {
@@ -179,7 +179,7 @@ func TestProgramsThatBreakThePromiseAreRefused(t *testing.T) {
 			t.Error("a script passes for a program of Linux")
 		}
 	}
-	if err := r.says(other); err == nil || !strings.Contains(err.Error(), "without v1.2.3") {
+	if err := r.says(t.Context(), other); err == nil || !strings.Contains(err.Error(), "without v1.2.3") {
 		t.Errorf("a program of another version: %v", err)
 	}
 }
@@ -187,19 +187,19 @@ func TestProgramsThatBreakThePromiseAreRefused(t *testing.T) {
 func TestBadVersionsAreRefused(t *testing.T) {
 	for _, version := range []string{"", "-v1", "v1 -X main.commit=x", "../v1", "v1/2"} {
 		r := release{source: "../..", out: t.TempDir(), version: version}
-		if err := r.write(nil); err == nil || !strings.HasPrefix(err.Error(), "-version ") {
+		if err := r.write(t.Context(), nil); err == nil || !strings.HasPrefix(err.Error(), "-version ") {
 			t.Errorf("%q: got %v", version, err)
 		}
 	}
 	r := release{source: "../..", out: t.TempDir(), version: "v1", commit: "a b"}
-	if err := r.write(nil); err == nil || !strings.HasPrefix(err.Error(), "-commit ") {
+	if err := r.write(t.Context(), nil); err == nil || !strings.HasPrefix(err.Error(), "-commit ") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestFailedBuildSaysWhatGoSaid(t *testing.T) {
 	r := release{source: t.TempDir(), out: t.TempDir(), version: "v1"}
-	if err := r.write([]target{here}); err == nil || !strings.Contains(err.Error(), "go.mod") {
+	if err := r.write(t.Context(), []target{here}); err == nil || !strings.Contains(err.Error(), "go.mod") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 const maxProgramBytes = 40 << 20
 
 // verify returns an error unless the program is what the release promises: small, static, and what it says it is.
-func (r release) verify(t target, program string) error {
+func (r release) verify(ctx context.Context, t target, program string) error {
 	info, err := os.Stat(program)
 	if err != nil {
 		return err
@@ -28,14 +29,14 @@ func (r release) verify(t target, program string) error {
 		}
 	}
 	if t.system == runtime.GOOS && t.processor == runtime.GOARCH {
-		return r.says(program)
+		return r.says(ctx, program)
 	}
 	return nil
 }
 
 // says returns an error unless the program, which must be one for this machine, says that it is this release.
-func (r release) says(program string) error {
-	out, err := exec.Command(program, "version").CombinedOutput()
+func (r release) says(ctx context.Context, program string) error {
+	out, err := exec.CommandContext(ctx, program, "version").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("wadi version: %w\n%s", err, out)
 	}

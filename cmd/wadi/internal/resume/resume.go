@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -109,20 +110,24 @@ func write(out io.Writer, halt *metadata.Halt, topics []metadata.Topic) error {
 	if _, err := fmt.Fprintf(out, "halted since %s; noticed by %s\n\n", halt.Since.UTC().Format(time.RFC3339), output.Plural(len(halt.Losses), "agent")); err != nil {
 		return err
 	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NOTICED\tKNEW CHANGES UP TO\tOF WHICH THE DATABASE HAD\tLOST, AT LEAST")
+	var table strings.Builder
+	fmt.Fprintln(&table, "NOTICED\tKNEW CHANGES UP TO\tOF WHICH THE DATABASE HAD\tLOST, AT LEAST")
 	for _, l := range halt.Losses {
 		lost := "the newest"
 		if l.Changes > 0 {
 			lost = fmt.Sprintf("%s from %s on", output.Plural(l.Changes, "change"), humanize.Comma(l.First))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", l.At.UTC().Format(time.RFC3339), humanize.Comma(l.Had), humanize.Comma(l.Has), lost)
+		fmt.Fprintf(&table, "%s\t%s\t%s\t%s\n", l.At.UTC().Format(time.RFC3339), humanize.Comma(l.Had), humanize.Comma(l.Has), lost)
 	}
 	if records := merge(halt.Losses, topics); len(records) > 0 {
-		fmt.Fprintln(t, "\nLOST RECORDS OF\tPARTITION\tFROM OFFSET\tTO")
+		fmt.Fprintln(&table, "\nLOST RECORDS OF\tPARTITION\tFROM OFFSET\tTO")
 		for _, r := range records {
-			fmt.Fprintf(t, "%s\t%s\t%d\t%d\n", r.topic, r.partition, r.Offset, r.NextOffset-1)
+			fmt.Fprintf(&table, "%s\t%s\t%d\t%d\n", r.topic, r.partition, r.Offset, r.NextOffset-1)
 		}
+	}
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if _, err := io.WriteString(t, table.String()); err != nil {
+		return err
 	}
 	return t.Flush()
 }
