@@ -411,7 +411,7 @@ func (a *Agent) Describe() []Fact {
 			name = l.advertised.Name + "://"
 		}
 		listen = append(listen, name+l.Addr().String())
-		connect = append(connect, name+net.JoinHostPort(l.advertised.Host, strconv.Itoa(int(l.advertised.Port))))
+		connect = append(connect, name+l.advertised.Address())
 	}
 	facts := []Fact{
 		{"Kafka", strings.Join(listen, ", ")},

@@ -9,7 +9,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/wadi-log/wadi/agent/cluster"
@@ -30,11 +29,11 @@ func (l kafkaListener) String() string {
 
 // listenKafka opens a listener for each of --kafka-listen, in their order.
 func (c Config) listenKafka(ctx context.Context) (open []kafkaListener, err error) {
-	endpoints, err := parseEndpoints(c.KafkaListen)
+	listeners, err := parseListeners(c.KafkaListen)
 	if err != nil {
 		return nil, fmt.Errorf("--kafka-listen: %w", err)
 	}
-	advertised, err := parseEndpoints(c.Advertise)
+	advertised, err := parseListeners(c.Advertise)
 	if err != nil && c.Advertise != "" {
 		return nil, fmt.Errorf("--advertise: %w", err)
 	}
@@ -46,34 +45,30 @@ func (c Config) listenKafka(ctx context.Context) (open []kafkaListener, err erro
 		}
 	}()
 	var sockets net.ListenConfig
-	for _, e := range endpoints {
-		ln, err := sockets.Listen(ctx, "tcp", e.address())
+	for _, l := range listeners {
+		ln, err := sockets.Listen(ctx, "tcp", l.Address())
 		if err != nil {
 			return open, fmt.Errorf("--kafka-listen: %w; choose another address, or stop what holds it", err)
 		}
-		shown := e.advertise(int32(ln.Addr().(*net.TCPAddr).Port))
-		if i := slices.IndexFunc(advertised, func(a endpoint) bool { return a.name == e.name }); i >= 0 {
-			shown = metadata.Listener{Name: e.name, Host: advertised[i].host, Port: advertised[i].port}
+		shown := advertise(l, ln)
+		if i := slices.IndexFunc(advertised, hasName(l.Name)); i >= 0 {
+			shown = advertised[i]
 		}
 		open = append(open, kafkaListener{ln, shown})
 	}
 	return open, nil
 }
 
-// endpoint is a listener as it is set.
-type endpoint struct {
-	name string // in upper case, as Kafka has them
-	host string
-	port int32
+// hasName finds the listener of the name.
+func hasName(name string) func(metadata.Listener) bool {
+	return func(l metadata.Listener) bool { return l.Name == name }
 }
 
-func (e endpoint) address() string { return net.JoinHostPort(e.host, strconv.Itoa(int(e.port))) }
-
-// advertise is where clients are told to connect to when nothing else is set, given the port that the
-// listener got.
-func (e endpoint) advertise(port int32) metadata.Listener {
-	l := metadata.Listener{Name: e.name, Host: e.host, Port: port}
-	if wildcard(e.host) {
+// advertise is where clients are told to connect to when nothing else is set, given the listener as it
+// is set and as it was opened.
+func advertise(l metadata.Listener, open net.Listener) metadata.Listener {
+	l.Port = int32(open.Addr().(*net.TCPAddr).Port)
+	if wildcard(l.Host) {
 		l.Host = "localhost"
 		// Who listens everywhere has clients elsewhere, which know this machine by its name.
 		if name, err := os.Hostname(); err == nil {
@@ -89,10 +84,10 @@ var listenerName = regexp.MustCompile(`^[A-Z0-9_.-]{1,100}$`)
 // secured are names that promise of a listener in Kafka what none has here.
 var secured = []string{"SSL", "SASL_PLAINTEXT", "SASL_SSL"}
 
-// parseEndpoints reads listeners in Kafka's form, separated by commas: NAME://host:port, or host:port for
-// the one named PLAINTEXT. Each name is there once; there is at least one.
-func parseEndpoints(list string) ([]endpoint, error) {
-	var all []endpoint
+// parseListeners reads listeners in Kafka's form, separated by commas: NAME://host:port, or host:port for
+// the one named PLAINTEXT. Names are in upper case, as Kafka has them. Each is there once; there is at least one.
+func parseListeners(list string) ([]metadata.Listener, error) {
+	var all []metadata.Listener
 	for item := range strings.SplitSeq(list, ",") {
 		item = strings.TrimSpace(item)
 		name, address, named := strings.Cut(item, "://")
@@ -108,34 +103,34 @@ func parseEndpoints(list string) ([]endpoint, error) {
 			return nil, fmt.Errorf("%s is Kafka's name of listeners with TLS or SASL, which there are none of; choose another", name)
 		case !listenerName.MatchString(name):
 			return nil, fmt.Errorf("%q is no name of a listener; want letters, digits, _, . and -, as in EXTERNAL://%s", name, address)
-		case slices.ContainsFunc(all, func(e endpoint) bool { return e.name == name }):
+		case slices.ContainsFunc(all, hasName(name)):
 			return nil, fmt.Errorf("two listeners are named %s; give each a name, as in INTERNAL://localhost:9092,EXTERNAL://localhost:9093", name)
 		}
-		all = append(all, endpoint{name, host, port})
+		all = append(all, metadata.Listener{Name: name, Host: host, Port: port})
 	}
 	return all, nil
 }
 
 // validateListeners says what is wrong with where clients come from, and what they are told.
 func (c Config) validateListeners(bad func(setting, format string, args ...any)) {
-	listened, unread := parseEndpoints(c.KafkaListen)
+	listened, unread := parseListeners(c.KafkaListen)
 	if unread != nil {
 		bad("kafka-listen", "%v", unread)
 	}
 	unknown := func(name string) bool { // as far as one can tell
-		return unread == nil && !slices.ContainsFunc(listened, func(e endpoint) bool { return e.name == name })
+		return unread == nil && !slices.ContainsFunc(listened, hasName(name))
 	}
 	if c.Advertise != "" {
-		advertised, err := parseEndpoints(c.Advertise)
+		advertised, err := parseListeners(c.Advertise)
 		if err != nil {
 			bad("advertise", "%v", err)
 		}
-		for _, e := range advertised {
+		for _, l := range advertised {
 			switch {
-			case wildcard(e.host) || e.port == 0:
-				bad("advertise", "%q is no address that a client can connect to; name a host and a port", e.address())
-			case unknown(e.name):
-				bad("advertise", "no listener of --kafka-listen is named %s; name one of those, as in NAME://%s", e.name, e.address())
+			case wildcard(l.Host) || l.Port == 0:
+				bad("advertise", "%q is no address that a client can connect to; name a host and a port", l.Address())
+			case unknown(l.Name):
+				bad("advertise", "no listener of --kafka-listen is named %s; name one of those, as in NAME://%s", l.Name, l.Address())
 			}
 		}
 	}

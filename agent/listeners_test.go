@@ -11,7 +11,7 @@ import (
 	"github.com/wadi-log/wadi/metadata"
 )
 
-func TestParseEndpoints(t *testing.T) {
+func TestParseListeners(t *testing.T) {
 	for list, want := range map[string]string{
 		"localhost:9092":    "PLAINTEXT localhost 9092",
 		":0":                "PLAINTEXT  0",
@@ -35,10 +35,10 @@ func TestParseEndpoints(t *testing.T) {
 		"sasl_ssl://h:1":                            "TLS or SASL",
 		"SASL_PLAINTEXT://h:1":                      "TLS or SASL",
 	} {
-		endpoints, err := parseEndpoints(list)
+		listeners, err := parseListeners(list)
 		var got []string
-		for _, e := range endpoints {
-			got = append(got, fmt.Sprint(e.name, " ", e.host, " ", e.port))
+		for _, l := range listeners {
+			got = append(got, fmt.Sprint(l.Name, " ", l.Host, " ", l.Port))
 		}
 		if err != nil {
 			if !strings.Contains(err.Error(), want) {
@@ -50,21 +50,21 @@ func TestParseEndpoints(t *testing.T) {
 	}
 }
 
-func FuzzParseEndpoints(f *testing.F) {
+func FuzzParseListeners(f *testing.F) {
 	for _, seed := range []string{"localhost:9092", "A://[::1]:1,B://:0", "://,:", "ü://h:1", "a://b://c:1"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, list string) {
-		endpoints, err := parseEndpoints(list)
+		listeners, err := parseListeners(list)
 		if err != nil {
 			return
 		}
 		var again []string
-		for _, e := range endpoints {
-			again = append(again, e.name+"://"+e.address())
+		for _, l := range listeners {
+			again = append(again, l.String())
 		}
-		if same, err := parseEndpoints(strings.Join(again, ",")); err != nil || !slices.Equal(same, endpoints) {
-			t.Errorf("%q is %v, and that is %v, %v", list, endpoints, same, err)
+		if same, err := parseListeners(strings.Join(again, ",")); err != nil || !slices.Equal(same, listeners) {
+			t.Errorf("%q is %v, and that is %v, %v", list, listeners, same, err)
 		}
 	})
 }

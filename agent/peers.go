@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,8 +67,7 @@ func (p *peers) address(config Config) string {
 	if err != nil {
 		return "" // Validate has seen it
 	}
-	at := endpoint{host: host}.advertise(int32(p.listener.Addr().(*net.TCPAddr).Port))
-	return net.JoinHostPort(at.Host, strconv.Itoa(int(at.Port)))
+	return advertise(metadata.Listener{Host: host}, p.listener).Address()
 }
 
 // buildBlocks makes the block cache, and ties it to those of the other agents of the zone.

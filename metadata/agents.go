@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,6 +42,12 @@ type Listener struct {
 	Host string `json:"host"`
 	Port int32  `json:"port"`
 }
+
+// Address is where clients connect to, as host:port.
+func (l Listener) Address() string { return net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))) }
+
+// String is Kafka's form of a listener: NAME://host:port.
+func (l Listener) String() string { return l.Name + "://" + l.Address() }
 
 // AgentState says whether clients are to be sent to an agent.
 type AgentState string

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,7 +124,7 @@ func (a *Admin) factsOf(agent metadata.Agent) map[string]string {
 	facts["broker.id"], facts["node.id"] = id, id
 	advertised := make([]string, len(agent.Listeners))
 	for i, l := range agent.Listeners {
-		advertised[i] = l.Name + "://" + net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port)))
+		advertised[i] = l.String()
 	}
 	facts["advertised.listeners"] = strings.Join(advertised, ",")
 	if agent.Zone != "" {

@@ -3,7 +3,6 @@ package cluster
 import (
 	"cmp"
 	"math"
-	"net"
 	"slices"
 	"strconv"
 
@@ -74,7 +73,7 @@ func brokers(alive []metadata.Agent, listener string, h hints) []Broker {
 		}
 		l, _ := listenerOf(a, listener)
 		l = h.apply(l)
-		address := net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port)))
+		address := l.Address()
 		at, known := index[address]
 		if !known {
 			at = len(list)

@@ -39,7 +39,7 @@ func addresses(listeners []metadata.Listener) string {
 		if l.Name == metadata.DefaultListener {
 			name = ""
 		}
-		all = append(all, name+l.Host+":"+strconv.Itoa(int(l.Port)))
+		all = append(all, name+l.Address())
 	}
 	return strings.Join(all, ",")
 }
