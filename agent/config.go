@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/protocol/configs"
 )
 
@@ -226,13 +227,6 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// The roles that an agent can have.
-const (
-	roleProduce = "produce"
-	roleConsume = "consume"
-	roleJobs    = "jobs"
-)
-
 // validateMemory says what is wrong with the sizes.
 func (c Config) validateMemory(bad func(setting, format string, args ...any)) {
 	if c.Memory != 0 && c.Memory < leastMemory {
@@ -256,7 +250,7 @@ func (c Config) validateMemory(bad func(setting, format string, args ...any)) {
 func (c Config) validateJobs(bad func(setting, format string, args ...any)) {
 	roles := configs.SplitList(c.Roles)
 	for _, role := range roles {
-		if role != roleProduce && role != roleConsume && role != roleJobs {
+		if role != metadata.RoleProduce && role != metadata.RoleConsume && role != metadata.RoleJobs {
 			bad("roles", "%q is unknown; want some of produce, consume, jobs", role)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/wadi-log/wadi/agent/maintenance/merge"
 	"github.com/wadi-log/wadi/agent/maintenance/retention"
 	"github.com/wadi-log/wadi/agent/maintenance/sweep"
+	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/objstore/datafile"
 )
 
@@ -95,7 +96,7 @@ func (a *Agent) mergeJob(reg prometheus.Registerer) maintenance.Job {
 
 // newRunner runs them; nil without the role.
 func (a *Agent) newRunner(reg prometheus.Registerer) *maintenance.Runner {
-	if !a.config.hasRole(roleJobs) {
+	if !a.config.hasRole(metadata.RoleJobs) {
 		return nil
 	}
 	paused := func() []string { return a.settings.Broker().JobsPaused }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"slices"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -107,7 +106,7 @@ func (a *Agent) zoneMembers() (self int32, members []peer.Member) {
 // leave, or has a slow store, reads for nobody else.
 func owners(zone string, agents []metadata.Agent) (members []peer.Member) {
 	for _, a := range agents {
-		if a.Zone == zone && a.Peer != "" && a.State == metadata.Serving && slices.Contains(a.Roles, roleConsume) {
+		if a.Zone == zone && a.Peer != "" && a.State == metadata.Serving && a.HasRole(metadata.RoleConsume) {
 			members = append(members, peer.Member{NodeID: a.NodeID, Address: a.Peer})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,7 +27,7 @@ type Agent struct {
 	Listeners []Listener
 	// Peer is the host:port where other agents ask for blocks of data files, "" for nowhere.
 	Peer string
-	// Roles are what the agent does: some of produce, consume, jobs.
+	// Roles are what the agent does, see HasRole.
 	Roles   []string
 	Version string // the program's
 	// StartedAt is when the process started, by its own clock.
@@ -34,6 +35,17 @@ type Agent struct {
 	State     AgentState
 	Load      AgentLoad
 }
+
+// The roles that an agent can have.
+const (
+	RoleProduce = "produce"
+	RoleConsume = "consume"
+	RoleJobs    = "jobs"
+)
+
+// HasRole reports whether the agent does that. One that tells of no roles is of a version in which all
+// had all.
+func (a Agent) HasRole(role string) bool { return len(a.Roles) == 0 || slices.Contains(a.Roles, role) }
 
 // Listener is one of an agent's Kafka listeners, as clients see it.
 type Listener struct {

@@ -58,7 +58,7 @@ func (m *memory) note(alive []metadata.Agent) (gone []metadata.Agent) {
 // sent on, and there are none.
 func (v *View) standIns(alive, gone []metadata.Agent, listener string) []Broker {
 	if !slices.ContainsFunc(append(slices.Clone(alive), gone...), func(a metadata.Agent) bool {
-		return a.Zone != alive[0].Zone || !hasRole(a, produceRole) || !hasRole(a, consumeRole)
+		return a.Zone != alive[0].Zone || !a.HasRole(metadata.RoleProduce) || !a.HasRole(metadata.RoleConsume)
 	}) {
 		return nil
 	}

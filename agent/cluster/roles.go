@@ -36,7 +36,7 @@ func newSent() *lru.Cache[connection, time.Time] {
 // neither has it an agent behind the same address, and another agent has it: then that
 // is the one that Metadata tells the client to go to.
 func (r *Router) TakesRecords(client protocol.Client) bool {
-	if hasRole(r.agents.Self(), produceRole) {
+	if r.agents.Self().HasRole(metadata.RoleProduce) {
 		return true
 	}
 	v := r.View(client)
@@ -55,7 +55,7 @@ func (r *Router) TakesRecords(client protocol.Client) bool {
 func (r *Router) ReadElsewhere(client protocol.Client, rack string) func(topic uuid.UUID, partition int32) (nodeID int32) {
 	self := r.agents.Self()
 	// Who reads from an agent that drains is sent on as well, while it can be told where to.
-	able := hasRole(self, consumeRole) && self.State != metadata.Draining
+	able := self.HasRole(metadata.RoleConsume) && self.State != metadata.Draining
 	zone := r.zones.of(client, parseHints(client.ID))
 	if zone == "" {
 		zone = rack

@@ -33,12 +33,8 @@ func (b Broker) in(zone string) bool { return slices.Contains(b.zones, zone) }
 // at reports whether the broker has the address.
 func (b Broker) at(l metadata.Listener) bool { return b.Host == l.Host && b.Port == l.Port }
 
-// The roles for which clients come to an agent, and one that every agent has.
-const (
-	produceRole = "produce"
-	consumeRole = "consume"
-	anyRole     = ""
-)
+// anyRole is one that every agent has.
+const anyRole = ""
 
 // brokers returns the agents as a client of a listener sees them, by node ID. Agents with the same
 // address there (a load balancer's, or the one that the client wants all to have) are one broker, with
@@ -55,7 +51,7 @@ func brokers(alive []metadata.Agent, listener string, h hints) []Broker {
 		}
 	}
 	slices.SortFunc(agents, func(a, b metadata.Agent) int { return cmp.Compare(a.NodeID, b.NodeID) })
-	produces, consumes := offering(agents, produceRole), offering(agents, consumeRole)
+	produces, consumes := offering(agents, metadata.RoleProduce), offering(agents, metadata.RoleConsume)
 	switch p, c := slices.Contains(produces, true), slices.Contains(consumes, true); {
 	case !p && !c:
 		produces = offering(agents, anyRole)
@@ -101,24 +97,19 @@ func listenerOf(a metadata.Agent, name string) (l metadata.Listener, ok bool) {
 	return a.Listeners[i], true
 }
 
-// hasRole reports whether the agent does that. One that tells of no roles is of a version
-// in which all had all.
-func hasRole(a metadata.Agent, role string) bool {
-	return role == anyRole || len(a.Roles) == 0 || slices.Contains(a.Roles, role)
-}
-
 // offering tells which of the agents clients are to be sent to for the role: those that have it and
 // are in the best state among them.
 func offering(agents []metadata.Agent, role string) []bool {
+	able := func(a metadata.Agent) bool { return role == anyRole || a.HasRole(role) }
 	best := math.MaxInt
 	for _, a := range agents {
-		if hasRole(a, role) {
+		if able(a) {
 			best = min(best, rank(a))
 		}
 	}
 	offers := make([]bool, len(agents))
 	for i, a := range agents {
-		offers[i] = hasRole(a, role) && rank(a) == best
+		offers[i] = able(a) && rank(a) == best
 	}
 	return offers
 }
