@@ -3,9 +3,10 @@ package agent
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
+
+	"github.com/wadi-log/wadi/agent/cluster"
 )
 
 const (
@@ -68,20 +69,11 @@ func (r *recent) median() time.Duration {
 			took = append(took, c.took)
 		}
 	}
-	usual := middle(took)
+	usual := cluster.Median(took)
 	for _, start := range r.running {
 		if age := now.Sub(start); age > usual {
 			took = append(took, age)
 		}
 	}
-	return middle(took)
-}
-
-// middle returns the median, the lower one of two, 0 of nothing.
-func middle(took []time.Duration) time.Duration {
-	if len(took) == 0 {
-		return 0
-	}
-	slices.Sort(took)
-	return took[(len(took)-1)/2]
+	return cluster.Median(took)
 }

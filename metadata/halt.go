@@ -2,7 +2,9 @@ package metadata
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -35,6 +37,17 @@ type Halt struct {
 	Since time.Time
 	// Losses are what each agent knows to be lost, who noticed first first; they overlap.
 	Losses []Loss
+}
+
+// Add adds what a store noted as JSON, and when.
+func (h *Halt) Add(at time.Time, loss []byte) error {
+	l := Loss{At: at}
+	if err := json.Unmarshal(loss, &l); err != nil {
+		return fmt.Errorf("what is lost: %w", err)
+	}
+	h.Losses = append(h.Losses, l)
+	h.Since = h.Losses[0].At
+	return nil
 }
 
 // Loss is what one agent knows to be lost: at least that.

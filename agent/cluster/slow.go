@@ -64,7 +64,7 @@ func decide(h health, now time.Time, self metadata.AgentLoad, others []metadata.
 			puts, commits = append(puts, other.Load.Put), append(commits, other.Load.Commit)
 		}
 	}
-	j := judgement{self.Put, median(puts), self.Commit, median(commits)}
+	j := judgement{self.Put, Median(puts), self.Commit, Median(commits)}
 	probing := self.Put == 0 && j.OthersPut > 0
 	if h.slow && (probing || j.worse(goodFactor, 2)) || !h.slow && (!j.worse(slowFactor, 1) || 3*slow >= len(others)+1) {
 		h.beats = 0
@@ -86,8 +86,8 @@ func (j judgement) worse(factor int, part time.Duration) bool {
 	return late(j.Put, j.OthersPut, slowPut) || late(j.Commit, j.OthersCommit, slowCommit)
 }
 
-// median returns the middle of what is known, the lower one of two; 0 when nothing is.
-func median(all []time.Duration) time.Duration {
+// Median returns the middle of what is known, which 0 is not, the lower one of two; 0 when nothing is.
+func Median(all []time.Duration) time.Duration {
 	known := slices.DeleteFunc(slices.Clone(all), func(d time.Duration) bool { return d == 0 })
 	if len(known) == 0 {
 		return 0

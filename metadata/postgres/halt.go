@@ -150,13 +150,7 @@ func (s *Store) Halt(ctx context.Context) (halt *metadata.Halt, err error) {
 			if at == nil {
 				return nil // halted by hand
 			}
-			l := metadata.Loss{At: *at}
-			if err := json.Unmarshal(loss, &l); err != nil {
-				return fmt.Errorf("what is lost: %w", err)
-			}
-			halt.Losses = append(halt.Losses, l)
-			halt.Since = halt.Losses[0].At
-			return nil
+			return halt.Add(*at, loss)
 		})
 		return err
 	})

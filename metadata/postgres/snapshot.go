@@ -15,29 +15,6 @@ import (
 	"github.com/wadi-log/wadi/metadata/rowcodec"
 )
 
-// leftOut are the tables and columns that a snapshot has not, and why. A test knows all others.
-var leftOut = map[string]string{
-	"sequencer_lock":      "a lock",
-	"claims_lock":         "a lock",
-	"schema_version":      "the schema's own",
-	"commits":             "the feed begins anew",
-	"agents":              "they register again",
-	"cluster_secret":      "a new store makes its own",
-	"group_beats":         "agents hear of living members again",
-	"group_listeners":     "as group_beats",
-	"leases":              "whoever held one starts over",
-	"snapshots":           "tells of the snapshots of the store that was lost",
-	"halts":               "tells of the store that was lost",
-	"sequencer.store_id":  "another store has another ID",
-	"sequencer.epoch":     "as halts",
-	"sequencer.epoch_seq": "as halts",
-	"sequencer.halted":    "as halts",
-
-	"sequencer.compatible_from": "the schema's own",
-	"files.claimed_by":          "as leases",
-	"files.claimed_until":       "as leases",
-}
-
 // exportLimits let an export of many millions of rows take its time. Should its agent
 // freeze, the server gives up after a minute or, in the midst of sending, when the connection breaks.
 const (

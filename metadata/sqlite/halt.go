@@ -110,12 +110,9 @@ func (s *Store) Halt(ctx context.Context) (halt *metadata.Halt, err error) {
 			if !at.Valid {
 				continue // halted by hand
 			}
-			l := metadata.Loss{At: time.UnixMilli(at.Int64)}
-			if err := json.Unmarshal([]byte(loss.String), &l); err != nil {
-				return fmt.Errorf("what is lost: %w", err)
+			if err := halt.Add(time.UnixMilli(at.Int64), []byte(loss.String)); err != nil {
+				return err
 			}
-			halt.Losses = append(halt.Losses, l)
-			halt.Since = halt.Losses[0].At
 		}
 		return rows.Err()
 	})

@@ -49,19 +49,20 @@ func (r *replacing) advance() {
 }
 
 func (r *replacing) do(t *tx) error {
-	known, err := t.knowsFile(r.FileID)
-	if err != nil {
-		return err
+	var known bool
+	var err error
+	if r.entered {
+		r.over, err = t.died(r.FileID)
+	} else {
+		known, err = t.knowsFile(r.FileID)
 	}
-	if known && !r.entered {
+	switch {
+	case err != nil || r.over:
+		return err
+	case known:
 		state, err := t.replacementState(r.Replacement)
 		r.taken, r.over = stillThere(r.Replacement, state.Standing), true
 		return err
-	}
-	if r.entered {
-		if r.over, err = t.died(r.FileID); r.over || err != nil {
-			return err
-		}
 	}
 	part := r.Replacement
 	part.Runs = r.Runs[r.from:r.to]

@@ -14,27 +14,6 @@ import (
 	"github.com/wadi-log/wadi/metadata/rowcodec"
 )
 
-// leftOut are the tables and columns that a snapshot has not, and why. A test knows all others.
-var leftOut = map[string]string{
-	"schema_version":      "the schema's own",
-	"commits":             "the feed begins anew",
-	"agents":              "they register again",
-	"cluster_secret":      "a new store makes its own",
-	"group_beats":         "agents hear of living members again",
-	"group_listeners":     "as group_beats",
-	"leases":              "whoever held one starts over",
-	"snapshots":           "tells of the snapshots of the store that was lost",
-	"halts":               "tells of the store that was lost",
-	"sequencer.store_id":  "another store has another ID",
-	"sequencer.epoch":     "as halts",
-	"sequencer.epoch_seq": "as halts",
-	"sequencer.halted":    "as halts",
-
-	"sequencer.compatible_from": "the schema's own",
-	"files.claimed_by":          "as leases",
-	"files.claimed_until":       "as leases",
-}
-
 // snapshotHead reads the Head. State is made of what moves with each change: numbers that only rise, and
 // for tables that none of them counts their number of rows and their latest time.
 const snapshotHead = `SELECT c.cluster_id, s.last_seq, s.next_partition_id, s.next_producer_id, g.last,
