@@ -48,8 +48,8 @@ type BlocksConfig struct {
 	// PartBytes is the part of a file that has one owner in a zone, so all agents must have the
 	// same, and the same BlockBytes.
 	PartBytes int64
-	// HotBytes and ColdBytes bound what each pool reads at once, PeerBytes each of those
-	// for peers.
+	// HotBytes and ColdBytes bound what each pool reads at once, and again what is asked of other
+	// agents for it; PeerBytes bounds each of those for peers.
 	HotBytes, ColdBytes, PeerBytes int64
 	// Prefetches bounds the reads ahead of catching-up consumers that run at once.
 	Prefetches int64
@@ -94,11 +94,16 @@ type Blocks struct {
 
 	// base is the parent of all reads: a read serves whoever asks for the
 	// block, so no single request's end stops it. Close does.
-	base    context.Context
-	stop    context.CancelFunc
-	reads   sync.WaitGroup
-	pools   [pools]*semaphore.Weighted
+	base  context.Context
+	stop  context.CancelFunc
+	reads sync.WaitGroup
+	pools [pools]*semaphore.Weighted
+	// asks bounds what is asked of other agents at once, for Hot and for Cold. It has none of the places of
+	// pools: another agent may wait for a read that waits for one of these, and two would wait for each other.
+	asks    [Cold + 1]*semaphore.Weighted
 	forward *semaphore.Weighted
+	way     *way
+	merges  *way
 
 	mu      sync.Mutex
 	closed  bool
@@ -123,6 +128,8 @@ func NewBlocks(bucket objstore.Bucket, zone Zone, config BlocksConfig, metrics *
 	b := &Blocks{
 		bucket: bucket, zone: zone, config: config, metrics: metrics, base: base, stop: stop,
 		forward: semaphore.NewWeighted(config.Prefetches),
+		way:     newWay(wayFor),
+		merges:  newWay(mergesFor),
 		cache:   newCache(config.CacheBytes),
 		flights: map[cacheKey]*flight{},
 		doubted: newDoubts(),
@@ -130,6 +137,7 @@ func NewBlocks(bucket objstore.Bucket, zone Zone, config BlocksConfig, metrics *
 	for pool, places := range [pools]int64{Hot: config.HotBytes, Cold: config.ColdBytes, PeerHot: config.PeerBytes, PeerCold: config.PeerBytes} {
 		b.pools[pool] = semaphore.NewWeighted(places)
 	}
+	b.asks = [...]*semaphore.Weighted{Hot: semaphore.NewWeighted(config.HotBytes), Cold: semaphore.NewWeighted(config.ColdBytes)}
 	return b
 }
 

@@ -94,7 +94,7 @@ func New(topics Topics, store Store, tail *Tail, blocks *Blocks, metrics *Metric
 		reader:  newReader(blocks, metrics, logger),
 		responses: [2]*semaphore.Weighted{
 			Hot: semaphore.NewWeighted(config.ResponseBytes), Cold: semaphore.NewWeighted(config.ResponseBytes)},
-		turns:    newTurns(),
+		turns:    newTurns(blocks.way),
 		draining: make(chan struct{}),
 	}
 }

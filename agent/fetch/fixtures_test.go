@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/uuid"
@@ -19,9 +20,10 @@ func memoryBucket() *objstoretest.Faulty { return objstoretest.NewFaulty(memory.
 
 // cluster is the two stores that agents share, and one topic.
 type cluster struct {
-	store  *faultyStore
-	bucket *objstoretest.Faulty
-	topic  metadata.Topic
+	store       *faultyStore
+	bucket      *objstoretest.Faulty
+	topic       metadata.Topic
+	producerIDs atomic.Int64 // the last one
 }
 
 // newCluster has topic "t" with the number of partitions.

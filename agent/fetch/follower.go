@@ -67,12 +67,13 @@ type Follower struct {
 	kick chan struct{}
 	// back is an ErrWentBack since the store was first seen to have gone back; nil before.
 	back atomic.Pointer[error]
+	// halted: the outage is, or became, one of a store that is halted.
+	halted atomic.Bool
 
 	// Owned by Run.
 	started bool
 	pause   time.Duration // while somebody waits
 	failed  time.Time     // when the outage began; zero without one
-	halted  bool          // the outage is, or became, one of a store that is halted
 	retry   *backoff.ExponentialBackOff
 }
 
@@ -117,6 +118,9 @@ func (f *Follower) wentBack(had, has int64) {
 	err := fmt.Errorf("%w: it had %d commits, and then %d", ErrWentBack, had, has)
 	f.back.CompareAndSwap(nil, &err)
 }
+
+// Halted reports whether the store refused the last polls since it is halted ([metadata.Halts]).
+func (f *Follower) Halted() bool { return f.halted.Load() }
 
 // Run follows the feed until ctx ends. It survives outages of the store.
 func (f *Follower) Run(ctx context.Context) {
@@ -189,7 +193,8 @@ func (f *Follower) locate(ctx, query context.Context) error {
 	return nil
 }
 
-// lost and found log an outage once, at both of its ends, and that the store lost changes as soon as that is known.
+// lost and found log an outage once, at both of its ends, and that the store lost changes as soon as that is known. The tail,
+// which answers through outages, forgets what it has by then: it may be what is lost.
 func (f *Follower) lost(err error) {
 	halted := errors.Is(err, metadata.ErrHalted)
 	if f.failed.IsZero() {
@@ -198,8 +203,8 @@ func (f *Follower) lost(err error) {
 			f.log.Warn("the metadata store does not answer; consumers wait until it does", "error", err)
 		}
 	}
-	if halted && !f.halted {
-		f.halted = true
+	if halted && f.halted.CompareAndSwap(false, true) {
+		f.tail.Forget()
 		f.log.Error("the metadata store lost changes that were acknowledged; nothing is served until they are back or given up", "error", err)
 	}
 }
@@ -207,7 +212,8 @@ func (f *Follower) lost(err error) {
 func (f *Follower) found() {
 	if !f.failed.IsZero() {
 		f.log.Info("the metadata store answers again", "outage", time.Since(f.failed).Round(time.Millisecond))
-		f.failed, f.halted = time.Time{}, false
+		f.failed = time.Time{}
+		f.halted.Store(false)
 		f.retry.Reset()
 	}
 }

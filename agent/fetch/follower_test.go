@@ -292,6 +292,44 @@ func TestFollowerSaysOnceThatTheStoreIsHalted(t *testing.T) {
 	})
 }
 
+// TestNothingIsServedFromMemoryWhileTheStoreIsHalted: it may be what the store lost. Through any other outage consumers get what
+// the tail has.
+func TestNothingIsServedFromMemoryWhileTheStoreIsHalted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		f := follow(t, s)
+		f.tail.learn(f.tail.snapshot(), 1, learned(0, 0))
+		w := f.tail.wait(readUncommitted, []position{{1, 0, 1}}, 1)
+		defer f.tail.stop(w)
+		for _, step := range []struct {
+			err           error
+			halted, knows bool
+		}{
+			{metadata.ErrUnavailable, false, true},
+			{fmt.Errorf("%w: %w", metadata.ErrUnavailable, metadata.ErrHalted), true, false},
+			{metadata.ErrUnavailable, true, false}, // a halt doesn't end by an outage
+			{nil, false, false},
+		} {
+			s.set(func() { s.err = step.err })
+			time.Sleep(2 * retryMost)
+			synctest.Wait()
+			if _, knows := bases(f.tail, 1, 0); f.Halted() != step.halted || knows != step.knows {
+				t.Errorf("with %v: halted %t, answers from memory %t; want %t and %t", step.err, f.Halted(), knows, step.halted, step.knows)
+			}
+			select {
+			case <-w.woken:
+				if step.knows {
+					t.Errorf("with %v: a long poll woke for nothing", step.err)
+				}
+			default:
+				if !step.knows {
+					t.Errorf("with %v: a long poll goes on waiting", step.err)
+				}
+			}
+		}
+	})
+}
+
 // TestStoreThatWentBackIsFoundOutForGood also when the follower saw no outage: a proxy before the store may hide it.
 func TestStoreThatWentBackIsFoundOutForGood(t *testing.T) {
 	for name, test := range map[string]struct{ last, least int64 }{

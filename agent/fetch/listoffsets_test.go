@@ -281,7 +281,7 @@ func TestListOffsetsComesFromTheStoreAlone(t *testing.T) {
 	})
 	a.blocks.Drop(onlyFile(t, a))
 	req := kmsg.NewPtrListOffsetsRequest()
-	req.Version, req.TimeoutMillis = 10, 1
+	req.Version, req.TimeoutMillis = 10, 2000
 	topic := kmsg.NewListOffsetsRequestTopic()
 	topic.Topic, topic.Partitions = "t", []kmsg.ListOffsetsRequestTopicPartition{{Timestamp: 100, CurrentLeaderEpoch: -1}}
 	req.Topics = append(req.Topics, topic)

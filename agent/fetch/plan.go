@@ -42,10 +42,11 @@ type plan struct {
 	aborted []metadata.AbortedTransaction
 	// ahead are the runs behind them that the next request will likely ask for.
 	ahead []metadata.Run
-	// bytes estimates what the runs will return (the place of the offset within
-	// the first one is not known before it is read), at most the partition's limit.
-	bytes int64
-	pool  Pool
+	// room is what is left of the request's limit for the partition, and of its own: the most that the runs may return.
+	// bytes estimates what they will (the place of the offset within
+	// the first one is not known before it is read), at most room.
+	room, bytes int64
+	pool        Pool
 	// err is errOffsetOutOfRange, metadata.ErrUnknownPartition or an error of the store.
 	err error
 
@@ -243,6 +244,7 @@ func share(parts []asked, plans []plan, maxBytes int64) {
 			pl.runs, pl.ahead = nil, pl.runs
 			continue
 		}
+		pl.room = room
 		n := enough(pl.runs, parts[i].offset, room)
 		pl.runs, pl.ahead = pl.runs[:n], pl.runs[n:]
 		for k := range pl.runs {

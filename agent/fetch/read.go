@@ -64,8 +64,8 @@ type limits struct {
 	turn *turn
 }
 
-// read reads the planned partitions in their order, up to the limits, but at
-// least one batch in all if there is one. The batches lie in the arena, a pooled
+// read reads what is planned, file by file, up to the limits, but at least one batch in all if there
+// is one: of the first partition that has any. The batches lie in the arena, a pooled
 // buffer that the caller puts back. replan is called, at most once a
 // partition, when a file that the plan names is gone, with the end of the run that lay in it.
 func (r *reader) read(ctx context.Context, parts []asked, plans []plan, lim limits, replan func(i int, gone int64) plan) (out []readPart, arena []byte) {
@@ -73,119 +73,147 @@ func (r *reader) read(ctx context.Context, parts []asked, plans []plan, lim limi
 	for i := range plans {
 		estimate += plans[i].bytes
 	}
-	var served int
 	out = make([]readPart, len(parts))
-	buffer := pool.Get(int(estimate))
-	arena = buffer[:0]
+	arena = pool.Get(int(estimate))
 	mark := r.blocks.mark()
 	r.seek(ctx, parts, plans)
 	window := newWindow(r.blocks, parts, plans)
+	takings := make([]*taking, len(parts)) // nil where there is nothing to read
+	at := int64(0)
+	for _, it := range window.items {
+		if i := it.part; takings[i] == nil {
+			to := at + plans[i].bytes
+			takings[i] = &taking{
+				offset: parts[i].offset, until: plans[i].until, room: plans[i].room, noZstd: lim.noZstd,
+				turn: lim.turn, mark: mark, from: plans[i].from, out: arena[at:at:to],
+			}
+			at = to
+		}
+	}
 	left := lim.maxBytes
 	empty := true
 	if err := lim.turn.take(ctx); err != nil {
-		return out, buffer // nobody waits for the answer
+		return out, arena // nobody waits for the answer
 	}
 	defer lim.turn.leave()
-	for i := range parts {
-		if plans[i].err != nil || len(plans[i].runs) == 0 {
+	for n := range window.items {
+		i := window.items[n].part
+		p, t := &plans[i], takings[i]
+		if window.over[i] {
 			continue
 		}
-		room := min(parts[i].maxBytes, left)
-		if room <= 0 && !empty {
+		had := len(t.out)
+		t.room, t.anyway = min(t.room, left), empty
+		window.over[i], t.err = r.readRun(ctx, p, t, func() *storedSource { return window.source(n) })
+		if t.err != nil && len(t.out) == 0 {
+			t.err = r.readAgain(ctx, &parts[i], p, t, func() plan { return replan(i, p.current().NextOffset()) })
+		}
+		left -= int64(len(t.out) - had)
+		empty = empty && len(t.out) == 0
+	}
+	var served int
+	for i, t := range takings {
+		if t == nil {
 			continue
 		}
-		t := &taking{offset: parts[i].offset, room: room, anyway: empty, noZstd: lim.noZstd, turn: lim.turn, mark: mark, out: arena[len(arena):]}
-		err := r.readPlan(ctx, &plans[i], t, func(k int) *storedSource { return window.source(i, k) })
-		if errors.Is(err, objstore.ErrNotFound) && len(t.out) == 0 {
-			err = r.readAnew(ctx, &parts[i], &plans[i], t, replan(i, plans[i].current().NextOffset()))
-		}
-		out[i] = readPart{batches: t.out[:len(t.out):len(t.out)], next: t.next, err: err}
+		out[i] = readPart{batches: t.out[:len(t.out):len(t.out)], next: t.next, err: t.err}
 		if len(t.out) > 0 {
 			out[i].err = nil // the next request will meet it, at its first batch
-			if errors.Is(err, objstore.ErrNotFound) {
+			if errors.Is(t.err, objstore.ErrNotFound) {
 				out[i].gone = plans[i].current().NextOffset()
 			}
 		}
-		// Without room in the arena, append has moved the partition elsewhere.
-		if len(arena)+len(t.out) <= cap(arena) {
-			arena = arena[:len(arena)+len(t.out)]
-		}
-		left -= int64(len(t.out))
-		empty = empty && len(t.out) == 0
 		served += len(t.out)
 	}
 	r.metrics.served.Add(float64(served))
-	return out, buffer
+	return out, arena
+}
+
+// readAgain reads a partition of which the first thing failed, if there is another way to it.
+func (r *reader) readAgain(ctx context.Context, part *asked, p *plan, t *taking, replan func() plan) error {
+	err := t.err
+	if errors.Is(err, errDoubtful) {
+		p.from, p.reached, t.mark = t.from, 0, r.blocks.mark()
+		err = r.readPlan(ctx, p, t)
+	}
+	if errors.Is(err, objstore.ErrNotFound) && len(t.out) == 0 {
+		err = r.readAnew(ctx, part, p, t, replan)
+	}
+	return err
 }
 
 // readAnew reads a partition by a new plan after a file of the old one was
 // gone: it was merged into another one, and the store knows which.
-func (r *reader) readAnew(ctx context.Context, part *asked, old *plan, t *taking, anew plan) error {
+func (r *reader) readAnew(ctx context.Context, part *asked, old *plan, t *taking, replan func() plan) error {
 	r.metrics.replans.Inc()
-	*old = anew
-	if anew.err != nil {
-		return anew.err
+	t.turn.leave() // the stores are asked, while others can go on
+	anew := []plan{replan()}
+	*old = anew[0]
+	if old.err != nil {
+		return old.err
 	}
-	one := []plan{anew}
-	r.seek(ctx, []asked{*part}, one)
-	*old = one[0]
-	err := r.readPlan(ctx, old, t, r.sources(old, t))
+	r.seek(ctx, []asked{*part}, anew)
+	*old = anew[0]
+	if err := t.turn.take(ctx); err != nil {
+		return err
+	}
+	err := r.readPlan(ctx, old, t)
 	if errors.Is(err, objstore.ErrNotFound) && len(t.out) == 0 {
 		r.missing(err)
 	}
 	return err
 }
 
-// sources reads the runs of a plan by themselves, outside of a window.
-func (r *reader) sources(p *plan, t *taking) func(k int) *storedSource {
-	return func(k int) *storedSource {
-		run, from := &p.runs[k], p.place(k)
-		return newStoredSource(r.blocks, run, p.pool, from.stored, storedLength(run, from, t.offset, t.room))
-	}
-}
-
-// readPlan takes what it may from the runs of a plan; from the object store alone when what came from
+// readPlan takes what it may from the runs of a plan by itself, outside of a window; from the object store alone when what came from
 // another agent was damaged. (If it was so behind what was taken, the next request will see to that.)
-func (r *reader) readPlan(ctx context.Context, p *plan, t *taking, source func(k int) *storedSource) error {
-	from, reached := p.from, p.reached
-	err := r.readRuns(ctx, p, t, source)
+func (r *reader) readPlan(ctx context.Context, p *plan, t *taking) error {
+	t.until = p.until
+	from := p.from
+	err := r.readRuns(ctx, p, t)
 	for errors.Is(err, errDoubtful) && len(t.out) == 0 {
-		p.from, p.reached, t.mark = from, reached, r.blocks.mark()
-		err = r.readRuns(ctx, p, t, r.sources(p, t))
+		p.from, p.reached, t.mark = from, 0, r.blocks.mark()
+		err = r.readRuns(ctx, p, t)
 	}
 	return err
 }
 
-// readRuns takes what it may from the runs, in order.
-func (r *reader) readRuns(ctx context.Context, p *plan, t *taking, source func(k int) *storedSource) error {
-	t.until = p.until
-	for p.reached < len(p.runs) {
-		run := p.current()
-		if t.full || t.room <= 0 && !t.anyway {
-			return nil
-		}
-		done, err := false, p.lost
-		if marker, ok := run.Marker(); ok {
-			done = t.marker(run, marker)
-		} else if err == nil {
-			stored := source(p.reached)
-			stored.turn = t.turn
-			p.from, done, err = t.run(ctx, run, p.from, stored)
-		}
-		r.metrics.batches.Add(float64(t.batches))
-		t.batches = 0
-		switch {
-		case err != nil:
-			return r.failed(ctx, run, err, t.mark)
-		case !done:
-			if p.from.at > 0 {
-				r.places.remember(run, max(t.offset, t.next), p.from)
-			}
-			return nil
-		}
-		p.goOn()
+func (r *reader) readRuns(ctx context.Context, p *plan, t *taking) (err error) {
+	for ended := len(p.runs) == 0; !ended && err == nil; {
+		ended, err = r.readRun(ctx, p, t, func() *storedSource {
+			run := p.current()
+			return newStoredSource(r.blocks, run, p.pool, p.from.stored, storedLength(run, p.from, t.offset, t.room))
+		})
 	}
-	return nil
+	return err
+}
+
+// readRun takes what it may from the run that a plan is at. Ended: nothing more may be taken of the plan.
+func (r *reader) readRun(ctx context.Context, p *plan, t *taking, source func() *storedSource) (ended bool, err error) {
+	if t.full || t.room <= 0 && !t.anyway {
+		return true, nil
+	}
+	run := p.current()
+	done, err := false, p.lost
+	if marker, ok := run.Marker(); ok {
+		done = t.marker(run, marker)
+	} else if err == nil {
+		stored := source()
+		stored.turn = t.turn
+		p.from, done, err = t.run(ctx, run, p.from, stored)
+	}
+	r.metrics.batches.Add(float64(t.batches))
+	t.batches = 0
+	switch {
+	case err != nil:
+		return true, r.failed(ctx, run, err, t.mark)
+	case !done:
+		if p.from.at > 0 {
+			r.places.remember(run, max(t.offset, t.next), p.from)
+		}
+		return true, nil
+	}
+	p.goOn()
+	return p.reached == len(p.runs), nil
 }
 
 // failed says where a reading that began at the mark failed, and counts and logs it where that is

@@ -24,8 +24,13 @@ type readFixture struct {
 	next   map[metadata.PartitionID]int64
 }
 
-// read is the reader's, whose arena is never put back here: the parts stay.
+// read is the reader's, whose arena is never put back here: the parts stay. Plans that share nothing have all the room that was asked for.
 func (f *readFixture) read(ctx context.Context, parts []asked, plans []plan, lim limits, replan func(int, int64) plan) []readPart {
+	for i := range plans {
+		if plans[i].room == 0 {
+			plans[i].room = parts[i].maxBytes
+		}
+	}
 	out, _ := f.reader.read(ctx, parts, plans, lim, replan)
 	return out
 }
@@ -285,6 +290,47 @@ func TestReadPlansAnewWhenAFileIsGone(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestNobodyHasTheTurnWhileAPlanIsMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newReadFixture(t, memoryBucket(), DefaultBlocksConfig(1<<20))
+		batch := makeBatch(t, protocol.CodecNone, recs(10, 300, 0)...)
+		first := f.write(t, datafile.None, map[metadata.PartitionID][]protocol.Batch{1: {batch}})[1]
+		merged := f.write(t, datafile.None, map[metadata.PartitionID][]protocol.Batch{2: {batch}})[2]
+		gone := merged
+		gone.FileID = newFileID(t)
+		// That the file is gone is known before the reader comes there, so it doesn't wait for it.
+		gate := make(chan struct{})
+		f.bucket.Inject(func(_ objstoretest.Op, key string) objstoretest.Fault {
+			if key == datafile.Key(first.FileID) {
+				return objstoretest.Fault{Block: gate}
+			}
+			return objstoretest.Fault{}
+		})
+		go func() {
+			synctest.Wait()
+			close(gate)
+		}()
+		turns := oneTurn()
+		got := f.read(t.Context(), []asked{{1, 0, 1 << 20}, {2, 0, 1 << 20}}, []plan{planned(first), planned(gone)},
+			limits{maxBytes: 1 << 20, turn: &turn{turns: turns}}, func(int, int64) plan {
+				if !turns.places.TryAcquire(1) {
+					t.Error("the reader keeps the turn while it asks for a plan")
+					return planned(merged)
+				}
+				turns.places.Release(1)
+				return planned(merged)
+			})
+		for i := range got {
+			if got[i].err != nil || len(got[i].batches) != batch.Size() {
+				t.Errorf("partition %d: %d bytes, error %v", i, len(got[i].batches), got[i].err)
+			}
+		}
+		if !turns.places.TryAcquire(1) {
+			t.Error("the turn was not given back")
+		}
+	})
 }
 
 func TestReadStoreThatFailsIsItsPartitionsOwn(t *testing.T) {

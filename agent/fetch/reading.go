@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/wadi-log/wadi/objstore"
 	"github.com/wadi-log/wadi/objstore/datafile"
@@ -14,9 +17,8 @@ import (
 // Source is another agent that can be asked for parts of data files.
 type Source interface {
 	// Read returns length bytes of the file from a position, fewer only where the file ends. The
-	// slice is the caller's own. hot says that a tailing consumer waits. Errors: objstore.ErrNotFound
-	// and objstore.ErrRange as a bucket's; any other means that the object store is to be
-	// asked, and comes soon enough for that.
+	// slice is the caller's own. hot says that a tailing consumer waits. Errors: objstore.ErrRange as a
+	// bucket's; any other means that the object store is to be asked, and comes soon enough for that.
 	Read(ctx context.Context, file uuid.UUID, position, length int64, hot bool) ([]byte, error)
 }
 
@@ -111,23 +113,24 @@ func cutBlock(body []byte, from, size int64, shared bool) []byte {
 func (b *Blocks) get(file uuid.UUID, position, length int64, owner Source, pool Pool) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(b.base, b.config.ReadTimeout)
 	defer cancel()
-	weight := min(length, b.config.HotBytes, b.config.ColdBytes, b.config.PeerBytes)
-	if err := b.pools[pool].Acquire(ctx, weight); err != nil {
-		return nil, fmt.Errorf("wait for a place to read data file %v: %w", file, err)
-	}
-	defer b.pools[pool].Release(weight)
 	blocks := float64(length / b.config.BlockBytes)
 	if owner != nil {
-		body, err := owner.Read(ctx, file, position, length, pool == Hot)
+		body, err := b.ask(ctx, owner, file, position, length, pool)
 		switch {
 		case err == nil:
 			b.metrics.fromPeers.Add(blocks)
 			return body, nil
-		case errors.Is(err, objstore.ErrNotFound), errors.Is(err, objstore.ErrRange):
+		case errors.Is(err, objstore.ErrRange): // who needs the bytes will doubt that
 			return nil, fmt.Errorf("read data file %v from byte %d: %w", file, position, err)
 		}
-		// The owner's trouble is counted by the source, and delays us only.
+		// The owner's trouble is counted by the source, and delays us only. That a file is gone is not believed either: it
+		// may be the owner that looks in the wrong place, and consumers would be told that records are lost.
 	}
+	release, err := b.place(ctx, b.pools[pool], file, max(length, b.share(pool)))
+	if err != nil {
+		return nil, err
+	}
+	defer b.leave(release, pool, time.Now())
 	body, err := b.bucket.Get(ctx, datafile.Key(file), position, length)
 	b.metrics.read(pool, len(body))
 	if err != nil {
@@ -135,4 +138,66 @@ func (b *Blocks) get(file uuid.UUID, position, length int64, owner Source, pool 
 	}
 	b.metrics.fromStore.Add(blocks)
 	return body, nil
+}
+
+// ask reads from the owner. pool is Hot or Cold.
+func (b *Blocks) ask(ctx context.Context, owner Source, file uuid.UUID, position, length int64, pool Pool) ([]byte, error) {
+	release, err := b.place(ctx, b.asks[pool], file, length)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return owner.Read(ctx, file, position, length, pool == Hot)
+}
+
+const (
+	// coresOfColdRead is how many cores there are for each read of a backfill while there is somebody to make way for.
+	coresOfColdRead = 2
+	// pausePerRead is for how long nobody has the place of such a read after it, in times of that, while merges are behind.
+	pausePerRead = 3
+	// longRead bounds what counts of a read: beyond that it waited for a store that isn't at its limit for our sake.
+	longRead = 100 * time.Millisecond
+)
+
+// MergesBehind says whether this agent's merges are far behind. While they are, and somebody produces or tails,
+// pauses come between the reads of backfills. Otherwise, where both share cores or a store, merges may never catch up: the further
+// they are behind, the more backfills read for each byte that they give out. What was said holds for a minute.
+func (b *Blocks) MergesBehind(behind bool) {
+	if behind {
+		b.merges.make()
+	} else {
+		b.merges.unmake()
+	}
+}
+
+// leave gives the place back of a read that began at the time: at once, or after a pause.
+func (b *Blocks) leave(release func(), pool Pool, began time.Time) {
+	if pool.cold() && b.way.made() && b.merges.made() {
+		time.AfterFunc(pausePerRead*min(time.Since(began), longRead), release)
+		return
+	}
+	release()
+}
+
+// share is what a read takes of its pool at least. While there is somebody to make way for, backfills have one or a few reads
+// under way, however small: they read much more than they need from files that aren't merged yet, and would keep a store
+// on this machine from those who produce and from merges, which are what makes backfills cheap.
+func (b *Blocks) share(pool Pool) int64 {
+	if !pool.cold() || !b.way.made() {
+		return 0
+	}
+	bytes := b.config.ColdBytes
+	if pool.forPeer() {
+		bytes = b.config.PeerBytes
+	}
+	return bytes / int64(max(1, runtime.GOMAXPROCS(0)/coresOfColdRead))
+}
+
+// place waits for a place for a read of so many bytes.
+func (b *Blocks) place(ctx context.Context, places *semaphore.Weighted, file uuid.UUID, bytes int64) (release func(), err error) {
+	weight := min(bytes, b.config.HotBytes, b.config.ColdBytes, b.config.PeerBytes)
+	if err := places.Acquire(ctx, weight); err != nil {
+		return nil, fmt.Errorf("wait for a place to read data file %v: %w", file, err)
+	}
+	return func() { places.Release(weight) }, nil
 }

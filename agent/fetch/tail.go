@@ -128,6 +128,19 @@ func (t *Tail) Reset(seq int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.seq = seq
+	t.drop()
+}
+
+// Forget forgets everything and continues where it is: the store must be asked before anything is answered. All
+// long polls wake.
+func (t *Tail) Forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drop()
+}
+
+// drop drops all chains. t.mu is held.
+func (t *Tail) drop() {
 	t.resets++
 	t.wakeAll()
 	t.chains = map[metadata.PartitionID]*chain{}

@@ -16,9 +16,11 @@ type taking struct {
 	noZstd bool
 	turn   *turn
 	mark   int64 // of Blocks, when reading began
+	from   place // where reading began in the first run
 	out    []byte
 	next   int64 // the offset after those taken
 	full   bool  // no further batch fits
+	err    error // why reading ended, if not for the limits
 	// batches were taken since the caller last looked.
 	batches int
 }

@@ -20,8 +20,10 @@ const (
 	pausePerTurn = 24
 	// longTurn bounds what counts of a turn: beyond that it waited for a core itself.
 	longTurn = 3 * turnTime
-	// wayFor is for how long those who catch up make way.
-	wayFor = time.Second
+	// wayFor is for how long those who catch up make way, and mergesFor for how long for merges, which tell of themselves
+	// after each round.
+	wayFor    = time.Second
+	mergesFor = time.Minute
 	// perProduced is how many bytes those who catch up may read without a pause for each byte that is produced, or they
 	// might never arrive. No more than maxCredit of them are saved up.
 	perProduced = 2
@@ -36,33 +38,48 @@ const (
 // pauses follow from how long a turn took, not from its bytes, they are longer where cores are scarce.
 // Who is alone gets everything.
 type turns struct {
+	way    *way
 	places *semaphore.Weighted
-	began  time.Time
-	// others is when there was somebody to make way for, in nanoseconds from began on.
-	others atomic.Int64
 	// credit is how many bytes may be read without a pause.
 	credit atomic.Int64
 }
 
-func newTurns() *turns {
-	t := &turns{places: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)/coresOfTurn))), began: time.Now()}
-	t.others.Store(int64(-wayFor))
-	return t
+func newTurns(w *way) *turns {
+	return &turns{way: w, places: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)/coresOfTurn)))}
 }
 
 // makeWay tells of somebody to make way for, and how many bytes were produced.
 func (t *turns) makeWay(produced int64) {
-	t.others.Store(int64(time.Since(t.began)))
+	t.way.make()
 	if produced > 0 {
 		// Two at the same time may give a little too much.
 		t.credit.Store(min(t.credit.Load()+perProduced*produced, maxCredit))
 	}
 }
 
-// makesWay: there was somebody lately.
-func (t *turns) makesWay() bool {
-	return time.Since(t.began)-time.Duration(t.others.Load()) < wayFor
+// way tells whether there is somebody to make way for: who produces, or reads what was just written; or merges that are behind.
+type way struct {
+	period time.Duration
+	began  time.Time
+	// others is when there was somebody, in nanoseconds from began on.
+	others atomic.Int64
 }
+
+// newWay returns one that is made for the period.
+func newWay(period time.Duration) *way {
+	w := &way{period: period, began: time.Now()}
+	w.unmake()
+	return w
+}
+
+// make tells of somebody.
+func (w *way) make() { w.others.Store(int64(time.Since(w.began))) }
+
+// unmake tells that there is nobody any more.
+func (w *way) unmake() { w.others.Store(int64(-w.period)) }
+
+// made: there was somebody lately.
+func (w *way) made() bool { return time.Since(w.began)-time.Duration(w.others.Load()) < w.period }
 
 // spend takes the bytes from the credit, if there is some.
 func (t *turns) spend(bytes int64) bool {
@@ -103,7 +120,7 @@ func (t *turn) leave() {
 		return
 	}
 	t.has = false
-	if t.turns.makesWay() && !t.turns.spend(t.bytes) {
+	if t.turns.way.made() && !t.turns.spend(t.bytes) {
 		time.AfterFunc(pausePerTurn*min(time.Since(t.since), longTurn), func() { t.turns.places.Release(1) })
 	} else {
 		t.turns.places.Release(1)

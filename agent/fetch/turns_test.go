@@ -3,6 +3,9 @@ package fetch
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,12 +13,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/wadi-log/wadi/objstore/objstoretest"
 	"github.com/wadi-log/wadi/protocol"
 )
 
 // oneTurn is turns with one place.
 func oneTurn() *turns {
-	t := newTurns()
+	t := newTurns(newWay(wayFor))
 	t.places = semaphore.NewWeighted(1)
 	return t
 }
@@ -165,7 +169,7 @@ func TestTailingFetchNeedsNoTurn(t *testing.T) {
 	if first, next := offsetsOf(t, a.fetch(t, fetchFrom(10))[0].RecordBatches); first != 10 || next != 20 {
 		t.Errorf("%d to %d, want 10 to 20", first, next)
 	}
-	if !a.turns.makesWay() {
+	if !a.turns.way.made() {
 		t.Error("nobody makes way for a consumer at the end of the log")
 	}
 	select {
@@ -177,4 +181,113 @@ func TestTailingFetchNeedsNoTurn(t *testing.T) {
 	if first, next := offsetsOf(t, (<-old).Topics[0].Partitions[0].RecordBatches); first != 0 || next < 10 {
 		t.Errorf("%d to %d, want 0 to 10 at least", first, next)
 	}
+}
+
+// blocksAndOthers are blocks of which each is one read, in pools of the same size, and somebody to make way for.
+func blocksAndOthers(t *testing.T, others bool) *blocksFixture {
+	t.Helper()
+	config := smallBlocks(100_000)
+	config.RangeBytes, config.PeerBytes, config.HotBytes = config.BlockBytes, config.ColdBytes, config.ColdBytes
+	f := newBlocksFixture(t, config)
+	if others {
+		f.way.make()
+	}
+	return f
+}
+
+// TestBackfillsHaveOneReadUnderWayWhileOthersNeedTheStore: on two cores, and as many as fit when nobody does.
+func TestBackfillsHaveOneReadUnderWayWhileOthersNeedTheStore(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(coresOfColdRead))
+	for _, test := range []struct {
+		name string
+		pool Pool
+		made bool
+		want int32
+	}{
+		{"nobody else", Cold, false, 4},
+		{"somebody produces", Cold, true, 1},
+		{"for another agent", PeerCold, true, 1},
+		{"tailing", Hot, true, 4},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := blocksAndOthers(t, test.made)
+				var under atomic.Int32
+				end := make(chan struct{})
+				f.bucket.Inject(func(objstoretest.Op, string) objstoretest.Fault {
+					under.Add(1)
+					return objstoretest.Fault{Block: end}
+				})
+				l := f.load(f.file, 0, 10_000, test.pool)
+				synctest.Wait()
+				if got := under.Load(); got != test.want {
+					t.Errorf("%d reads under way, want %d", got, test.want)
+				}
+				close(end)
+				if _, err := l.wait(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// TestBackfillsPauseWhileMergesAreBehind: between any two reads, if both produce, for as long as merges say so.
+func TestBackfillsPauseWhileMergesAreBehind(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(coresOfColdRead))
+	const took = 10 * time.Millisecond
+	for _, test := range []struct {
+		name         string
+		pool         Pool
+		made, behind bool
+		took, want   time.Duration
+	}{
+		{"merges keep up", Cold, true, false, took, took},
+		{"merges are behind", Cold, true, true, took, (1 + pausePerRead) * took},
+		{"for another agent", PeerCold, true, true, took, (1 + pausePerRead) * took},
+		{"nobody produces", Cold, false, true, took, 0},
+		{"tailing", Hot, true, true, took, 0},
+		{"a slow store", Cold, true, true, time.Second / 2, time.Second/2 + pausePerRead*longRead},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := blocksAndOthers(t, test.made)
+				f.MergesBehind(test.behind)
+				var mu sync.Mutex
+				var began []time.Time
+				f.bucket.Inject(func(objstoretest.Op, string) objstoretest.Fault {
+					mu.Lock()
+					began = append(began, time.Now())
+					mu.Unlock()
+					time.Sleep(test.took)
+					return objstoretest.Fault{}
+				})
+				if _, err := f.load(f.file, 0, 2*f.config.BlockBytes, test.pool).wait(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if len(began) != 2 || began[1].Sub(began[0]) != test.want {
+					t.Errorf("reads began at %v, want %v between them", began, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestMergesThatSayNothingAreNotBehindForEver: background work may be paused, or its agent's role may change.
+func TestMergesThatSayNothingAreNotBehindForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newBlocksFixture(t, smallBlocks(20_000))
+		f.MergesBehind(true)
+		if !f.merges.made() {
+			t.Error("not taken for behind")
+		}
+		time.Sleep(mergesFor)
+		if f.merges.made() {
+			t.Error("taken for behind after all that time")
+		}
+		f.MergesBehind(true)
+		if f.MergesBehind(false); f.merges.made() {
+			t.Error("taken for behind though they have caught up")
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -82,7 +83,7 @@ func TestOwnerThatCannotTellIsNotNeeded(t *testing.T) {
 		gets int
 	}{
 		{"it failed", errors.New("silent"), nil, 1},
-		{"the file is gone", objstore.ErrNotFound, objstore.ErrNotFound, 0},
+		{"it has no such file", objstore.ErrNotFound, nil, 1},
 		{"the file ends before", objstore.ErrRange, errShortFile, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -133,6 +134,64 @@ func TestPeersAreNotSentOn(t *testing.T) {
 	if n := f.bucket.Calls(objstoretest.Get); n > 2 {
 		t.Errorf("%d reads of the object store, want one by each at most", n)
 	}
+}
+
+// TestAgentsThatAskEachOtherWaitForNeither: each has its places for reads taken by what it asks of the other, while the
+// other's answer is a block that it is about to read itself.
+func TestAgentsThatAskEachOtherWaitForNeither(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := smallBlocks(50_000)
+		config.RangeBytes, config.PartBytes, config.ColdBytes = config.BlockBytes, config.BlockBytes, config.BlockBytes
+		bucket, file, body := memory.Open(), uuid.UUID{}, objstoretest.Bytes(2000, 1)
+		if err := bucket.Put(t.Context(), datafile.Key(file), body); err != nil {
+			t.Fatal(err)
+		}
+		agents, gate := make(agentsInZone, 2), make(chan struct{})
+		for i := range agents {
+			agents[i] = NewBlocks(bucket, delayed{memberOf{agents, i}, gate}, config, testMetrics())
+			defer agents[i].Close()
+		}
+		began := time.Now()
+		var loads []*load
+		for _, other := range []int{1, 0} { // block i is agent i's
+			for i, a := range agents {
+				loads = append(loads, a.load(file, int64((i+other)%2)*1000, 1000, Cold))
+			}
+			synctest.Wait()
+		}
+		close(gate)
+		for _, l := range loads {
+			if pieces, err := l.wait(t.Context()); err != nil || !bytes.Equal(bytes.Join(pieces, nil), body[l.position:l.position+1000]) {
+				t.Errorf("wrong bytes, error %v", err)
+			}
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// delayed is a zone whose agents are asked when the gate opens.
+type delayed struct {
+	Zone
+	gate chan struct{}
+}
+
+func (d delayed) Owner(file uuid.UUID, part int64) Source {
+	if owner := d.Zone.Owner(file, part); owner != nil {
+		return &gated{owner, d.gate}
+	}
+	return nil
+}
+
+type gated struct {
+	Source
+	gate chan struct{}
+}
+
+func (g *gated) Read(ctx context.Context, file uuid.UUID, position, length int64, hot bool) ([]byte, error) {
+	<-g.gate
+	return g.Source.Read(ctx, file, position, length, hot)
 }
 
 func TestPeersGetWhatTheFileHas(t *testing.T) {
