@@ -85,7 +85,7 @@ type ClassicProtocol struct {
 // PendingMember is a member ID that was handed out.
 type PendingMember struct {
 	ID string `json:"id"`
-	// It is forgotten when nobody joins with it in the session timeout from then on.
+	// A join phase waits for it for pendingPatience from then on; it is forgotten when nobody joins with it in the session timeout.
 	Since            time.Time `json:"since"`
 	SessionTimeoutMs int32     `json:"session_timeout_ms"`
 }

@@ -9,7 +9,12 @@ import (
 // would throw each other out for ever.
 const minPhase = time.Second
 
-// due is the earliest end of a session, of a pending member or of a phase.
+// pendingPatience is how long a join phase waits for a member that was told its ID, so that it need not be followed by another one
+// at once. Clients come back within a round trip. Kafka waits for the session timeout, but its coordinator forgets
+// these IDs when it dies; here they outlive the agent that could not say them any more.
+const pendingPatience = 5 * time.Second
+
+// due is the earliest end of a session, of a phase, or of a pending member or the wait for it.
 func (c *Classic) due(env Env) time.Time {
 	var due time.Time
 	earliest := func(t time.Time) {
@@ -22,6 +27,9 @@ func (c *Classic) due(env Env) time.Time {
 	}
 	for _, p := range c.Pending {
 		earliest(p.end(env))
+		if p.awaited(env) && c.State == PreparingRebalance {
+			earliest(p.awaitedUntil(env))
+		}
 	}
 	if end := c.phaseEnd(env); !end.IsZero() {
 		earliest(end)
@@ -30,14 +38,13 @@ func (c *Classic) due(env Env) time.Time {
 }
 
 func (c *Classic) tick(env Env) {
-	pending, members := len(c.Pending), len(c.Members)
+	members := len(c.Members)
 	c.Pending = slices.DeleteFunc(c.Pending, func(p PendingMember) bool { return !env.Now.Before(p.end(env)) })
 	c.remove(func(m *ClassicMember) bool { return !env.Now.Before(m.sessionEnd(env)) })
-	switch {
-	case len(c.Members) < members:
+	if len(c.Members) < members {
 		c.membersGone(env)
-	case len(c.Pending) < pending:
-		c.maybeCompleteJoin(env)
+	} else {
+		c.maybeCompleteJoin(env) // with pending members that are not waited for any more
 	}
 
 	if end := c.phaseEnd(env); end.IsZero() || env.Now.Before(end) {
@@ -63,6 +70,12 @@ func (c *Classic) tick(env Env) {
 func (p PendingMember) end(env Env) time.Time {
 	return latest(p.Since, env.Since).Add(millis(p.SessionTimeoutMs))
 }
+
+func (p PendingMember) awaitedUntil(env Env) time.Time {
+	return latest(p.Since, env.Since).Add(pendingPatience)
+}
+
+func (p PendingMember) awaited(env Env) bool { return env.Now.Before(p.awaitedUntil(env)) }
 
 // phaseEnd is when the phase ends for those that are missing, zero for never. Like a session it doesn't end because nobody
 // was there to hear: it lasts its whole length from env.Since. Not so the initial one, which waits for nobody in particular.
@@ -128,7 +141,7 @@ func (c *Classic) prepareRebalance(env Env) {
 
 // maybeCompleteJoin ends the join phase if nobody is missing.
 func (c *Classic) maybeCompleteJoin(env Env) {
-	if c.State != PreparingRebalance || len(c.Pending) > 0 || c.Initial && len(c.Members) > 0 {
+	if c.State != PreparingRebalance || c.Initial && len(c.Members) > 0 || slices.ContainsFunc(c.Pending, func(p PendingMember) bool { return p.awaited(env) }) {
 		return
 	}
 	for _, m := range c.Members {

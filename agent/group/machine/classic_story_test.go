@@ -400,17 +400,29 @@ func TestPendingMembersHoldUpTheJoinPhase(t *testing.T) {
 		f.wantError(f.leave(second), nil)
 		f.wantJoined(f.joinAnswer(first), 2, "m1")
 	})
-	t.Run("until their session timeout", func(t *testing.T) {
+	t.Run("until they should have been here", func(t *testing.T) {
 		f := *f
 		f.TB = t
-		for range int(sessionTimeout/time.Second) - 1 {
+		for range int(pendingPatience/time.Second) - 1 {
 			f.keepAlive(time.Second)
 			f.wantPhase(PreparingRebalance)
 		}
 		f.keepAlive(time.Second)
 		f.wantJoined(f.joinAnswer(first), 2, "m1")
-		f.wantError(f.join(second).ErrorCode, kerr.UnknownMemberID)
+		// It comes late, and the others join once more.
+		f.wantParked(f.join(second))
+		f.wantPhase(PreparingRebalance)
 	})
+}
+
+func TestPendingMembersAreForgotten(t *testing.T) {
+	f := newFixture(t)
+	f.stable(1)
+	soon, late := f.join("").MemberID, f.join("").MemberID
+	f.pass(sessionTimeout - time.Second)
+	f.wantParked(f.join(soon))
+	f.pass(time.Second)
+	f.wantError(f.join(late).ErrorCode, kerr.UnknownMemberID)
 }
 
 func TestAgentsDieWhileJoinsAreParked(t *testing.T) {

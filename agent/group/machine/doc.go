@@ -46,7 +46,7 @@
 //   - All members have a protocol in common. The leader is a member. A join waits only in PreparingRebalance.
 //
 // A new dynamic member is told its ID first and joins with that (KIP-394). IDs that are on their way are stored
-// (Classic.Pending): one that nobody handed out is refused, and the join phase waits for those that were.
+// (Classic.Pending): one that nobody handed out is refused, and the join phase waits a little for those that were.
 //
 // # Consumer groups
 //
@@ -109,6 +109,8 @@
 //     didn't sync: the others wait for the rebalance timeout and go on without it, where a rebalance at once would repeat itself for ever.
 //   - A static member that comes back with other topics starts a rebalance; in Kafka its new topics wait for the next one.
 //   - A static member that comes back needs no room in a full group, since it has it already.
+//   - A join phase waits for a pending member for 5 seconds, not for its session timeout: Kafka's coordinator takes the IDs that it could not
+//     tell any more with it when it dies.
 //   - A pending member that leaves starts no rebalance, and a group that loses its last member during the initial phase is Empty at once.
 //   - Protocol names that are empty or appear twice are INCONSISTENT_GROUP_PROTOCOL. Kafka fails on the latter later, when it counts votes.
 //   - Names that are not UTF-8 are INVALID_REQUEST.
