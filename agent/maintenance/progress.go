@@ -2,6 +2,7 @@ package maintenance
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"time"
 
@@ -19,6 +20,8 @@ type Progress struct {
 	mu      sync.Mutex
 	hurry   bool
 	resumed time.Time // when the job last came back from a pause
+	yielded time.Time // and from letting others run
+	waiting time.Time // since when work has been due, by Waiting
 }
 
 // NewProgress returns the progress of a job. The limiter bounds the bytes a second that
@@ -32,6 +35,9 @@ const (
 	worksFor = 5 * time.Millisecond
 	// longestPause is what a job pauses at most at a time, however long it was since it last did.
 	longestPause = 100 * time.Millisecond
+	// yieldsAfter is how long a job computes before it lets others run first: 10 ms, if it was left to the scheduler.
+	// More often would starve it where all processors are busy, since each time it waits for all others.
+	yieldsAfter = time.Millisecond
 )
 
 // Hurry says that the job can't keep up at the pace of Pace, or can again.
@@ -42,19 +48,26 @@ func (p *Progress) Hurry(hurry bool) {
 }
 
 // Pace is called again and again by a job that computes much. It pauses about half of the time, so that the
-// job is busy for longer and producers and consumers find a free processor meanwhile; a job in a hurry
-// does not pause. Errors: ctx's.
+// job is busy for longer and producers and consumers find a free processor meanwhile, and in between
+// lets them run first. For a job in a hurry it does neither. Errors: ctx's.
 func (p *Progress) Pace(ctx context.Context) error {
 	p.mu.Lock()
-	worked, hurry := time.Since(p.resumed), p.hurry
+	hurry, worked, computed := p.hurry, time.Since(p.resumed), time.Since(p.yielded)
 	p.mu.Unlock()
-	if hurry || worked < worksFor {
+	if hurry || computed < yieldsAfter {
 		return ctx.Err()
 	}
-	pause(ctx, min(worked, longestPause))
+	if worked >= worksFor {
+		pause(ctx, min(worked, longestPause))
+	} else {
+		runtime.Gosched()
+	}
 	p.mu.Lock()
-	p.resumed = time.Now()
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	p.yielded = time.Now()
+	if worked >= worksFor {
+		p.resumed = p.yielded
+	}
 	return ctx.Err()
 }
 
@@ -100,6 +113,25 @@ func (p *Progress) Damaged(n int) { p.metrics.damaged.WithLabelValues(p.job).Add
 func (p *Progress) Backlog(items int64, oldest time.Duration) {
 	p.metrics.backlog.WithLabelValues(p.job).Set(float64(items))
 	p.metrics.oldest.WithLabelValues(p.job).Set(max(0, oldest).Seconds())
+}
+
+// Waiting is Backlog of a job that does not know how long its work has been due: it counts from when the job
+// first said that there was some, and anew after there was none.
+func (p *Progress) Waiting(items int64) {
+	p.mu.Lock()
+	switch {
+	case items == 0:
+		p.waiting = time.Time{}
+	case p.waiting.IsZero():
+		p.waiting = time.Now()
+	}
+	since := p.waiting
+	p.mu.Unlock()
+	if items == 0 {
+		p.Backlog(0, 0)
+		return
+	}
+	p.Backlog(items, time.Since(since))
 }
 
 // BacklogBytes shows how many bytes are due.

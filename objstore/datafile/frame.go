@@ -239,7 +239,7 @@ const (
 )
 
 // promising reports whether a sample of the bytes shrinks. For what doesn't (random, encrypted or compressed by
-// the application), zstd would take most of a merge's time to find out.
+// the application), zstd would take most of a merge's time to find out. Noise that comes again only after long is taken for noise.
 func promising(decoded []byte) bool {
 	if len(decoded) < 4*samples*sampleSize {
 		return true

@@ -179,3 +179,39 @@ func TestFailedFrameLeavesTheBuffer(t *testing.T) {
 		}
 	}
 }
+
+// TestZstdIsTakenWhereItSaves, although what looks random is not tried in full.
+func TestZstdIsTakenWhereItSaves(t *testing.T) {
+	const size = 1 << 20
+	rng := rand.New(rand.NewPCG(11, 12))
+	mixed := func(piece int) (b []byte) {
+		for len(b) < size {
+			b = append(append(b, noise(rng, piece)...), text(rng, piece)...)
+		}
+		return b
+	}
+	for name, c := range map[string]struct {
+		content []byte
+		saves   bool
+	}{
+		"text":                      {text(rng, size), true},
+		"noise":                     {noise(rng, size), false},
+		"little noise":              {noise(rng, 1000), false},
+		"little text":               {text(rng, 1000), true},
+		"noise before text":         {append(noise(rng, size*3/4), text(rng, size/4)...), true},
+		"text before noise":         {append(text(rng, size/4), noise(rng, size*3/4)...), true},
+		"noise and text, by pieces": {mixed(1 << 10), true},
+		"noise and text, by frames": {mixed(64 << 10), true},
+		"noise that comes again":    {bytes.Repeat(noise(rng, 16<<10), size/(16<<10)), true},
+	} {
+		var batches []datafile.Batch
+		for rest := c.content; len(rest) > 0; {
+			n := min(len(rest), 50_000)
+			batches, rest = append(batches, plain(rest[:n])), rest[n:]
+		}
+		s := mustEncode(t, datafile.Zstd, input(topicA, 0, batches...)).Sections[0]
+		if got := s.Encoding == datafile.Framed; got != c.saves {
+			t.Errorf("%s: stored in %d of %d bytes; compressed: %v, want %v", name, s.StoredSize, len(c.content), got, c.saves)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package objstoretest
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/wadi-log/wadi/objstore"
 )
@@ -71,6 +72,16 @@ func (f *Faulty) Fail(op Op, n int, fault Fault) {
 		}
 		n--
 		return fault
+	})
+}
+
+// FailUntil makes all calls fail with err until a time, without reaching the store.
+func (f *Faulty) FailUntil(over time.Time, err error) {
+	f.Inject(func(Op, string) Fault {
+		if time.Now().Before(over) {
+			return Fault{Err: err}
+		}
+		return Fault{}
 	})
 }
 

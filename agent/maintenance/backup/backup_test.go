@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -308,8 +309,30 @@ type jobs struct {
 	*testing.T
 	store  *sqlite.Store
 	bucket *objstoretest.Faulty
+	// ahead is by how much the store's clock is.
+	ahead time.Duration
 	// back is why the store is no longer to be trusted.
 	back error
+}
+
+// skewed is a store whose clock is ahead.
+type skewed struct {
+	*sqlite.Store
+	ahead time.Duration
+}
+
+func (s skewed) Now(ctx context.Context) (time.Time, error) {
+	now, err := s.Store.Now(ctx)
+	return now.Add(s.ahead), err
+}
+
+func (s skewed) ExportSnapshot(ctx context.Context, visit func(metadata.SnapshotRow) error) error {
+	return s.Store.ExportSnapshot(ctx, func(row metadata.SnapshotRow) error {
+		if row.Head != nil {
+			row.Head.At = row.Head.At.Add(s.ahead)
+		}
+		return visit(row)
+	})
 }
 
 func newJobs(t *testing.T) *jobs {
@@ -320,7 +343,7 @@ func newJobs(t *testing.T) *jobs {
 func (j *jobs) round(interval time.Duration) (puts int, err error) {
 	j.Helper()
 	before := j.bucket.Calls(objstoretest.Put)
-	job := backup.Job(j.store, j.bucket, func(context.Context) error { return j.back }, interval, uuid.New(), slog.New(slog.DiscardHandler))
+	job := backup.Job(skewed{j.store, j.ahead}, j.bucket, func(context.Context) error { return j.back }, interval, uuid.New(), slog.New(slog.DiscardHandler))
 	if more, err := job.Round(j.Context(), progress()); err != nil || more {
 		return j.bucket.Calls(objstoretest.Put) - before, fmt.Errorf("more: %v, %w", more, err)
 	}
@@ -352,6 +375,33 @@ func TestSnapshotsComeAtTheirInterval(t *testing.T) {
 	j.want(time.Nanosecond, 2)
 	if !j.last().After(first) {
 		t.Errorf("%v, then %v", first, j.last())
+	}
+}
+
+// A clock that was two hours ahead for a while has left snapshots of the future. The next one comes at once, not in two hours, and
+// is the newest.
+func TestClockThatWentBackHoldsNoSnapshotUp(t *testing.T) {
+	j := newJobs(t)
+	j.ahead = 2 * time.Hour
+	for i := range backup.Kept {
+		addTopic(t, j.store, fmt.Sprint("t", i))
+		j.want(time.Nanosecond, 2)
+	}
+	j.ahead = 0
+	for i := range 2 {
+		addTopic(t, j.store, fmt.Sprint("u", i))
+		j.want(time.Hour, 2*(1-i))
+		if j.last().After(time.Now()) {
+			t.Errorf("noted %v", j.last())
+		}
+	}
+	j.want(time.Nanosecond, 2)
+	l, m := newest(t, j.bucket)
+	if state, err := j.store.SnapshotState(t.Context()); err != nil || m.State != state {
+		t.Errorf("the newest of %v has the state %q, the store %q, %v", l.Whole, m.State, state, err)
+	}
+	if m.At.After(time.Now()) {
+		t.Errorf("the newest is of %v", m.At)
 	}
 }
 
@@ -452,14 +502,7 @@ func TestRoundsThatDie(t *testing.T) {
 				if _, err := j.round(time.Nanosecond); err != nil {
 					t.Errorf("%s %d: the round after: %v", op, call, err)
 				}
-				l, err := backup.List(t.Context(), j.bucket)
-				if err != nil {
-					t.Fatal(err)
-				}
-				m, err := backup.ReadManifest(t.Context(), j.bucket, l.Whole[0])
-				if err != nil {
-					t.Fatal(err)
-				}
+				l, m := newest(t, j.bucket)
 				state, err := j.store.SnapshotState(t.Context())
 				if err != nil || m.State != state || len(l.Whole) != backup.Kept {
 					t.Errorf("%s %d: %d snapshots, the newest of %q; the store is at %q, %v", op, call, len(l.Whole), m.State, state, err)
@@ -467,4 +510,47 @@ func TestRoundsThatDie(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A minute in which the object store asks to slow down costs only time: no snapshot is noted meanwhile, and one
+// comes soon after it, whole.
+func TestStoreThatAsksToSlowDownIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJobs(t)
+		j.want(time.Nanosecond, 2)
+		noted := j.last()
+		addTopic(t, j.store, "new")
+		time.Sleep(time.Second)
+		over := time.Now().Add(time.Minute)
+		j.bucket.FailUntil(over, objstore.ErrSlowDown)
+		for time.Now().Before(over) {
+			if _, err := j.round(time.Nanosecond); !errors.Is(err, objstore.ErrSlowDown) {
+				t.Fatalf("%v until the store answers again: %v", time.Until(over), err)
+			}
+			if !j.last().Equal(noted) {
+				t.Errorf("noted %v, then %v", noted, j.last())
+			}
+			time.Sleep(10 * time.Second)
+		}
+		j.want(time.Nanosecond, 2)
+		if state, err := j.store.SnapshotState(t.Context()); err != nil {
+			t.Error(err)
+		} else if _, m := newest(t, j.bucket); m.State != state {
+			t.Errorf("the newest snapshot is of %q, the store at %q", m.State, state)
+		}
+	})
+}
+
+// newest lists the snapshots, and reads the manifest of the newest whole one.
+func newest(t *testing.T, bucket objstore.Bucket) (backup.Listing, backup.Manifest) {
+	t.Helper()
+	l, err := backup.List(t.Context(), bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := backup.ReadManifest(t.Context(), bucket, l.Whole[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, m
 }

@@ -75,6 +75,10 @@ func (j *job) due(ctx context.Context, p *maintenance.Progress) (now time.Time, 
 	case !ok:
 		p.Backlog(1, 0)
 		return now, true, nil
+	case age < 0:
+		// The clock went back. What died since seems to be older than the snapshot, which names it.
+		p.Backlog(1, 0)
+		return now, true, nil
 	case age < j.interval:
 		p.Backlog(0, 0)
 		return now, false, nil

@@ -74,8 +74,16 @@ const (
 
 var validName = regexp.MustCompile(`^\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{8}$`)
 
-// newName names the snapshot of the time. Names sort by it.
-func newName(at time.Time) string {
+// newName names the snapshot of the time. Names sort by it, and behind the newest one that there is: should the store's
+// clock have gone back, by a later time.
+func newName(at time.Time, l Listing) string {
+	for _, names := range [][]string{l.Whole, l.Torn} {
+		if len(names) > 0 {
+			if least := nameTime(names[0]).Add(time.Millisecond); at.Before(least) {
+				at = least
+			}
+		}
+	}
 	return at.UTC().Format(nameLayout) + "-" + uuid.NewString()[:8]
 }
 

@@ -14,11 +14,15 @@ import (
 // Write writes a snapshot of the store. Dies before the manifest is put: the snapshot is torn, and
 // one of the next ones removes it. Nothing is noted in the store.
 func Write(ctx context.Context, store metadata.Snapshots, bucket objstore.Bucket, p *maintenance.Progress) (Manifest, error) {
+	before, err := List(ctx, bucket)
+	if err != nil {
+		return Manifest{}, err
+	}
 	parts, err := newPartWriter()
 	if err != nil {
 		return Manifest{}, err
 	}
-	w := writer{ctx: ctx, bucket: bucket, progress: p, parts: parts}
+	w := writer{ctx: ctx, bucket: bucket, progress: p, before: before, parts: parts}
 	if err := store.ExportSnapshot(ctx, w.row); err != nil {
 		return Manifest{}, fmt.Errorf("write a snapshot: %w", err)
 	}
@@ -33,13 +37,14 @@ type writer struct {
 	ctx      context.Context // that of Write, which the writer doesn't outlive
 	bucket   objstore.Bucket
 	progress *maintenance.Progress
+	before   Listing // behind which it is named
 	parts    *partWriter
 	manifest Manifest
 }
 
 func (w *writer) row(row metadata.SnapshotRow) error {
 	if head := row.Head; head != nil {
-		w.manifest = Manifest{Version: metadata.SnapshotVersion, Name: newName(head.At), ClusterID: head.ClusterID, At: head.At, State: head.State, LastSeq: head.LastSeq}
+		w.manifest = Manifest{Version: metadata.SnapshotVersion, Name: newName(head.At, w.before), ClusterID: head.ClusterID, At: head.At, State: head.State, LastSeq: head.LastSeq}
 	}
 	full, err := w.parts.add(row)
 	if err != nil || !full {

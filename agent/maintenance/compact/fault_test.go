@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -229,7 +230,7 @@ func TestOneAgentAtATimeByLease(t *testing.T) {
 		other := uuid.New()
 		held := topic.Partitions[1]
 		name := fmt.Sprintf("compact/%d", held)
-		if ok, err := w.store.AcquireLease(w.Context(), other, name, time.Minute); !ok || err != nil {
+		if ok, err := w.store.AcquireLease(w.Context(), other, name, leasePeriod); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
 		c := w.compactor(100)
@@ -338,6 +339,44 @@ func TestRecordsThatDoNotDecompressAreDamage(t *testing.T) {
 	})
 }
 
+// A minute in which the object store asks to slow down costs only time: consumers read what they did, nothing counts as
+// damaged, and the work is done afterwards.
+func TestStoreThatAsksToSlowDownIsWaitedFor(t *testing.T) {
+	inWorld(t, func(w *world) {
+		topic := busyLog(w)
+		want := w.fold(topic)
+		over := time.Now().Add(time.Minute)
+		w.bucket.FailUntil(over, objstore.ErrSlowDown)
+		c := w.compactor(100)
+		c.log = silent
+		refused := 0
+		for time.Now().Before(over) {
+			if _, err := c.Round(w.Context(), w.progress); errors.Is(err, objstore.ErrSlowDown) {
+				refused++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			w.wait(10 * time.Second)
+		}
+		if refused == 0 {
+			t.Error("no round met the store")
+		}
+		w.wait(firstWait + time.Second)
+		w.compact(c)
+		if n := w.metric("wadi_job_damaged_total"); n != 0 {
+			t.Errorf("%v counted as damaged", n)
+		}
+		if got := w.fold(topic); !maps.Equal(got, want) {
+			t.Errorf("read %v, want %v", got, want)
+		}
+		for i, id := range topic.Partitions {
+			if b := w.bounds(id); b.CleanUntil != b.NextOffset {
+				t.Errorf("partition %d of %d records is clean to %d", i, b.NextOffset, b.CleanUntil)
+			}
+		}
+	})
+}
+
 // The object of a run that was replaced long ago may be gone when an agent that was slow comes to read it.
 func TestObjectsThatWereDeletedMeanwhileAreNoDamage(t *testing.T) {
 	inWorld(t, func(w *world) {
@@ -345,12 +384,11 @@ func TestObjectsThatWereDeletedMeanwhileAreNoDamage(t *testing.T) {
 		for i := range 3 {
 			w.put(topic, kv("a", fmt.Sprint(i)))
 		}
-		merged := false
+		var merged atomic.Bool
 		w.bucket.Inject(func(op objstoretest.Op, key string) objstoretest.Fault {
-			if op != objstoretest.Get || merged {
+			if op != objstoretest.Get || merged.Swap(true) {
 				return objstoretest.Fault{}
 			}
-			merged = true
 			runs, _ := w.runsFrom(topic.Partitions[0], 0)
 			w.mergeInto(topic, 0, runs)
 			return objstoretest.Fault{Err: objstore.ErrNotFound}

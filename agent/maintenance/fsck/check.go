@@ -141,6 +141,11 @@ func (c *check) run(ctx context.Context) (err error) {
 // findSnapshot finds out when the newest snapshot was begun. A store that was recovered knows of none before it has one
 // of its own; until then it must be possible to recover it once more.
 func (c *check) findSnapshot(ctx context.Context) (err error) {
+	defer func() {
+		if c.snapshot.After(c.report.StartedAt) {
+			c.snapshot = time.Time{} // the clock went back since
+		}
+	}()
 	if c.snapshot, c.hasSnapshot, err = c.store.LastSnapshot(ctx); err != nil || c.hasSnapshot {
 		return err
 	}

@@ -174,6 +174,9 @@ func TestRepairDeletesWhatIsDeadForLong(t *testing.T) {
 			{"in the newest snapshot", func() {
 				must(t, c.store.NoteSnapshot(t.Context(), time.Now().Add(-2*time.Hour)))
 			}, 0, 3, 0},
+			{"in a snapshot of before the clock went back", func() {
+				must(t, c.store.NoteSnapshot(t.Context(), time.Now().Add(2*time.Hour)))
+			}, 0, 3, 0},
 			{"in no snapshot", func() { must(t, c.store.NoteSnapshot(t.Context(), time.Now())) }, 3, 0, 0},
 			{"deleted", func() {}, 0, 0, 0},
 		}

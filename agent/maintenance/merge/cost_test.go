@@ -2,6 +2,7 @@ package merge
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -200,4 +201,66 @@ func TestMergeOfHighLevelsLetsNewFilesThrough(t *testing.T) {
 		t.Errorf("new files waited for the end of the merge: %+v, %v", backlog, err)
 	}
 	c.check(t)
+}
+
+// farBehind is a store in which many files are due, or so it says, and which notes the levels of what is claimed.
+type farBehind struct {
+	*faultyStore
+	files  int64
+	levels []int16
+}
+
+func (s *farBehind) MergeBacklog(context.Context) ([]metadata.LevelBacklog, error) {
+	return []metadata.LevelBacklog{{Level: 0, Files: s.files, OldestAt: time.Now()}}, nil
+}
+
+func (s *farBehind) ClaimFiles(ctx context.Context, claim metadata.FileClaim) ([]metadata.ClaimedFile, error) {
+	files, err := s.faultyStore.ClaimFiles(ctx, claim)
+	if len(files) > 0 {
+		s.levels = append(s.levels, claim.Level)
+	}
+	return files, err
+}
+
+// Where merges are behind, new files come first, and the others still have their turn. Others are told of it.
+func TestMergesThatAreBehindBeginWithNewFiles(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		files int64
+		// want are the levels of the rounds where enough files of levels 0 and 1 wait for each.
+		want []int16
+	}{
+		{"behind", behind + 1, []int16{0, 0, 0, 1, 0, 0, 0}},
+		{"on time", behind, []int16{1, 0, 1, 0, 1, 0, 1}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newCluster(t, 1)
+			told := false
+			m := c.merger(Config{Behind: func(behind bool) { told = behind }})
+			m.sparseEvery, m.sparseAt = time.Hour, time.Now().Add(time.Hour)
+			m.claims[1].MaxFiles, m.claims[2].MaxFiles = 2, 1000
+			random := seeded(t)
+			c.produceSome(t, random, 8*m.claims[0].MaxFiles)
+			for range 8 {
+				if merged, err := m.merge(t.Context(), progress(), outputsOf(t, m), m.claims[0]); !merged || err != nil {
+					t.Fatal(merged, err)
+				}
+			}
+			c.produceSome(t, random, 7*m.claims[0].MaxFiles)
+			store := &farBehind{faultyStore: c.store, files: test.files}
+			m.store, m.next = store, 1
+			for range test.want {
+				if more, err := m.Round(t.Context(), progress()); !more || err != nil {
+					t.Fatal(more, err)
+				}
+			}
+			if !slices.Equal(store.levels, test.want) {
+				t.Errorf("levels %v, want %v", store.levels, test.want)
+			}
+			if told != (test.files > behind) {
+				t.Errorf("told of merges that are behind: %v", told)
+			}
+			c.check(t)
+		})
+	}
 }

@@ -25,6 +25,8 @@ const (
 	flushes0 = 8
 	// behind is how many files that are due are more than merges at their usual pace should leave.
 	behind = 4 * files0
+	// newFirst: where they are, all rounds but one in so many begin with new files.
+	newFirst = 4
 	// claimFor is how long a claim outlives its agent.
 	claimFor = time.Minute
 	// interleaveEvery is what Merger.interleaveEvery is outside tests.
@@ -54,6 +56,8 @@ type Config struct {
 	// MemoryBytes is about what a merge takes, whatever the number of partitions: at least 4 * FileBytes.
 	MemoryBytes int64
 	Compression datafile.Compression
+	// Behind, if set, is told after each round whether merges are far behind.
+	Behind func(behind bool)
 }
 
 // window is how many bytes are read at a time. Beside it there are two open files, with what their
@@ -93,6 +97,9 @@ type Merger struct {
 	suspects map[uuid.UUID]time.Time
 	// setAside is what the constant says, outside tests.
 	setAside time.Duration
+	// told: it is known what waits. hurried counts the times since merges fell behind, 0 while they aren't.
+	told    bool
+	hurried int
 }
 
 // New returns a merger.
@@ -134,12 +141,21 @@ func (m *Merger) Job() maintenance.Job {
 	}
 }
 
-// Round merges the files of one claim. The kinds of claims take turns, so that none waits for ever.
+// Round merges the files of one claim. The kinds of claims take turns, so that none waits for ever. Where merges are
+// behind, new files come first in most rounds: they are what makes the index grow, and reads expensive.
 func (m *Merger) Round(ctx context.Context, p *maintenance.Progress) (more bool, err error) {
+	if !m.told {
+		m.tell(ctx, p) // a round may take long, also one that should hurry
+	}
 	defer m.tell(ctx, p)
 	output, err := m.newOutputs(p)
 	if err != nil {
 		return false, err
+	}
+	if m.hurried%newFirst != 0 {
+		if more, err := m.merge(ctx, p, output, m.claims[0]); more || err != nil {
+			return more, err
+		}
 	}
 	for range m.claims {
 		claim := m.claims[m.next]
@@ -183,7 +199,15 @@ func (m *Merger) tell(ctx context.Context, p *maintenance.Progress) {
 			due, bytes = due+l.Files, bytes+l.Bytes
 		}
 	}
-	p.Hurry(due > behind)
+	late := due > behind
+	m.told = true
+	if m.hurried++; !late {
+		m.hurried = 0
+	}
+	p.Hurry(late)
+	if m.config.Behind != nil {
+		m.config.Behind(late)
+	}
 	p.Backlog(due, oldest)
 	p.BacklogBytes(bytes)
 }

@@ -107,9 +107,12 @@ func (r *retention) round(ctx context.Context, p *maintenance.Progress) (bool, e
 
 func (r *retention) look(ctx context.Context, p *maintenance.Progress) error {
 	queries, err := r.queries(ctx)
-	if err != nil || len(queries) == 0 {
-		p.Backlog(0, 0)
+	if err != nil {
 		return err
+	}
+	if len(queries) == 0 {
+		p.Waiting(0)
+		return nil
 	}
 	// Where the round begins differs, so that no partition is always behind one that fails.
 	turn := rand.IntN(len(queries))
@@ -119,6 +122,7 @@ func (r *retention) look(ctx context.Context, p *maintenance.Progress) error {
 			return fmt.Errorf("drop what retention lets go of %d partitions: %w", len(some), err)
 		}
 	}
+	p.Waiting(0)
 	if done.partitions > 0 {
 		r.log.Info("retention dropped records", "partitions", done.partitions, "records", done.records)
 	}
@@ -215,7 +219,7 @@ func (r *retention) drop(ctx context.Context, p *maintenance.Progress, queries [
 	if len(deletions) == 0 {
 		return nil
 	}
-	p.Backlog(int64(len(deletions)), 0)
+	p.Waiting(int64(len(deletions)))
 	deleted, err := r.records.DeleteRecords(call, deletions)
 	if err != nil {
 		return err
@@ -226,7 +230,6 @@ func (r *retention) drop(ctx context.Context, p *maintenance.Progress, queries [
 			return fmt.Errorf("partition %d: %w", deletions[i].Partition, d.Err)
 		}
 	}
-	p.Backlog(0, 0)
 	p.Records(records)
 	done.partitions += int64(len(deletions))
 	done.records += records

@@ -254,6 +254,35 @@ func TestRoundThatFailsAnywhereIsRepeatable(t *testing.T) {
 	}
 }
 
+// TestRoundsThatFailSayForHowLong something has been due.
+func TestRoundsThatFailSayForHowLong(t *testing.T) {
+	run(t, func(c *cluster) {
+		topic := c.topic("t", 2, map[string]string{"retention.ms": "0"})
+		c.write(1, 10, time.Now(), topic.Partitions...)
+		a := c.agent()
+		away := fmt.Errorf("%w: injected", metadata.ErrUnavailable)
+		c.call = func(name string) (f fault) {
+			if name == "DeleteRecords" {
+				f.err = away
+			}
+			return f
+		}
+		for i := range 3 {
+			if err := a.round(); !errors.Is(err, away) {
+				t.Fatalf("the round ends with %v", err)
+			}
+			if due, want := a.metric("oldest_due_seconds"), float64(i)*a.job.Every().Seconds(); a.metric("backlog") != 2 || due != want {
+				t.Errorf("round %d: backlog %v, due for %v s, want 2 and %v", i, a.metric("backlog"), due, want)
+			}
+		}
+		c.call = nil
+		c.must(a.round())
+		if a.metric("backlog") != 0 || a.metric("oldest_due_seconds") != 0 {
+			t.Errorf("at the end: backlog %v, due for %v s", a.metric("backlog"), a.metric("oldest_due_seconds"))
+		}
+	})
+}
+
 func TestDeletedTopicIsNoError(t *testing.T) {
 	run(t, func(c *cluster) {
 		topic, other := c.topic("t", 1, map[string]string{"retention.ms": "0"}), c.topic("other", 1, map[string]string{"retention.ms": "0"})

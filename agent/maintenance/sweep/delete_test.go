@@ -126,6 +126,26 @@ func TestFilesOfOthersSnapshotsStay(t *testing.T) {
 	}
 }
 
+// TestNothingIsDeletedByAClockThatWentBack before there is a snapshot by that clock: what died since the newest one, which
+// names it, seems to have died before.
+func TestNothingIsDeletedByAClockThatWentBack(t *testing.T) {
+	for _, takes := range []bool{true, false} {
+		run(t, func(c *cluster) {
+			s := &snapshots{at: time.Now().Add(2 * time.Hour)} // by the former clock
+			dead := c.die(1)
+			a := c.deleterOf(s, DeleteConfig{Grace: grace, TakesSnapshots: takes})
+			c.sleep(time.Hour)
+			c.must(a.round(c.Context()))
+			c.wantObjects(true, dead...)
+			a.wantMetrics(map[string]float64{"backlog": 1})
+			s.at = time.Now()
+			a.wait()
+			c.must(a.round(c.Context()))
+			c.wantObjects(false, dead...)
+		})
+	}
+}
+
 func TestStoreThatWentBackInTimeHasNothingDeleted(t *testing.T) {
 	run(t, func(c *cluster) {
 		back := errors.New("went back")
@@ -275,12 +295,7 @@ func TestStoreThatAsksToSlowDownIsWaitedFor(t *testing.T) {
 		live := c.commit(1)
 		c.sleep(grace + time.Second)
 		over := time.Now().Add(time.Minute)
-		c.bucket.Inject(func(objstoretest.Op, string) (f objstoretest.Fault) {
-			if time.Now().Before(over) {
-				f.Err = objstore.ErrSlowDown
-			}
-			return f
-		})
+		c.bucket.FailUntil(over, objstore.ErrSlowDown)
 		a := c.deleter(nil)
 		for err := a.round(c.Context()); err != nil; err = a.round(c.Context()) {
 			if !errors.Is(err, objstore.ErrSlowDown) || time.Now().After(over) {

@@ -77,10 +77,13 @@ func (o *orphans) round(ctx context.Context, p *maintenance.Progress) (bool, err
 	if err != nil {
 		return false, fmt.Errorf("ask the metadata store for the time: %w", err)
 	}
-	w := &walk{orphans: o, progress: p, now: now}
+	w := &walk{orphans: o, progress: p, now: now, left: map[string]orphan{}}
 	err = o.bucket.List(ctx, filesPrefix, func(object objstore.ObjectInfo) error { return w.visit(ctx, object) })
 	if err == nil {
 		err = w.ask(ctx)
+	}
+	if err == nil {
+		w.show() // also that there are none
 	}
 	if w.files > 0 {
 		o.log.Info("deleted orphaned data files, to which no record belongs", "files", w.files, "bytes", w.bytes)
@@ -132,15 +135,23 @@ type walk struct {
 	progress *maintenance.Progress
 	// now is the metadata store's time before the walk began. It may be old by the end,
 	// which spares young files.
-	now     time.Time
-	batch   []objstore.ObjectInfo
-	ids     []uuid.UUID
+	now   time.Time
+	batch []objstore.ObjectInfo
+	ids   []uuid.UUID
+	// left are the orphans that were found and are still there, by key.
+	left    map[string]orphan
 	files   int64
 	bytes   int64
 	foreign foreign
 	// refused is the first error of orphans that the store did not let us delete.
 	refused  error
 	refusals int
+}
+
+// orphan is an object that may be deleted since it was due.
+type orphan struct {
+	size int64
+	due  time.Time
 }
 
 // visit takes an object of the listing.
@@ -153,7 +164,7 @@ func (w *walk) visit(ctx context.Context, object objstore.ObjectInfo) error {
 		w.foreign.count++
 		return nil
 	}
-	if hourOver := datafile.IDTime(id).Truncate(time.Hour).Add(time.Hour); w.now.Sub(hourOver) <= orphanAge {
+	if w.now.Sub(hourOver(id)) <= orphanAge {
 		return nil
 	}
 	w.batch, w.ids = append(w.batch, object), append(w.ids, id)
@@ -162,6 +173,9 @@ func (w *walk) visit(ctx context.Context, object objstore.ObjectInfo) error {
 	}
 	return w.ask(ctx)
 }
+
+// hourOver is when the hour ends in which the file's ID was made.
+func hourOver(id uuid.UUID) time.Time { return datafile.IDTime(id).Truncate(time.Hour).Add(time.Hour) }
 
 // ask asks which of the batch's files are known, and deletes the others.
 func (w *walk) ask(ctx context.Context) error {
@@ -178,6 +192,7 @@ func (w *walk) ask(ctx context.Context) error {
 	for i, object := range w.batch {
 		if !known[i] {
 			unknown = append(unknown, object)
+			w.left[object.Key] = orphan{object.Size, hourOver(w.ids[i]).Add(orphanAge)}
 		}
 	}
 	w.batch, w.ids = w.batch[:0], w.ids[:0]
@@ -188,14 +203,25 @@ func (w *walk) ask(ctx context.Context) error {
 	if err := w.onward(ctx); err != nil {
 		return err
 	}
-	w.progress.Backlog(int64(len(unknown)), 0)
+	w.show()
 	err = remove(ctx, w.bucket, unknown, func(o objstore.ObjectInfo) string { return o.Key }, &w.refusals, w.deleted)
 	if errors.Is(err, objstore.ErrConfig) && w.refusals < maxRefusals {
 		w.refused = cmp.Or(w.refused, err) // that concerns some objects; the walk goes on
 		return nil
 	}
-	w.progress.Backlog(0, 0)
 	return err
+}
+
+// show shows the orphans that are there.
+func (w *walk) show() {
+	var bytes int64
+	var oldest time.Duration
+	for _, o := range w.left {
+		bytes += o.size
+		oldest = max(oldest, w.now.Sub(o.due))
+	}
+	w.progress.Backlog(int64(len(w.left)), oldest)
+	w.progress.BacklogBytes(bytes)
 }
 
 // deleted counts orphans that are gone.
@@ -203,11 +229,13 @@ func (w *walk) deleted(objects []objstore.ObjectInfo) error {
 	var bytes int64
 	for _, object := range objects {
 		bytes += object.Size
+		delete(w.left, object.Key)
 		w.log.Debug("deleted an orphaned data file", "key", object.Key, "bytes", object.Size)
 	}
 	w.files += int64(len(objects))
 	w.bytes += bytes
 	w.progress.Files(len(objects))
 	w.progress.Deleted(bytes)
+	w.show()
 	return nil
 }

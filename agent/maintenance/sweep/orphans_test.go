@@ -130,7 +130,11 @@ func TestOrphanThatTheStoreRefusesToDeleteIsInNobodysWay(t *testing.T) {
 				t.Errorf("orphan %d: is there: %v", i, c.has(id))
 			}
 		}
-		a.wantMetrics(map[string]float64{"files_total": 99})
+		a.wantMetrics(map[string]float64{"files_total": 99, "backlog": 1, "backlog_bytes": 10, "oldest_due_seconds": 3600})
+		c.must(c.store.Delete(c.Context(), datafile.Key(ids[42])))
+		_, err := o.round(c.Context(), a.p)
+		c.must(err)
+		a.wantMetrics(map[string]float64{"backlog": 0, "backlog_bytes": 0, "oldest_due_seconds": 0})
 	})
 }
 
@@ -205,12 +209,7 @@ func TestAnswerOfSlowDownCostsOnlyTime(t *testing.T) {
 		live := c.commit(1)
 		c.sleep(3 * time.Hour)
 		over := time.Now().Add(time.Minute)
-		c.bucket.Inject(func(objstoretest.Op, string) (f objstoretest.Fault) {
-			if time.Now().Before(over) {
-				f.Err = objstore.ErrSlowDown
-			}
-			return f
-		})
+		c.bucket.FailUntil(over, objstore.ErrSlowDown)
 		a := c.sweeper()
 		for err := a.round(c.Context()); err != nil; err = a.round(c.Context()) {
 			if !errors.Is(err, objstore.ErrSlowDown) || time.Now().After(over) {
