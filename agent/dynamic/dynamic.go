@@ -41,7 +41,7 @@ import (
 const (
 	// queryTimeout bounds one query.
 	queryTimeout = 10 * time.Second
-	// selfEvery is how often the agent's own node ID is looked at, which changes
+	// selfEvery is how often the agent's own broker ID is looked at, which changes
 	// when it lost its registration to another.
 	selfEvery = 5 * time.Second
 )
@@ -83,7 +83,7 @@ type entry struct {
 }
 
 // New makes settings in which nothing is set; [Settings.Load] reads what is. The static
-// broker is this agent's own configuration, self tells its node ID. level is set as the
+// broker is this agent's own configuration, self tells its broker ID. level is set as the
 // configs of this agent's root logger say; where they say nothing, to what it is now.
 func New(store metadata.Configs, static configs.Broker, self func() int32, level *slog.LevelVar, log *slog.Logger) *Settings {
 	s := &Settings{
@@ -133,11 +133,11 @@ func (s *Settings) BrokerError() error {
 	return s.unfit
 }
 
-// BrokerOf is what another agent works by, if its own settings are like this one's.
-func (s *Settings) BrokerOf(nodeID int32) configs.Broker {
+// BrokerOf is what the agents of another broker ID work by, if its own settings are like this one's.
+func (s *Settings) BrokerOf(id int32) configs.Broker {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	broker, _ := s.brokerOf(nodeID) // derive logs the error, on the agent that it concerns
+	broker, _ := s.brokerOf(id) // derive logs the error, on the agents that it concerns
 	return broker
 }
 

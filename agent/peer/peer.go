@@ -70,8 +70,8 @@ func newPeer(c *Client, m Member) *Peer {
 }
 
 // Read asks for length bytes, 1 to MaxSpanBytes, of a file; fewer come only where it ends. The slice is the caller's own. hot requests have
-// calls of their own. Errors: objstore.ErrNotFound and objstore.ErrRange as the object store's own; after
-// any other the caller asks the object store.
+// calls of their own. Errors: objstore.ErrNotFound and objstore.ErrRange are what the object store told the owner;
+// after any other the caller asks the object store.
 func (p *Peer) Read(ctx context.Context, file uuid.UUID, position, length int64, hot bool) ([]byte, error) {
 	data, err := p.read(ctx, span{file, position, length, hot})
 	m := p.client.metrics

@@ -89,6 +89,32 @@ func TestWhatIsAskedForAtOnceGoesTogether(t *testing.T) {
 	})
 }
 
+// TestTheTailWaitsForNoBackfill: what agents that catch up have asked fills the room for answers.
+func TestTheTailWaitsForNoBackfill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		body := make(file, 1000)
+		p := newPair(t, secret, secret, func(ctx context.Context, id uuid.UUID, position, length int64, hot bool) ([][]byte, error) {
+			if !hot {
+				<-gate
+			}
+			return body.read(ctx, id, position, length, hot)
+		})
+		var backfill sync.WaitGroup
+		backfill.Go(func() {
+			if _, err := p.owner().Read(t.Context(), uuid.Max, 0, 1000, false); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		if got, err := p.ask(t, 0, 1000); err != nil || len(got) != 1000 {
+			t.Errorf("%d bytes, error %v", len(got), err)
+		}
+		close(gate)
+		backfill.Wait()
+	})
+}
+
 // TestAnAnswerWaitsForNoOther: of one call, each is given out when it is there.
 func TestAnAnswerWaitsForNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -41,18 +41,19 @@ type Read func(ctx context.Context, file uuid.UUID, position, length int64, hot 
 type Server struct {
 	read    Read
 	metrics *Metrics
-	sending *semaphore.Weighted
-	room    int64 // of sending
-	http    *http.Server
+	// hot and cold have room bytes each.
+	hot, cold *semaphore.Weighted
+	room      int64
+	http      *http.Server
 	// stop ends the requests under way.
 	stop context.CancelFunc
 }
 
 // NewServer makes a server that reads by read, and whose answers hold about that many bytes at once, or
-// one call's. Close ends it, whether it served or not.
-func NewServer(read Read, sending int64, identity *Identity, metrics *Metrics, logger *slog.Logger) *Server {
+// one call's; those for the tail of the log have as much of their own. Close ends it, whether it served or not.
+func NewServer(read Read, room int64, identity *Identity, metrics *Metrics, logger *slog.Logger) *Server {
 	base, stop := context.WithCancel(context.Background())
-	s := &Server{read: read, metrics: metrics, sending: semaphore.NewWeighted(sending), room: sending, stop: stop}
+	s := &Server{read: read, metrics: metrics, hot: semaphore.NewWeighted(room), cold: semaphore.NewWeighted(room), room: room, stop: stop}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+blocksPath, s.blocks)
 	s.http = &http.Server{
@@ -156,15 +157,18 @@ type answer struct {
 // readAll reads the spans side by side, and returns when all are answered and what they hold was sent
 // or given up.
 func (s *Server) readAll(ctx context.Context, spans []span, answers chan<- answer) {
-	sum := int64(0)
+	sum, sending := int64(0), s.hot
 	for _, p := range spans {
 		sum += p.length
+		if !p.hot {
+			sending = s.cold
+		}
 	}
 	sum = min(sum, s.room)
-	if s.sending.Acquire(ctx, sum) != nil {
+	if sending.Acquire(ctx, sum) != nil {
 		return // the call has ended
 	}
-	defer s.sending.Release(sum)
+	defer sending.Release(sum)
 	var reads sync.WaitGroup
 	for i, p := range spans {
 		reads.Go(func() {

@@ -44,6 +44,8 @@ type conn struct {
 	nc     net.Conn
 	log    *slog.Logger
 	client protocol.Client
+	// side is where the client is, by what it said last.
+	side side
 	// hangs is how often the process had hung when the connection was made.
 	hangs int64
 
@@ -54,6 +56,8 @@ type conn struct {
 	gone chan struct{}
 	// underWay is the number of requests that were begun to be read and are not answered yet.
 	underWay atomic.Int64
+	// alone is called, if there is one, when all but one of them are answered.
+	alone atomic.Pointer[context.CancelFunc]
 
 	// stopped is set before the read deadline that ends the reader, so that
 	// the reader does not move the deadline again.
@@ -63,6 +67,7 @@ type conn struct {
 // answer is what the writer waits for and writes.
 type answer struct {
 	header protocol.RequestHeader
+	side   side
 	wait   Pending
 	done   func() // gives the frame back to the budget; nil when the handler kept it
 	after  func() // the handler's, for when the answer is written; or nil
@@ -84,7 +89,7 @@ func newConn(s *Server, nc net.Conn, client protocol.Client) *conn {
 	ctx, cancel := context.WithCancel(s.base)
 	return &conn{
 		server: s, nc: nc, log: s.log.With("client", nc.RemoteAddr().String()),
-		client: client, hangs: s.pulse.hangs.Load(),
+		client: client, side: s.config.sideOf(client), hangs: s.pulse.hangs.Load(),
 		ctx: ctx, cancel: cancel,
 		queue: make(chan answer, s.config.MaxInFlight), gone: make(chan struct{}),
 	}
@@ -207,17 +212,31 @@ func (c *conn) readRequest(r *bufio.Reader, size int32) error {
 }
 
 // enter counts a request that is about to be read. One that comes behind another of the connection
-// waits for one of the server's places, and reports that it has one; leave gives it back.
+// waits for one of the server's places, and reports that it has one, which leave gives back; or until it comes behind
+// none any more.
 func (c *conn) enter(produce bool) (pipelined bool, err error) {
 	c.server.metrics.inFlight.Inc()
 	if c.underWay.Add(1) == 1 || produce {
 		return false, nil
 	}
-	if err := c.server.pipelined.Acquire(c.ctx, 1); err != nil {
+	if c.server.pipelined.TryAcquire(1) {
+		return true, nil
+	}
+	ctx, alone := context.WithCancel(c.ctx)
+	defer alone()
+	c.alone.Store(&alone)
+	defer c.alone.Store(nil)
+	if c.underWay.Load() == 1 { // the others were answered just now
+		return false, nil
+	}
+	switch err := c.server.pipelined.Acquire(ctx, 1); {
+	case err == nil:
+		return true, nil
+	case c.ctx.Err() != nil:
 		c.leave(false)
 		return false, err
 	}
-	return true, nil
+	return false, nil
 }
 
 // leave ends what enter began.
@@ -225,7 +244,11 @@ func (c *conn) leave(pipelined bool) {
 	if pipelined {
 		c.server.pipelined.Release(1)
 	}
-	c.underWay.Add(-1)
+	if c.underWay.Add(-1) == 1 {
+		if alone := c.alone.Load(); alone != nil {
+			(*alone)()
+		}
+	}
 	c.server.metrics.inFlight.Dec()
 }
 
@@ -272,7 +295,12 @@ func (c *conn) begin(a *answer, frame []byte) error {
 	if err != nil {
 		return err
 	}
-	a.header, c.client.ID = header, header.ClientID
+	if c.client.ID != header.ClientID {
+		c.client.ID = header.ClientID
+		c.side = c.server.config.sideOf(c.client)
+	}
+	a.header, a.side = header, c.side
+	c.server.metrics.traffic[c.side].in.Add(float64(len(frame) + 4))
 	req, err := protocol.ParseRequest(header, body)
 	switch {
 	case errors.Is(err, protocol.ErrUnsupportedVersion):
@@ -368,7 +396,7 @@ func (c *conn) write() {
 		case resp == HangUp:
 			err = errRefused
 		default:
-			err = c.answer(a.header, resp)
+			err = c.answer(a, resp)
 		}
 		if err != nil && !broken {
 			broken = true
@@ -380,15 +408,16 @@ func (c *conn) write() {
 }
 
 // answer encodes the response into a pooled buffer and sends it.
-func (c *conn) answer(h protocol.RequestHeader, resp kmsg.Response) (err error) {
+func (c *conn) answer(a answer, resp kmsg.Response) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = c.panicked(h.Key, p)
+			err = c.panicked(a.header.Key, p)
 		}
 	}()
 	buffer := pool.Get(protocol.SizeHint(resp))
-	frame := protocol.AppendResponse(buffer[:0], h, resp)
+	frame := protocol.AppendResponse(buffer[:0], a.header, resp)
 	defer pool.Put(frame) // which may have outgrown the buffer
+	c.server.metrics.traffic[a.side].out.Add(float64(len(frame)))
 	return c.send(frame)
 }
 

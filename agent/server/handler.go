@@ -49,7 +49,7 @@ type hangUp struct{ kmsg.Response }
 type Handler func(ctx context.Context, req *Request) Pending
 
 // Inline makes a Handler of a function that answers a request before the
-// next one of its connection is started.
+// next one of its connection is started. A nil answer closes the connection.
 func Inline[Req, Resp any, PReq interface {
 	*Req
 	kmsg.Request
@@ -59,6 +59,11 @@ func Inline[Req, Resp any, PReq interface {
 }](handle func(context.Context, protocol.Client, PReq) PResp) Handler {
 	return func(ctx context.Context, req *Request) Pending {
 		resp := handle(ctx, req.Client, req.Body.(PReq))
-		return func() kmsg.Response { return resp }
+		return func() kmsg.Response {
+			if resp == nil {
+				return HangUp
+			}
+			return resp
+		}
 	}
 }

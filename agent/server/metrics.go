@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/wadi-log/wadi/protocol"
 )
 
 // Metrics counts what happens on the sockets.
@@ -15,7 +17,35 @@ type Metrics struct {
 	refused           prometheus.Counter
 	malformed, panics prometheus.Counter
 	bytesIn, bytesOut atomic.Int64
+	traffic           [sides]struct{ in, out prometheus.Counter }
 	requests          *prometheus.HistogramVec
+}
+
+// side is where a client is.
+type side uint8
+
+const (
+	nowhere side = iota // nothing tells its zone, or the server has none
+	sameZone
+	otherZone
+
+	sides = int(iota)
+)
+
+func (s side) String() string { return [sides]string{"unknown", "same", "other"}[s] }
+
+// sideOf tells where a client is.
+func (c *Config) sideOf(client protocol.Client) side {
+	if c.ZoneOf == nil || c.Zone == "" {
+		return nowhere
+	}
+	switch c.ZoneOf(client) {
+	case "":
+		return nowhere
+	case c.Zone:
+		return sameZone
+	}
+	return otherZone
 }
 
 // NewMetrics registers the metrics, and the gauge of the budget, with reg.
@@ -37,10 +67,18 @@ func NewMetrics(reg prometheus.Registerer, budget *Budget) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 12),
 		}, []string{"api"}),
 	}
+	traffic := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "wadi_client_bytes_total",
+		Help: "Bytes of requests from (in) and answers to (out) Kafka clients, by whether their zone is the agent's: same, other, unknown. " +
+			"(client.rack comes with fetches alone, and does not count.)",
+	}, []string{"zone", "direction"})
+	for s := range side(sides) {
+		m.traffic[s].in, m.traffic[s].out = traffic.WithLabelValues(s.String(), "in"), traffic.WithLabelValues(s.String(), "out")
+	}
 	counted := func(name, help string, n *atomic.Int64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n.Load()) })
 	}
-	reg.MustRegister(m.connections, m.inFlight, m.refused, m.malformed, m.panics, m.requests,
+	reg.MustRegister(traffic, m.connections, m.inFlight, m.refused, m.malformed, m.panics, m.requests,
 		counted("wadi_kafka_received_bytes_total", "Bytes of requests received from Kafka clients.", &m.bytesIn),
 		counted("wadi_kafka_sent_bytes_total", "Bytes of answers sent to Kafka clients.", &m.bytesOut),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/wadi-log/wadi/protocol"
 )
 
 // Config bounds what clients can make the server do.
@@ -34,6 +36,10 @@ type Config struct {
 	// StallTimeout closes connections that stop in the middle of a frame, in
 	// either direction.
 	StallTimeout time.Duration
+	// Zone is this server's, and ZoneOf tells that of a client, both "" where it is unknown. They only count:
+	// bytes between zones are billed. A nil ZoneOf knows of none.
+	Zone   string
+	ZoneOf func(protocol.Client) string
 }
 
 // DefaultConfig returns Kafka's bounds.
@@ -47,6 +53,9 @@ func DefaultConfig() Config {
 		StallTimeout:   30 * time.Second,
 	}
 }
+
+// refusalsEvery is the time between two log lines that tell of refused connections.
+const refusalsEvery = 10 * time.Second
 
 // Server serves the Kafka protocol on listeners.
 type Server struct {
@@ -67,7 +76,10 @@ type Server struct {
 	draining bool
 	conns    map[*conn]struct{}
 	// hosts counts the connections by their address.
-	hosts   map[string]int
+	hosts map[string]int
+	// toldOfRefusal is when a refused connection was logged last.
+	toldOfRefusal time.Time
+
 	running sync.WaitGroup
 }
 
@@ -144,18 +156,23 @@ func (s *Server) Traffic() (connections, received, sent int64) {
 // admit reports whether there is room for a connection from the address, and tells if not; s.mu is held.
 func (s *Server) admit(host string) bool {
 	if len(s.conns) >= s.config.MaxConnections {
-		s.metrics.refused.Inc()
-		s.log.Warn("connection refused: too many are open; raise --max-connections",
-			"client", host, "max_connections", s.config.MaxConnections)
+		s.refuse("connections are refused: too many are open; raise --max-connections", "client", host, "max_connections", s.config.MaxConnections)
 		return false
 	}
 	if limit := s.config.MaxConnectionsPerIP; limit != nil && s.hosts[host] >= limit() {
-		s.metrics.refused.Inc()
-		s.log.Warn("connection refused: too many are open from its address; raise max.connections.per.ip",
-			"client", host, "open", s.hosts[host])
+		s.refuse("connections are refused: too many are open from an address; raise max.connections.per.ip", "client", host, "open", s.hosts[host])
 		return false
 	}
 	return true
+}
+
+// refuse counts a refused connection, and logs one in a while: whoever is refused comes again and again.
+func (s *Server) refuse(why string, attributes ...any) {
+	s.metrics.refused.Inc()
+	if now := time.Now(); now.Sub(s.toldOfRefusal) >= refusalsEvery {
+		s.toldOfRefusal = now
+		s.log.Warn(why, attributes...)
+	}
 }
 
 // Drain stops reading requests, waits until those under way are answered, and

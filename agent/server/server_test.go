@@ -8,11 +8,14 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
@@ -30,6 +33,7 @@ type fixture struct {
 	budget  *Budget
 	address string
 	release chan int16 // answers the next produce request with this error code
+	synced  chan struct{}
 	started chan *Request
 	after   chan struct{} // gets a value when a fetch is done with
 }
@@ -40,11 +44,14 @@ func start(t *testing.T, change func(*Config)) *fixture {
 	if change != nil {
 		change(&config)
 	}
-	f := &fixture{t: t, budget: NewBudget(1 << 20), release: make(chan int16), started: make(chan *Request, 100), after: make(chan struct{}, 100)}
+	f := &fixture{t: t, budget: NewBudget(1 << 20), release: make(chan int16), synced: make(chan struct{}), started: make(chan *Request, 100), after: make(chan struct{}, 100)}
 	handlers := map[int16]Handler{
 		int16(kmsg.Metadata): Inline(func(_ context.Context, client protocol.Client, req *kmsg.MetadataRequest) *kmsg.MetadataResponse {
-			if client.ID == "panic" {
+			switch client.ID {
+			case "panic":
 				panic("a bug")
+			case "nil":
+				return nil
 			}
 			return req.ResponseKind().(*kmsg.MetadataResponse)
 		}),
@@ -73,6 +80,17 @@ func start(t *testing.T, change func(*Config)) *fixture {
 		int16(kmsg.JoinGroup): func(_ context.Context, req *Request) Pending {
 			f.started <- req
 			return func() kmsg.Response { return refuse(req.Body, <-f.release) }
+		},
+		// Like JoinGroup, but answered when synced says so.
+		int16(kmsg.SyncGroup): func(_ context.Context, req *Request) Pending {
+			f.started <- req
+			return func() kmsg.Response {
+				select {
+				case <-f.synced:
+				case <-f.t.Context().Done():
+				}
+				return refuse(req.Body, 0)
+			}
 		},
 	}
 	f.server = New(config, handlers, f.budget, NewMetrics(prometheus.NewRegistry(), f.budget), slog.New(slog.DiscardHandler))
@@ -208,6 +226,15 @@ func TestHangUpClosesTheConnectionBehindEarlierAnswers(t *testing.T) {
 	c.expect(1)
 	c.expectClosed()
 	<-f.after
+}
+
+func TestNilAnswerClosesTheConnection(t *testing.T) {
+	f := start(t, nil)
+	c := f.dial()
+	c.send(1, "", metadata(9))
+	c.send(2, "nil", metadata(9))
+	c.expect(1)
+	c.expectClosed()
 }
 
 func TestAcksZeroIsAnsweredWithNothing(t *testing.T) {
@@ -357,6 +384,26 @@ func TestConnectionsFromOneAddressAboveTheirLimitAreClosed(t *testing.T) {
 	}
 }
 
+func TestRefusedConnectionsAreLoggedOnceInAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logged bytes.Buffer
+		budget := NewBudget(1)
+		s := New(Config{MaxConnections: 0}, nil, budget, NewMetrics(prometheus.NewRegistry(), budget), slog.New(slog.NewTextHandler(&logged, nil)))
+		for range 3 { // at 0, 5 and 10 seconds
+			s.mu.Lock()
+			if s.admit("10.0.0.1") {
+				t.Error("a server that allows no connection admits one")
+			}
+			s.mu.Unlock()
+			time.Sleep(refusalsEvery / 2)
+		}
+		if n := strings.Count(logged.String(), "client=10.0.0.1"); n != 2 {
+			t.Errorf("logged %d of 3 times: %s", n, &logged)
+		}
+		s.hardStop()
+	})
+}
+
 func TestRequestsBehindOthersAreBoundedOverAllConnections(t *testing.T) {
 	f := start(t, func(c *Config) { c.MaxPipelined = 1 })
 	first, second, third := f.dial(), f.dial(), f.dial()
@@ -364,7 +411,7 @@ func TestRequestsBehindOthersAreBoundedOverAllConnections(t *testing.T) {
 	first.send(2, "", joinGroup()) // takes the only place
 	<-f.started
 	<-f.started
-	second.send(1, "", joinGroup())
+	second.send(1, "", kmsg.NewPtrSyncGroupRequest())
 	<-f.started
 	second.send(2, "", joinGroup())
 	// Whoever has nothing under way is served all the same, and what is charged by its bytes too.
@@ -380,16 +427,74 @@ func TestRequestsBehindOthersAreBoundedOverAllConnections(t *testing.T) {
 	for range 3 {
 		f.release <- 0
 	}
-	first.expect(1)
-	first.expect(2)
+	for i := range int32(3) {
+		first.expect(i + 1)
+	}
 	<-f.started // the second one of second, for the place is free
-	go func() {
-		f.release <- 0
-		f.release <- 0
-	}()
-	first.expect(3)
+	f.synced <- struct{}{}
+	second.expect(1)
+	f.release <- 0
+	second.expect(2)
+}
+
+// TestRequestBehindNoneAnyMoreNeedsNoPlace: those that have the places may wait for minutes.
+func TestRequestBehindNoneAnyMoreNeedsNoPlace(t *testing.T) {
+	f := start(t, func(c *Config) { c.MaxPipelined = 1 })
+	first, second := f.dial(), f.dial()
+	for i := range int32(2) {
+		first.send(i, "", kmsg.NewPtrSyncGroupRequest())
+		<-f.started
+	}
+	second.send(1, "", joinGroup())
+	<-f.started
+	second.send(2, "", metadata(9)) // waits for a place
+	for testutil.ToFloat64(f.server.metrics.inFlight) < 4 {
+		<-time.After(time.Millisecond)
+	}
+	f.release <- 0
 	second.expect(1)
 	second.expect(2)
+	for i := range int32(2) {
+		f.synced <- struct{}{}
+		first.expect(i)
+	}
+	// The places are as many as before.
+	if err := f.server.pipelined.Acquire(t.Context(), 1); err != nil || f.server.pipelined.TryAcquire(1) {
+		t.Errorf("error %v, or more than one place", err)
+	}
+	f.server.pipelined.Release(1)
+}
+
+// TestTrafficIsCountedByZone as clients tell theirs, which they may do anew with each request.
+func TestTrafficIsCountedByZone(t *testing.T) {
+	f := start(t, func(c *Config) {
+		c.Zone, c.ZoneOf = "a", func(client protocol.Client) string { return client.ID }
+	})
+	c := f.dial()
+	counts := func() (n [sides][2]float64) {
+		for s, counters := range f.server.metrics.traffic {
+			n[s] = [2]float64{testutil.ToFloat64(counters.in), testutil.ToFloat64(counters.out)}
+		}
+		return n
+	}
+	var want [sides][2]float64
+	for i, tc := range []struct {
+		id   string
+		side side
+	}{{"", nowhere}, {"a", sameZone}, {"b", otherZone}, {"a", sameZone}} {
+		req := metadata(9)
+		c.send(int32(i), tc.id, req)
+		answer := c.expect(int32(i))
+		want[tc.side][0] += float64(len(kmsg.NewRequestFormatter(kmsg.FormatterClientID(tc.id)).AppendRequest(nil, req, 0)))
+		want[tc.side][1] += float64(8 + len(answer))
+		if got := counts(); got != want {
+			t.Errorf("%d: %v, want %v", i, got, want)
+		}
+	}
+	_, in, out := f.server.Traffic()
+	if got := counts(); got[0][0]+got[1][0]+got[2][0] != float64(in) || got[0][1]+got[1][1]+got[2][1] != float64(out) {
+		t.Errorf("%v do not add up to %d and %d", got, in, out)
+	}
 }
 
 func joinGroup() *kmsg.JoinGroupRequest {
