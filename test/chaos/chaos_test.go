@@ -41,66 +41,88 @@ func TestClientsWhileAgentsDie(t *testing.T) {
 		t.Fatalf("WADI_CHAOS_SEED: %v", err)
 	}
 	t.Logf("WADI_CHAOS_SEED=%d repeats what happens to agents", seed)
-	folder, long := os.Getenv("WADI_CHAOS"), length >= time.Minute
+	long := length >= time.Minute
 	agents, freeze, pause := 3, 3*time.Second, 1500*time.Millisecond
 	if long {
 		agents, freeze, pause = 5, 15*time.Second, 3*time.Second
 	}
 	fleet, bootstrap := startFleet(t, rand.New(rand.NewPCG(seed, 0)), agents, 1, freeze)
-
-	worlds := []chaos.World{{Name: "franz-go", Transforms: true}, {Name: "kcat"}}
-	if folder != "" {
-		worlds = append(worlds, chaos.World{Name: "librdkafka", Transforms: true}, chaos.World{Name: "java", Transforms: true})
-	}
-	createTopics(t, bootstrap, worlds)
-	observer := observe(t, bootstrap, worlds)
-	journal := &chaos.Journal{}
-	var all []clients
-	for _, world := range worlds {
-		switch world.Name {
-		case "franz-go":
-			g := chaos.StartGoClients(t.Context(), bootstrap, world, partitions, perSecond, journal)
-			t.Cleanup(g.Close)
-			all = append(all, inGo{g})
-		case "kcat":
-			all = append(all, startKcats(t, bootstrap, world, journal))
-		case "librdkafka":
-			all = append(all, startPython(t, folder, bootstrap, world, journal))
-		case "java":
-			all = append(all, startJava(t, folder, bootstrap, world, journal))
-		}
-	}
-	check := func() {
-		for _, c := range all {
-			c.check()
-		}
-	}
-	fleet.suffer(length, pause, check)
+	load := startLoad(t, bootstrap, os.Getenv("WADI_CHAOS"))
+	fleet.suffer(length, pause, load.check)
 	t.Log(fleet)
-	for _, c := range all {
-		c.stop()
-	}
-	history := finish(t, observer, worlds, journal, check)
-	for _, c := range all {
-		c.end()
-	}
-	history.Watched, err = observer.Logs()
-	if err != nil {
-		t.Error(err)
-	}
-	history.Log, history.Events = readAgain(t, bootstrap, worlds), journal.Events()
-
-	for _, problem := range chaos.Verify(history) {
-		t.Error(problem)
-	}
-	for i, report := range history.Reports() {
-		t.Log(report)
-		if report.Sent == 0 || report.Read == 0 || worlds[i].Transforms && (report.Copied == 0 || report.CommittedTxns == 0) {
-			t.Errorf("too little happened in the world of %s", report.World)
-		}
-	}
+	load.judge()
 	if fleet.killed == 0 || long && (fleet.frozen == 0 || fleet.added == 0) {
 		t.Errorf("too little happened to agents: %v", fleet)
+	}
+}
+
+// load is the clients of some worlds at work, and what is known of them.
+type load struct {
+	t         *testing.T
+	bootstrap string
+	worlds    []chaos.World
+	clients   []clients
+	observer  *chaos.Observer
+	journal   *chaos.Journal
+}
+
+// startLoad lets clients loose: franz-go and kcat, and others if there is a folder of them.
+func startLoad(t *testing.T, bootstrap, folder string) *load {
+	t.Helper()
+	l := &load{t: t, bootstrap: bootstrap, journal: &chaos.Journal{}, worlds: []chaos.World{{Name: "franz-go", Transforms: true}, {Name: "kcat"}}}
+	if folder != "" {
+		l.worlds = append(l.worlds, chaos.World{Name: "librdkafka", Transforms: true}, chaos.World{Name: "java", Transforms: true})
+	}
+	createTopics(t, bootstrap, l.worlds)
+	l.observer = observe(t, bootstrap, l.worlds)
+	for _, world := range l.worlds {
+		switch world.Name {
+		case "franz-go":
+			g := chaos.StartGoClients(t.Context(), bootstrap, world, partitions, perSecond, l.journal)
+			t.Cleanup(g.Close)
+			l.clients = append(l.clients, inGo{g})
+		case "kcat":
+			l.clients = append(l.clients, startKcats(t, bootstrap, world, l.journal))
+		case "librdkafka":
+			l.clients = append(l.clients, startPython(t, folder, bootstrap, world, l.journal))
+		case "java":
+			l.clients = append(l.clients, startJava(t, folder, bootstrap, world, l.journal))
+		}
+	}
+	return l
+}
+
+// check fails the test when clients have ended by themselves, and adds what they did to the journal.
+func (l *load) check() {
+	for _, c := range l.clients {
+		c.check()
+	}
+}
+
+// judge ends all clients once everything is acknowledged, copied and read, and fails the test unless all of it is right.
+func (l *load) judge() {
+	l.t.Helper()
+	for _, c := range l.clients {
+		c.stop()
+	}
+	history := finish(l.t, l.observer, l.worlds, l.journal, l.check)
+	for _, c := range l.clients {
+		c.end()
+	}
+	var err error
+	if history.Watched, err = l.observer.Logs(); err != nil {
+		l.t.Error(err)
+	}
+	history.Log, history.Events = readAgain(l.t, l.bootstrap, l.worlds), l.journal.Events()
+
+	for _, problem := range chaos.Verify(history) {
+		l.t.Error(problem)
+	}
+	for i, report := range history.Reports() {
+		l.t.Log(report)
+		if report.Sent == 0 || report.Read == 0 || l.worlds[i].Transforms && (report.Copied == 0 || report.CommittedTxns == 0) {
+			l.t.Errorf("too little happened in the world of %s", report.World)
+		}
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package chaos lets clients of several makes work at once behind a load balancer while agents are killed, frozen
-// and added, and checks what comes of it: `make chaos`.
+// and added, and checks what comes of it: `make chaos`. Its tests also have them work while agents are upgraded.
 //
 // Each make of client is a [World] with topics of its own. In a world, an idempotent producer numbers its records and
 // writes them to WORLD-input; the members of one group copy that in transactions to WORLD-output, together with

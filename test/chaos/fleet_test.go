@@ -35,15 +35,10 @@ type victim struct {
 // startFleet starts so many agents with Postgres and MinIO, and returns them with the balancer's address.
 func startFleet(t *testing.T, random *rand.Rand, agents, atLeast int, longestFreeze time.Duration) (f *fleet, bootstrap string) {
 	t.Helper()
-	store, balancer := harness.MinIO(t), harness.NewBalancer(t)
-	balancer.ByReadiness()
-	options := harness.AgentOptions{Metadata: harness.Postgres(t), Objects: store.MinioURL(), AccessKey: store.AccessKey, SecretKey: store.SecretKey,
-		Flags: []string{"--advertise=" + balancer.Address(), "--kafka-config=group.initial.rebalance.delay.ms=0"}}
 	f = &fleet{t: t, random: random, atLeast: atLeast, longestFreeze: longestFreeze}
-	var processes []*harness.AgentProcess
-	for range agents {
-		a := harness.Agent(t, options)
-		f.agents, processes = append(f.agents, &victim{AgentProcess: a}), append(processes, a)
+	processes, bootstrap := startAgents(t, agents, storesOf(t), nil)
+	for _, a := range processes {
+		f.agents = append(f.agents, &victim{AgentProcess: a})
 	}
 	t.Cleanup(func() {
 		for _, v := range f.agents {
@@ -52,8 +47,31 @@ func startFleet(t *testing.T, random *rand.Rand, agents, atLeast int, longestFre
 			}
 		}
 	})
+	return f, bootstrap
+}
+
+// storesOf are the options of agents with Postgres and MinIO.
+func storesOf(t *testing.T) harness.AgentOptions {
+	t.Helper()
+	store := harness.MinIO(t)
+	return harness.AgentOptions{Metadata: harness.Postgres(t), Objects: store.MinioURL(), AccessKey: store.AccessKey, SecretKey: store.SecretKey}
+}
+
+// startAgents starts agents behind a load balancer, whose address it returns. The number of an agent chooses flags of its own, where
+// there are some.
+func startAgents(t *testing.T, agents int, options harness.AgentOptions, own func(agent int) []string) (processes []*harness.AgentProcess, bootstrap string) {
+	t.Helper()
+	balancer := harness.NewBalancer(t)
+	flags := append(options.Flags, "--advertise="+balancer.Address(), "--kafka-config=group.initial.rebalance.delay.ms=0")
+	for i := range agents {
+		options.Flags = flags
+		if own != nil {
+			options.Flags = slices.Concat(flags, own(i))
+		}
+		processes = append(processes, harness.Agent(t, options))
+	}
 	balancer.Start(processes...)
-	return f, balancer.Address()
+	return processes, balancer.Address()
 }
 
 // String counts what happened.

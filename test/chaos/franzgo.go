@@ -20,6 +20,9 @@ const (
 	fillerBytes = 200
 	// stayAtLeast and stayAtMost bound how long the second reader is a member, before the next one takes its place.
 	stayAtLeast, stayAtMost = 5 * time.Second, 20 * time.Second
+	// transactionTimeout is longer than the 45 s after which a group gives up a member that nobody is any more, and goes on. Java and
+	// librdkafka have it by default.
+	transactionTimeout = time.Minute
 	// endTimeout is for the end of a transaction, or what comes before it.
 	endTimeout = 2 * time.Minute
 )
@@ -78,7 +81,17 @@ func (g *GoClients) Close() {
 }
 
 func (g *GoClients) options(who string) []kgo.Opt {
-	return []kgo.Opt{kgo.SeedBrokers(g.bootstrap), kgo.ClientID(strings.ReplaceAll(who, "/", "-"))}
+	return connect(g.bootstrap, strings.ReplaceAll(who, "/", "-"))
+}
+
+// connect are the options of a client of that ID, for all that is behind a balancer.
+func connect(bootstrap, clientID string) []kgo.Opt {
+	return []kgo.Opt{
+		kgo.SeedBrokers(bootstrap), kgo.ClientID(clientID),
+		// An agent that dies while it greets a client doesn't ask for TLS. A member that took it so would come again as another one,
+		// and its group wait for the first.
+		kgo.AlwaysRetryEOF(),
+	}
 }
 
 // met notes an error that a client of ours gave its user.
@@ -87,20 +100,13 @@ func (g *GoClients) met(who, doing string, err error) {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
 		return // by ourselves
-	case kerr.IsRetriable(err), retriable(err):
+	case kerr.IsRetriable(err), kgo.IsRetryableBrokerErr(err):
 		kind = Retriable
 	case errors.Is(err, kerr.TransactionAbortable), errors.Is(err, kerr.OperationNotAttempted), errors.Is(err, kerr.RebalanceInProgress),
 		errors.Is(err, kerr.IllegalGeneration), errors.Is(err, kerr.StaleMemberEpoch):
 		kind = Abortable
 	}
 	g.journal.Note(Event{Kind: kind, Who: who, Text: doing + ": " + errorName(err)})
-}
-
-// retriable tells whether an error of a connection is one that passes. A balancer that finds no agent ends a connection before
-// its first answer, which kgo takes for a refusal and leaves to its user.
-func retriable(err error) bool {
-	_, ended := errors.AsType[*kgo.ErrFirstReadEOF](err)
-	return ended || kgo.IsRetryableBrokerErr(err)
 }
 
 // errorName is short, and the same for the same thing.
@@ -211,7 +217,7 @@ func (g *GoClients) commit(ctx context.Context, client *kgo.Client, who string) 
 // transform is one client that copies the input to the output, until ctx ends or it can't go on.
 func (g *GoClients) transform(ctx context.Context, who string) {
 	session, err := kgo.NewGroupTransactSession(append(g.options(who), kgo.TransactionalID(strings.ReplaceAll(who, "/", "-")),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ConsumerGroup(g.world.Name+"-transformers"), kgo.ConsumeTopics(g.world.Input()),
+		kgo.TransactionTimeout(transactionTimeout), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ConsumerGroup(g.world.Name+"-transformers"), kgo.ConsumeTopics(g.world.Input()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
 	if err != nil {
 		g.met(who, "start", err)

@@ -74,6 +74,19 @@ func (j *Journal) Add(events ...Event) {
 	j.events = append(j.events, events...)
 }
 
+// Count returns how many events of a kind there are so far in a world.
+func (j *Journal) Count(world World, kind Kind) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := 0
+	for _, e := range j.events {
+		if e.Kind == kind && world.has(e.Who) {
+			n++
+		}
+	}
+	return n
+}
+
 // Events returns those so far, in the order of their times.
 func (j *Journal) Events() []Event {
 	j.mu.Lock()

@@ -36,8 +36,8 @@ func Observe(bootstrap string, worlds []World, partitions int32) (*Observer, err
 		}
 	}
 	var err error
-	if o.client, err = kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ClientID("observer"), kgo.ConsumePartitions(from), kgo.KeepControlRecords(),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NoResetOffset())); err != nil {
+	if o.client, err = kgo.NewClient(append(connect(bootstrap, "observer"), kgo.ConsumePartitions(from), kgo.KeepControlRecords(),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NoResetOffset()))...); err != nil {
 		return nil, err
 	}
 	o.work.Go(o.read)
@@ -52,7 +52,7 @@ func (o *Observer) read() {
 		}
 		o.mu.Lock()
 		fetches.EachError(func(topic string, partition int32, err error) {
-			if !retriable(err) {
+			if !kgo.IsRetryableBrokerErr(err) {
 				o.err = errors.Join(o.err, fmt.Errorf("the observer, of %s/%d: %w", topic, partition, err))
 			}
 		})

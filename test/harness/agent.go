@@ -63,7 +63,10 @@ func noteSources() error {
 	return nil
 }
 
-func buildBinary() (string, error) {
+func buildBinary() (string, error) { return build() }
+
+// build builds the program with further flags for the go command.
+func build(flags ...string) (string, error) {
 	if err := noteSources(); err != nil {
 		return "", err
 	}
@@ -72,7 +75,7 @@ func buildBinary() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(folder, "wadi")
-	args := []string{"build", "-o", path}
+	args := append([]string{"build", "-o", path}, flags...)
 	if raceDetector {
 		args = append(args, "-race")
 	}
@@ -253,6 +256,9 @@ func (a *AgentProcess) Restart() {
 		a.t.Fatal(err)
 	}
 }
+
+// Become has the agent run another program from its next start on: another version's, say.
+func (a *AgentProcess) Become(program string) { a.program = program }
 
 // TryRestart is Restart for an agent that may fail to start, since its stores don't answer, say: it returns why.
 func (a *AgentProcess) TryRestart() error {

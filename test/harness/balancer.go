@@ -1,7 +1,10 @@
 package harness
 
 import (
+	"encoding/csv"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -13,14 +16,13 @@ import (
 )
 
 // Balancer is HAProxy before agents: it gives each connection to the next agent
-// in turn, and looks a few times a second which of them listen.
+// in turn, and asks a few times a second which of them are ready, in the way of deploy/haproxy.cfg.
 type Balancer struct {
 	t       testing.TB
 	program string
 	folder  string
 	address string
 	process *process
-	ready   bool // asks agents whether they are ready
 }
 
 // NewBalancer chooses the balancer's address, which agents are to advertise
@@ -54,10 +56,6 @@ func NewBalancer(t testing.TB) *Balancer {
 // Address is where the balancer listens.
 func (b *Balancer) Address() string { return b.address }
 
-// ByReadiness has the balancer ask agents whether they are ready (/readyz), as one in production does, and not only
-// whether they listen: so it leaves out those that hang. It goes before Start.
-func (b *Balancer) ByReadiness() { b.ready = true }
-
 func (b *Balancer) logPath() string { return filepath.Join(b.folder, "log") }
 
 // Start starts balancing over the agents, and returns when the balancer takes connections.
@@ -83,37 +81,70 @@ func (b *Balancer) Start(agents ...*AgentProcess) {
 	}
 }
 
-// config: timeouts longer than any Kafka request; a connection that an agent
-// refuses goes to the next one; those of an agent that died end with it.
-func (b *Balancer) config(agents []*AgentProcess) string {
-	check, how := "inter 100ms fall 2 rise 1", ""
-	if b.ready {
-		check, how = "inter 250ms fall 2 rise 1", "\toption httpchk GET /readyz\n\ttimeout check 1s\n"
+// Ready returns when the balancer has found all agents ready: one that started again
+// gets no connections before.
+func (b *Balancer) Ready() {
+	b.t.Helper()
+	if err := poll(time.Minute, b.process, b.allUp); err != nil {
+		b.t.Fatalf("HAProxy doesn't find all agents ready: %v\n%s", err, logTail(b.logPath()))
 	}
+}
+
+// allUp asks HAProxy's management socket for its table of servers, of whose columns it needs the 2nd (svname) and the 18th (status).
+func (b *Balancer) allUp() (err error) {
+	conn, err := net.Dial("unix", b.socket())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if _, err := io.WriteString(conn, "show stat agents 4 -1\n"); err != nil {
+		return err
+	}
+	table, err := csv.NewReader(conn).ReadAll()
+	if err != nil {
+		return err
+	}
+	if len(table) < 2 {
+		return errors.New("HAProxy tells of no agent")
+	}
+	for _, row := range table[1:] {
+		if name, status := row[1], row[17]; status != "UP" {
+			return fmt.Errorf("%s is %q", name, status)
+		}
+	}
+	return nil
+}
+
+func (b *Balancer) socket() string { return filepath.Join(b.folder, "stats") }
+
+// config: timeouts longer than any Kafka request; a connection that an agent
+// refuses goes to the next one; those of an agent that died or hangs end with it. An agent that says that it isn't ready keeps
+// what it has, and gets no more (L7OKC). The check's patience is above what an agent takes to say that its store is away.
+func (b *Balancer) config(agents []*AgentProcess) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, `global
 	maxconn 4000
+	stats socket %s
 defaults
 	mode tcp
 	timeout connect 2s
 	timeout client 15m
 	timeout server 15m
 	timeout queue 5s
+	timeout check 4s
 	option redispatch 1
 	retries 5
-	default-server %s on-marked-down shutdown-sessions
+	default-server inter 100ms fall 2 rise 1 on-marked-down shutdown-sessions
 frontend kafka
 	bind %s
 	default_backend agents
 backend agents
 	balance roundrobin
-%s`, check, b.address, how)
+	option httpchk GET /readyz
+	http-check expect status 200 error-status L7OKC
+`, b.socket(), b.address)
 	for i, a := range agents {
-		fmt.Fprintf(&s, "\tserver agent%d %s check", i, a.Bootstrap())
-		if b.ready {
-			fmt.Fprintf(&s, " port %s", a.http[strings.LastIndexByte(a.http, ':')+1:])
-		}
-		s.WriteString("\n")
+		fmt.Fprintf(&s, "\tserver agent%d %s check port %s\n", i, a.Bootstrap(), a.http[strings.LastIndexByte(a.http, ':')+1:])
 	}
 	return s.String()
 }

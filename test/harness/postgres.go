@@ -286,7 +286,8 @@ func (s *PostgresServer) dropDatabase(ctx context.Context, databaseURL string) e
 
 // exec runs a statement in the database postgres, on a connection of its own.
 func (s *PostgresServer) exec(ctx context.Context, statement string) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	// To drop a database of hundreds of schemas takes long on a busy disk.
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.url("postgres"))
 	if err != nil {

@@ -99,6 +99,22 @@ func (s *PostgresServer) Promote() {
 	})
 }
 
+// Demote makes of this primary a standby that follows nobody. It stops and starts again.
+func (s *PostgresServer) Demote() {
+	s.t.Helper()
+	s.Stop()
+	signal := filepath.Join(s.dataDir(), "standby.signal")
+	if err := os.WriteFile(signal, nil, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if s.owner != nil {
+		if err := os.Chown(signal, int(s.owner.Uid), int(s.owner.Gid)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.Start()
+}
+
 // FailoverURL is the URL of this cluster's database and of the replica's: of whichever takes writes.
 func (s *PostgresServer) FailoverURL(replica *PostgresServer) string {
 	s.t.Helper()

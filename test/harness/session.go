@@ -27,6 +27,7 @@ type session struct {
 	postgres shared[*PostgresServer]
 	minio    shared[*MinioServer]
 	binary   shared[string]
+	older    shared[string]
 }
 
 // shared is a value that is made once, by whoever asks first. A failure is kept

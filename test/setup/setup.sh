@@ -2,7 +2,7 @@
 # Gets the programs that the tests need and says what it does, with nothing to
 # do in well under a second. Called by make: setup.sh test | lint | compat | streams | qemu.
 #
-# Postgres, HAProxy, nginx, kcat, Prometheus' promtool and systemd-analyze come from the system's packages.
+# Postgres, PgBouncer, HAProxy, nginx, kcat, Prometheus' promtool and systemd-analyze come from the system's packages.
 # MinIO, Helm and golangci-lint are built from their Go modules, once, into
 # ${XDG_CACHE_HOME:-~/.cache}/wadi/bin: none is wanted in go.mod, where it would bring in hundreds of
 # modules. The same holds for test/deploy/typed, which is a module of this tree. Real
@@ -63,6 +63,7 @@ packages() {
 	have_postgres || missing="$missing postgresql"
 	command -v kcat >/dev/null || missing="$missing kcat"
 	command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || missing="$missing haproxy"
+	command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing="$missing pgbouncer"
 	have_nginx || missing="$missing nginx libnginx-mod-stream"
 	command -v promtool >/dev/null || missing="$missing prometheus"
 	[ "$(uname)" != Linux ] || command -v systemd-analyze >/dev/null || missing="$missing systemd"

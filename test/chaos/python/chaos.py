@@ -19,8 +19,9 @@ INPUT, OUTPUT = f"{WORLD}-input", f"{WORLD}-output"
 FILLER_CHARS = 200
 END_TIMEOUT = 120  # seconds, for the end of a transaction or what comes before it
 # librdkafka may never return from send_offsets_to_transaction when the connection to the group's coordinator ended at the wrong
-# moment (its issues 5456 and 5511). Whoever is in there for so many seconds is given up, and another one takes its place.
-HUNG_AFTER = 60
+# moment (its issues 5456 and 5511). Whoever is in there for so many seconds is given up, and another one takes its place: before
+# the transaction times out after 60 s, or whoever returns late is told of that.
+HUNG_AFTER = 45
 
 producing, working = threading.Event(), threading.Event()
 printing = threading.Lock()
@@ -178,7 +179,7 @@ def transform(name, thread):
     """A client that copies the input to the output, until it can't go on."""
     who = f"{WORLD}/{name}"
     # Who hangs doesn't poll, and is to lose its partitions for it.
-    consumer = Consumer(consumer_settings(who, "transformers") | {"max.poll.interval.ms": 2 * HUNG_AFTER * 1000})
+    consumer = Consumer(consumer_settings(who, "transformers") | {"max.poll.interval.ms": 120_000})
     consumer.subscribe([INPUT])
     producer = Producer(client_settings(who) | {"transactional.id": who.replace("/", "-")})
     try:
