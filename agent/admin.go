@@ -43,6 +43,14 @@ func (a adminAgents) Place(client protocol.Client) func(topic uuid.UUID, partiti
 	}
 }
 
+// Brokers implements admin.Agents.
+func (a adminAgents) Brokers(client protocol.Client) (ids []int32) {
+	for _, b := range a.router.View(client).Brokers {
+		ids = append(ids, b.NodeID)
+	}
+	return ids
+}
+
 // Controller implements admin.Agents.
 func (a adminAgents) Controller(client protocol.Client) (int32, metadata.Listener) {
 	b := a.router.View(client).Controller()

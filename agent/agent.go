@@ -106,6 +106,9 @@ func New(ctx context.Context, config Config, version string, log *slog.Logger, l
 		return nil, err
 	}
 	a.store = store
+	if err := checkClock(ctx, store); err != nil {
+		return nil, err
+	}
 	bucket, err := OpenObjects(ctx, config, ReadWrite, reg)
 	if err != nil {
 		return nil, err
@@ -211,8 +214,17 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 		OnGap: func(ctx context.Context) {
 			a.settings.Reset(ctx)
 			a.catalog.Reset(ctx)
+			a.transactions.ForgetProducerIDs()
 		},
 	}, a.log)
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "wadi_metadata_halted", Help: "1 while the metadata store is halted, since it lost changes that were known: nothing is served.",
+	}, func() float64 {
+		if a.follower.Halted() {
+			return 1
+		}
+		return 0
+	}))
 	fetchConfig := a.config.responses(int64(a.broker.FetchMaxBytes))
 	fetchConfig.Elsewhere = a.router.ReadElsewhere
 	fetchConfig.TailAge = min(fetchConfig.TailAge, a.config.DeleteGrace/2)
@@ -233,6 +245,7 @@ func (a *Agent) build(ctx context.Context, reg *prometheus.Registry) error {
 	serverConfig := server.DefaultConfig()
 	serverConfig.MaxConnections, serverConfig.MaxInFlight = a.config.MaxConnections, a.config.MaxInFlight
 	serverConfig.MaxConnectionsPerIP = func() int { return int(a.settings.Broker().MaxConnectionsPerIP) }
+	serverConfig.Zone, serverConfig.ZoneOf = a.config.Zone, a.router.Zone
 	serverConfig.MaxPipelined = int(a.broker.QueuedMaxRequests)
 	serverConfig.MaxFrameBytes = int32(min(int64(serverConfig.MaxFrameBytes), a.config.MemoryBytes))
 	if ms := a.broker.ConnectionsMaxIdleMs; ms > 0 {

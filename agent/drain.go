@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -85,12 +86,12 @@ func (a *Agent) drain() error {
 }
 
 // drainHandler has the agent drain and its process end, as SIGTERM does. Only who is on the same
-// machine may ask for it: nobody proves here who they are.
+// machine may ask for it, since nobody proves here who they are; and no browser there, which asks for whoever
+// has written the page, and can be told that this machine is the page's own.
 func drainHandler(drain func()) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil || !peer.Addr().Unmap().IsLoopback() {
-			answer(w, http.StatusForbidden, "an agent is drained from its own machine only: over localhost, or by SIGTERM")
+		if !fromHere(r) || r.Header.Get("Origin") != "" {
+			answer(w, http.StatusForbidden, "an agent is drained from its own machine only, without a browser, or by SIGTERM")
 			return
 		}
 		answer(w, http.StatusAccepted, "draining")
@@ -98,4 +99,18 @@ func drainHandler(drain func()) http.HandlerFunc {
 		_ = http.NewResponseController(w).Flush()
 		drain()
 	}
+}
+
+// fromHere reports whether a request comes from this machine: over loopback, or from the very address that it came to.
+func fromHere(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	from := peer.Addr().Unmap()
+	if from.IsLoopback() {
+		return true
+	}
+	to, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return ok && to.AddrPort().Addr().Unmap() == from
 }

@@ -19,7 +19,7 @@ const pingTimeout = 2 * time.Second
 //	GET  /readyz     200 while it takes clients: listening, not draining, metadata store reachable; else 503 and why
 //	GET  /metrics    Prometheus
 //	GET  /v1/agents  the agents that are alive, as JSON ([ListedAgent])
-//	POST /v1/drain   202, and the agent drains and ends; 403 for who is on another machine
+//	POST /v1/drain   202, and the agent drains and ends; 403 for who is on another machine, and for browsers
 func newHTTP(ready func(context.Context) error, agents http.Handler, drain func(), reg *prometheus.Registry) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -17,10 +18,15 @@ import (
 	"github.com/wadi-log/wadi/metadata"
 )
 
-// startAgent runs an agent in this process. It is stopped after the test.
+// startAgent runs an agent in this process, on ports of its own unless the config says where. It is stopped after the test.
 func startAgent(t *testing.T, config Config) (a *Agent, ended <-chan error) {
 	t.Helper()
-	config.KafkaListen, config.HTTPListen = "127.0.0.1:0", "127.0.0.1:0"
+	if config.KafkaListen == DefaultConfig().KafkaListen {
+		config.KafkaListen = "127.0.0.1:0"
+	}
+	if config.HTTPListen == DefaultConfig().HTTPListen {
+		config.HTTPListen = "127.0.0.1:0"
+	}
 	a, err := New(t.Context(), config, "v1.2.3", slog.New(slog.DiscardHandler), new(slog.LevelVar))
 	if err != nil {
 		t.Fatal(err)
@@ -132,21 +138,32 @@ func TestOnlyThisMachineDrains(t *testing.T) {
 	drained := 0
 	handler := newHTTP(func(context.Context) error { return nil }, http.NotFoundHandler(), func() { drained++ }, prometheus.NewRegistry()).Handler
 	for _, c := range []struct {
-		peer, site string
-		allowed    bool
+		peer, to string
+		header   [2]string
+		allowed  bool
 	}{
-		{"127.0.0.1:4321", "", true},
-		{"[::1]:4321", "", true},
-		{"[::ffff:127.0.0.1]:4321", "", true},
-		{"127.0.0.1:4321", "cross-site", false}, // a page in a browser on this machine
-		{"10.1.2.3:4321", "", false},
-		{"[2001:db8::1]:4321", "", false},
-		{"", "", false},
+		{peer: "127.0.0.1:4321", allowed: true},
+		{peer: "[::1]:4321", allowed: true},
+		{peer: "[::ffff:127.0.0.1]:4321", allowed: true},
+		{peer: "10.1.2.3:4321", to: "10.1.2.3:80", allowed: true},
+		{peer: "10.1.2.3:4321", to: "[::ffff:10.1.2.3]:80", allowed: true},
+		{peer: "[2001:db8::1]:4321", to: "[2001:db8::1]:80", allowed: true},
+		{peer: "10.1.2.3:4321", to: "10.1.2.4:80"},
+		{peer: "10.1.2.3:4321"},
+		{peer: "[2001:db8::1]:4321", to: "10.1.2.3:80"},
+		{},
+		// Pages in a browser on this machine, of which the second has had its host's name lead here.
+		{peer: "127.0.0.1:4321", header: [2]string{"Sec-Fetch-Site", "cross-site"}},
+		{peer: "127.0.0.1:4321", header: [2]string{"Origin", "http://example.com"}},
 	} {
-		req := httptest.NewRequest(http.MethodPost, "/v1/drain", nil)
+		req := httptest.NewRequest(http.MethodPost, "http://example.com/v1/drain", nil)
 		req.RemoteAddr = c.peer
-		if c.site != "" {
-			req.Header.Set("Sec-Fetch-Site", c.site)
+		if c.to != "" {
+			to := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(c.to))
+			req = req.WithContext(context.WithValue(req.Context(), http.LocalAddrContextKey, to))
+		}
+		if c.header[0] != "" {
+			req.Header.Set(c.header[0], c.header[1])
 		}
 		before, resp := drained, httptest.NewRecorder()
 		handler.ServeHTTP(resp, req)
@@ -155,7 +172,7 @@ func TestOnlyThisMachineDrains(t *testing.T) {
 			want = http.StatusAccepted
 		}
 		if resp.Code != want || (drained > before) != c.allowed {
-			t.Errorf("from %q, %q: %d, drained: %v", c.peer, c.site, resp.Code, drained > before)
+			t.Errorf("%+v: %d, drained: %v", c, resp.Code, drained > before)
 		}
 	}
 }

@@ -90,7 +90,7 @@ func (a *Agent) compactJob(holder uuid.UUID) maintenance.Job {
 func (a *Agent) mergeJob(reg prometheus.Registerer) maintenance.Job {
 	return merge.New(merge.Config{
 		After: a.config.MergeAfter, FlushBytes: a.config.FlushBytes, FileBytes: a.config.MergeBytes, MemoryBytes: a.config.JobMemoryBytes,
-		Compression: datafile.Compression(a.config.FileCompression),
+		Compression: datafile.Compression(a.config.FileCompression), Behind: a.blocks.MergesBehind,
 	}, a.bucket, a.store, merge.NewMetrics(reg), a.log).Job()
 }
 

@@ -1,12 +1,18 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/wadi-log/wadi/metadata"
 )
@@ -180,6 +186,45 @@ func TestParseZoneListener(t *testing.T) {
 	for _, list := range []string{"A", "A=", "A=x,a=y", "A=x y"} {
 		if got, err := parseZoneListener(list); err == nil {
 			t.Errorf("%q is %v", list, got)
+		}
+	}
+}
+
+// TestClientsComeOverIPv6, and are told where to connect to in the same way; others of the agent come over IPv4.
+func TestClientsComeOverIPv6(t *testing.T) {
+	if ln, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skipf("this machine has no IPv6: %v", err)
+	} else if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	config := DefaultConfig()
+	config.DataDir, config.KafkaListen, config.HTTPListen = t.TempDir(), "FOUR://127.0.0.1:0,SIX://[::1]:0", "[::1]:0"
+	a, _ := startAgent(t, config)
+	if status, body := ask(t, a, http.MethodGet, "/livez"); status != http.StatusOK {
+		t.Errorf("/livez: %d: %s", status, body)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for i, l := range a.kafkaListeners {
+		topic := fmt.Sprint("topic-", i)
+		c, err := kgo.NewClient(kgo.SeedBrokers(l.Addr().String()), kgo.AllowAutoTopicCreation(), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(topic),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("x")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if fetches := c.PollFetches(ctx); fetches.Err() != nil || fetches.NumRecords() != 1 {
+			t.Errorf("%v: consumed %d records, %v", l, fetches.NumRecords(), fetches.Err())
+		}
+		resp, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b := resp.Brokers; len(b) != 1 || net.JoinHostPort(b[0].Host, fmt.Sprint(b[0].Port)) != l.Addr().String() {
+			t.Errorf("who comes to %v is told of %+v", l, b)
 		}
 	}
 }

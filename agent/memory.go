@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"runtime/debug"
@@ -20,8 +21,9 @@ const (
 	// fixedMemory is what an agent takes whatever the sizes are: its program, connections and indexes.
 	fixedMemory = 256 << 20
 	// shares is how many parts the rest of the memory has that sizes are made of. Produce requests, the
-	// cache, background work and the answers of consumers have one each, reads of the object store and other agents half of one each. The
-	// rest is what they need besides: buffers of sockets and clients, and what the garbage collector has not found yet.
+	// cache, background work and the answers of consumers have one each; reads of the object store, what is asked of other
+	// agents, and what they ask, half of one each. The rest is what they need besides: buffers of sockets and clients, and
+	// what the garbage collector has not found yet.
 	shares = 8
 	// heapPercent is how much of what there is the heap may grow to before the garbage collector is made to hurry.
 	heapPercent = 90
@@ -36,8 +38,8 @@ const (
 // LimitMemory fills in Memory where it is left to the agent, and tells the garbage collector of this process to
 // keep within what there is. In this order, that is what the operator says, GOMEMLIMIT, the limit of the cgroup
 // that the process is in, and the machine's memory.
-func LimitMemory(c Config) (Config, error) {
-	there, shared, err := c.availableMemory()
+func LimitMemory(c Config, log *slog.Logger) (Config, error) {
+	there, shared, err := c.availableMemory(log)
 	if err != nil {
 		return c, err
 	}
@@ -63,27 +65,35 @@ func (c Config) memoryOf(there int64, shared bool) int64 {
 func unlimited() bool { return debug.SetMemoryLimit(-1) == math.MaxInt64 }
 
 // availableMemory returns how many bytes there are, and whether others share them.
-func (c Config) availableMemory() (there int64, shared bool, err error) {
+func (c Config) availableMemory(log *slog.Logger) (there int64, shared bool, err error) {
 	switch {
 	case c.Memory > 0:
 		return c.Memory, false, nil
 	case !unlimited():
 		return debug.SetMemoryLimit(-1), false, nil
 	}
-	limit, err := memlimit.FromCgroup()
-	if err == nil {
-		return int64(min(limit, math.MaxInt64)), false, nil
+	return foundMemory(memlimit.FromCgroup, memlimit.FromSystem, log)
+}
+
+// foundMemory is what the cgroup allows, or what the machine has where that is less or nothing limits the cgroup.
+func foundMemory(cgroup, machine memlimit.Provider, log *slog.Logger) (there int64, shared bool, err error) {
+	limit, limitErr := cgroup()
+	if limitErr != nil && !errors.Is(limitErr, memlimit.ErrNoCgroup) && !errors.Is(limitErr, memlimit.ErrNoLimit) && !errors.Is(limitErr, memlimit.ErrCgroupsNotSupported) {
+		// Its file system is not mounted in a sandbox, say.
+		log.Warn("the memory limit of the cgroup can't be read, so the agent takes as much as on a machine that it shares; --memory says how much it may take",
+			"error", limitErr)
 	}
-	if !errors.Is(err, memlimit.ErrNoCgroup) && !errors.Is(err, memlimit.ErrNoLimit) && !errors.Is(err, memlimit.ErrCgroupsNotSupported) {
-		return 0, false, fmt.Errorf("--memory: the limit of the cgroup can't be read: %w; say how many bytes the agent may use", err)
-	}
-	if limit, err = memlimit.FromSystem(); err == nil && limit == 0 {
+	has, err := machine()
+	if err == nil && has == 0 {
 		err = errors.New("the system does not tell")
 	}
-	if err != nil {
+	if err != nil && limitErr != nil {
 		return 0, false, fmt.Errorf("--memory: the machine's memory is unknown (%w); say how many bytes the agent may use", err)
 	}
-	return int64(min(limit, math.MaxInt64)), true, nil
+	if limitErr == nil && (has == 0 || limit < has) {
+		return int64(min(limit, math.MaxInt64)), false, nil
+	}
+	return int64(min(has, math.MaxInt64)), true, nil
 }
 
 // sizes is the sum of those that are set.

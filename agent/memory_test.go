@@ -1,9 +1,14 @@
 package agent
 
 import (
+	"errors"
+	"log/slog"
 	"math"
 	"runtime/debug"
+	"strings"
 	"testing"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/wadi-log/wadi/agent/fetch"
 )
@@ -75,7 +80,7 @@ func TestMemoryIsLimited(t *testing.T) {
 		debug.SetMemoryLimit(c.already)
 		config := DefaultConfig()
 		config.Memory = c.set
-		config, err := LimitMemory(config)
+		config, err := LimitMemory(config, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,12 +94,40 @@ func TestMemoryIsLimited(t *testing.T) {
 
 	// By the cgroup or the machine, whatever they are here.
 	debug.SetMemoryLimit(math.MaxInt64)
-	config, err := LimitMemory(DefaultConfig())
+	config, err := LimitMemory(DefaultConfig(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if limit := debug.SetMemoryLimit(-1); config.Memory < leastMemory || limit == math.MaxInt64 {
 		t.Errorf("memory %d, limit %d", config.Memory, limit)
+	}
+}
+
+func TestMemoryIsFoundInTheCgroupOrTheMachine(t *testing.T) {
+	is := func(n uint64) memlimit.Provider { return func() (uint64, error) { return n, nil } }
+	fails := func(err error) memlimit.Provider { return func() (uint64, error) { return 0, err } }
+	odd := errors.New("no mount found")
+	for _, c := range []struct {
+		name            string
+		cgroup, machine memlimit.Provider
+		want            int64
+		shared, warned  bool
+		fails           bool
+	}{
+		{name: "a limit", cgroup: is(512 << 20), machine: is(8 << 30), want: 512 << 20},
+		{name: "a limit above what there is", cgroup: is(64 << 30), machine: is(8 << 30), want: 8 << 30, shared: true},
+		{name: "a limit on an unknown machine", cgroup: is(512 << 20), machine: fails(odd), want: 512 << 20},
+		{name: "no limit", cgroup: fails(memlimit.ErrNoLimit), machine: is(8 << 30), want: 8 << 30, shared: true},
+		{name: "no cgroup", cgroup: fails(memlimit.ErrNoCgroup), machine: is(8 << 30), want: 8 << 30, shared: true},
+		{name: "no cgroups at all", cgroup: fails(memlimit.ErrCgroupsNotSupported), machine: is(8 << 30), want: 8 << 30, shared: true},
+		{name: "a cgroup that is not to be seen", cgroup: fails(odd), machine: is(8 << 30), want: 8 << 30, shared: true, warned: true},
+		{name: "nothing is known", cgroup: fails(memlimit.ErrNoLimit), machine: is(0), fails: true},
+	} {
+		var log strings.Builder
+		there, shared, err := foundMemory(c.cgroup, c.machine, slog.New(slog.NewTextHandler(&log, nil)))
+		if there != c.want || shared != c.shared || (err != nil) != c.fails || strings.Contains(log.String(), "no mount found") != c.warned {
+			t.Errorf("%s: %d, shared %v, error %v, log %q", c.name, there, shared, err, &log)
+		}
 	}
 }
 

@@ -92,7 +92,7 @@ func (a *Agent) buildBlocks(ctx context.Context, config fetch.BlocksConfig, metr
 	}))
 	a.peers.client = peer.NewClient(a.zoneMembers, identity, peerMetrics, a.log)
 	a.blocks = fetch.NewBlocks(a.bucket, zone{a.peers.client}, config, metrics)
-	a.peers.server = peer.NewServer(a.readForPeer, 2*config.PeerBytes, identity, peerMetrics, a.log)
+	a.peers.server = peer.NewServer(a.readForPeer, config.PeerBytes, identity, peerMetrics, a.log)
 	return nil
 }
 

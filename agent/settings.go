@@ -13,15 +13,18 @@ import (
 )
 
 // loadSettings reads what is set over the wire. As in Kafka, a log level is none of
-// what outlives a restart.
+// what outlives a restart, unless it is that of other agents too.
 func (a *Agent) loadSettings(ctx context.Context) error {
-	self := func() int32 { return a.membership.Self().NodeID }
+	self := func() int32 { return a.membership.Self().ConfigID() }
 	a.settings = dynamic.New(a.store, a.broker, self, a.level, a.log)
 	if err := a.settings.Load(ctx); err != nil {
 		return err
 	}
 	logger := metadata.ConfigResource{Kind: metadata.BrokerLoggerConfig, Name: strconv.Itoa(int(self()))}
-	if len(a.settings.Of(logger)) == 0 {
+	shared := slices.ContainsFunc(a.membership.Alive(), func(other metadata.Agent) bool {
+		return other.NodeID != a.membership.Self().NodeID && other.ConfigID() == self()
+	})
+	if shared || len(a.settings.Of(logger)) == 0 {
 		return nil
 	}
 	return a.settings.Alter(ctx, logger, func(map[string]string) (map[string]string, error) { return nil, nil })

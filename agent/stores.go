@@ -138,6 +138,33 @@ func OpenObjects(ctx context.Context, c Config, access Access, reg prometheus.Re
 	return objstore.Retry(bucket, objstore.DefaultRetryPolicy()), nil
 }
 
+// mostSkew is how much the clocks of this machine and of the metadata store may differ at the start.
+const mostSkew = metadata.MaxFileAge / 2
+
+// storeClock is a metadata store's clock.
+type storeClock interface {
+	Now(ctx context.Context) (time.Time, error)
+}
+
+// checkClock refuses a clock that is so far off that the store would refuse data files for their age: all that
+// producers send to such an agent would fail, for as long as it is told to them.
+func checkClock(ctx context.Context, store storeClock) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	is, err := store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	if off := time.Since(is); off.Abs() > mostSkew {
+		way := "ahead of"
+		if off < 0 {
+			way = "behind"
+		}
+		return fmt.Errorf("this machine's clock is %v %s the metadata store's, which would refuse what is produced; set the clocks, best by NTP", off.Abs().Round(time.Second), way)
+	}
+	return nil
+}
+
 // claimBucket makes sure that the object store goes with the metadata store: what
 // the latter doesn't know, background work deletes.
 func (a *Agent) claimBucket(ctx context.Context) error {

@@ -22,7 +22,7 @@ const (
 // were idle for producer.id.expiration.ms, the rows that large deleted topics and many
 // deleted records left behind, offsets committed in topics that are gone, and what agents heard of
 // group members long ago. Every agent does it, at its own times; what one has removed another
-// doesn't find. (The follower trims the feed.)
+// doesn't find. (The follower trims the feed.) Its backlog counts these chores, as long as there is more to do.
 func (a *Agent) trimJob() maintenance.Job {
 	return maintenance.Job{
 		Name:  "trim",
@@ -37,6 +37,7 @@ func (a *Agent) trim(ctx context.Context, p *maintenance.Progress) (more bool, e
 	// What was heard longer ago than any session lasts keeps no member alive.
 	unheard := max(time.Hour, 2*time.Duration(broker.GroupMaxSessionTimeoutMs)*time.Millisecond)
 	var failed []error
+	undone := int64(0)
 	for _, chore := range []struct {
 		name string
 		runs bool
@@ -57,9 +58,12 @@ func (a *Agent) trim(ctx context.Context, p *maintenance.Progress) (more bool, e
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", chore.name, err))
 			err = nil
-		} else {
-			more = more || removed > 0
+			undone++
+		} else if removed > 0 {
+			more = true
+			undone++
 		}
 	}
+	p.Waiting(undone)
 	return more, errors.Join(failed...)
 }

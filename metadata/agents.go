@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 
 // Agent is a registered agent: what others have to know of it.
 type Agent struct {
-	// NodeID is the broker ID on the wire, from 1.
+	// NodeID is the agent's number, from 1, and the broker ID at an address that no other agent had before.
 	NodeID int32
 	// Incarnation tells two processes of one node ID apart.
 	Incarnation uuid.UUID
@@ -47,12 +48,30 @@ const (
 // had all.
 func (a Agent) HasRole(role string) bool { return len(a.Roles) == 0 || slices.Contains(a.Roles, role) }
 
+// BrokerID is the broker ID at the address of one of the agent's listeners. An agent that tells of none is of a version in
+// which it was the lowest node ID of those there.
+func (a Agent) BrokerID(l Listener) int32 { return cmp.Or(l.BrokerID, a.NodeID) }
+
+// ConfigID is the broker ID whose configs are the agent's: that of its listeners if they have the same, as they have
+// behind a load balancer, else its node ID.
+func (a Agent) ConfigID() int32 {
+	id := a.BrokerID(a.Listeners[0])
+	for _, l := range a.Listeners[1:] {
+		if a.BrokerID(l) != id {
+			return a.NodeID
+		}
+	}
+	return id
+}
+
 // Listener is one of an agent's Kafka listeners, as clients see it.
 type Listener struct {
 	// Name is Kafka's name of the listener (PLAINTEXT, EXTERNAL ...), the same on all agents.
 	Name string `json:"name"`
 	Host string `json:"host"`
 	Port int32  `json:"port"`
+	// BrokerID is by what clients know the address, whichever agents are there: see [Agent.BrokerID].
+	BrokerID int32 `json:"broker_id,omitempty"`
 }
 
 // Address is where clients connect to, as host:port.
@@ -90,19 +109,21 @@ type AgentLoad struct {
 const (
 	// AgentTimeout is how long after its last beat an agent counts as alive.
 	AgentTimeout = 10 * time.Second
-	// NodeIDReserved is how long after its last beat an agent's node ID is kept for its name.
+	// NodeIDReserved is how long after its last beat an agent's node ID is kept for its name, and after the
+	// last beat of all agents there, the broker ID for an address.
 	NodeIDReserved = 24 * time.Hour
 )
 
 // Agents is the register of agents that are alive.
 type Agents interface {
-	// RegisterAgent enters the agent. NodeID 0 takes the ID that the agent's name had, if it
-	// beat or left within NodeIDReserved, else the lowest that is kept for nobody; a set one must not be a live
-	// agent's, else ErrNodeIDInUse. An agent of the same Name, dead or not, gives way: it was us.
-	RegisterAgent(ctx context.Context, agent Agent) (nodeID int32, err error)
+	// RegisterAgent enters the agent, and returns it with the node ID and the listeners' broker IDs that it has
+	// from now on: [Enter] has the rules. A set NodeID must not be a live agent's, else ErrNodeIDInUse. An agent of
+	// the same Name, dead or not, gives way: it was us.
+	RegisterAgent(ctx context.Context, agent Agent) (Agent, error)
 	// BeatAgent renews the registration, with all that is new of the agent, and returns the agents
-	// alive now, by node ID, read in the same round trip. Enters the agent again when it had
-	// been taken for dead but its ID is still free; else ErrNodeIDInUse.
+	// alive now, by node ID, read in the same round trip. Those whose programs must not go on with the schema are
+	// not among them, and get ErrSchema. Enters the agent again when it had been taken for dead but
+	// its ID is still free; else ErrNodeIDInUse, or ErrNameInUse if the agent that has it is of the same Name.
 	BeatAgent(ctx context.Context, agent Agent) ([]Agent, error)
 	// RemoveAgent takes the agent out of those that are alive, at once. Its node ID stays kept for its name.
 	RemoveAgent(ctx context.Context, nodeID int32, incarnation uuid.UUID) error

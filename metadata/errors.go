@@ -24,6 +24,8 @@ var (
 	ErrPartitionCount = errors.New("partition count must grow")
 	// ErrNodeIDInUse: a live agent holds the node ID.
 	ErrNodeIDInUse = errors.New("node ID in use by a live agent")
+	// ErrNameInUse: a process that started later has registered under an agent's name.
+	ErrNameInUse = errors.New("name in use by a process that started later")
 	// ErrGroupVersion: the group changed since it was read; read it again.
 	ErrGroupVersion = errors.New("group changed meanwhile")
 	// ErrStoreNotEmpty: a snapshot can only be put into a store that nothing was ever

@@ -27,7 +27,8 @@ type Halts interface {
 	// Halt returns what is known of why the store is halted, nil if it is not.
 	Halt(ctx context.Context) (*Halt, error)
 	// Resume gives up what was lost. The numbers of changes go on far behind all that anybody knew, and the Feed begins
-	// anew there, so that all followers drop what they had. Of a store that isn't halted nothing is changed.
+	// anew there, so that all followers drop what they had. So do producer IDs, versions of groups and IDs of partitions, which
+	// somebody may have got by a change that is lost. Of a store that isn't halted nothing is changed.
 	Resume(ctx context.Context) error
 }
 
@@ -71,6 +72,9 @@ type LostRecords struct {
 	NextOffset int64       `json:"next_offset"`
 }
 
-// ResumeJump is by how much the numbers of changes rise when a store resumes: more than any store that was lost can
-// have had beyond those that are left.
-const ResumeJump = 1 << 32
+// ResumeJump is by how much the numbers of changes, producer IDs and versions of groups rise when a store resumes, and
+// ResumePartitions by how much the IDs of partitions do: more than any store that was lost can have had beyond those that are left.
+const (
+	ResumeJump       = 1 << 32
+	ResumePartitions = 1 << 20
+)

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"fmt"
 	"math"
 	mathrand "math/rand/v2"
 
@@ -39,33 +38,6 @@ func NewClusterSecret() []byte {
 func NewMark() int64 { return 1 + mathrand.Int64N(math.MaxInt64) }
 
 func base64ID(id uuid.UUID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
-
-// NodeIDs is who has which node ID in a register: what a store tells for [NodeIDs.Choose] to decide.
-type NodeIDs struct {
-	// Ours is what the agent's own name has, 0 for nothing.
-	Ours int32
-	// Others are those that other names had within NodeIDReserved, true for agents that are alive.
-	Others map[int32]bool
-}
-
-// Choose decides under which node ID an agent registers: the one that it asks for, which may
-// be a dead agent's; else, asking for 0, its own, else the lowest from 1 that is nobody's.
-// Errors: ErrNodeIDInUse.
-func (n NodeIDs) Choose(asked int32) (int32, error) {
-	switch {
-	case asked != 0 && n.Others[asked]:
-		return 0, fmt.Errorf("%w: %d", ErrNodeIDInUse, asked)
-	case asked != 0:
-		return asked, nil
-	case n.Ours != 0:
-		return n.Ours, nil
-	}
-	for id := int32(1); ; id++ {
-		if _, held := n.Others[id]; !held {
-			return id, nil
-		}
-	}
-}
 
 // GroupKey is what the stores key a group's rows by: the first half of the
 // SHA-256 of its ID, which may itself be longer than an index takes. The empty ID

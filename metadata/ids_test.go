@@ -1,9 +1,6 @@
 package metadata
 
-import (
-	"errors"
-	"testing"
-)
+import "testing"
 
 func TestIDsAreNoFlags(t *testing.T) {
 	seen := map[string]bool{}
@@ -16,35 +13,6 @@ func TestIDsAreNoFlags(t *testing.T) {
 	}
 	if id := NewTopicID(); id.Version() != 4 {
 		t.Errorf("topic ID %s has version %d", id, id.Version())
-	}
-}
-
-func TestChooseNodeID(t *testing.T) {
-	for _, c := range []struct {
-		asked, ours int32
-		alive, dead []int32
-		want        int32 // 0: in use
-	}{
-		{0, 0, nil, nil, 1},
-		{0, 0, []int32{1, 2, 4}, nil, 3},
-		{0, 0, []int32{1, 4}, []int32{2, 3}, 5},
-		{0, 7, []int32{1}, []int32{2}, 7},
-		{5, 7, []int32{1}, nil, 5},
-		{5, 5, nil, nil, 5},
-		{5, 7, []int32{5}, nil, 0},
-		{5, 7, []int32{1}, []int32{5}, 5},
-	} {
-		held := NodeIDs{Ours: c.ours, Others: map[int32]bool{}}
-		for _, id := range c.alive {
-			held.Others[id] = true
-		}
-		for _, id := range c.dead {
-			held.Others[id] = false
-		}
-		got, err := held.Choose(c.asked)
-		if got != c.want || errors.Is(err, ErrNodeIDInUse) != (c.want == 0) {
-			t.Errorf("%+v: got %d, %v", c, got, err)
-		}
 	}
 }
 

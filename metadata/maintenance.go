@@ -211,8 +211,9 @@ type DeadFile struct {
 // that is done under one may harm when two do it.
 type Leases interface {
 	// AcquireLease gives the holder the lease of the name until the period from now is over,
-	// by the store's clock, also if it holds it already. False: another one has it. Leases that ended long
-	// ago are forgotten on the way.
+	// by the store's clock, also if it holds it already. False: another one has it. One that would last for longer than the
+	// period from now gives way: it was taken for longer, before a config changed, or before the clock
+	// went back. Leases that ended long ago are forgotten on the way.
 	AcquireLease(ctx context.Context, holder uuid.UUID, name string, period time.Duration) (bool, error)
 	// ReleaseLease gives it up if the holder has it.
 	ReleaseLease(ctx context.Context, holder uuid.UUID, name string) error

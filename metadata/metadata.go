@@ -335,7 +335,7 @@ type Feed interface {
 // Producers hands out producer IDs, and shows and expires their state.
 type Producers interface {
 	// AllocateProducerIDs reserves count IDs that were never given out and
-	// returns the first.
+	// returns the first. It adds an entry to the Feed, with nothing in it.
 	AllocateProducerIDs(ctx context.Context, count int) (first int64, err error)
 	// ExpireProducers deletes up to limit producer states not written for the
 	// age and returns how many. It spares those in an open transaction.

@@ -30,7 +30,8 @@ type Snapshots interface {
 	SnapshotState(ctx context.Context) (string, error)
 
 	// NoteSnapshot remembers that a durable snapshot holds everything that was committed before
-	// the time, by the store's clock. An earlier time than the one noted changes nothing.
+	// the time, by the store's clock. An earlier time than the one noted changes nothing, unless that one is still
+	// to come: then the clock went back.
 	NoteSnapshot(ctx context.Context, at time.Time) error
 	// LastSnapshot is the time noted last; false if none ever was. What was removed from
 	// the store after it, the newest snapshot may still name.

@@ -91,6 +91,8 @@ type Agents interface {
 	// Place tells where the client is shown the partitions of topics: the brokers of a partition's replicas,
 	// its leader first, and whether that is this agent or one behind the same address.
 	Place(client protocol.Client) func(topic uuid.UUID, partition int32) (replicas []int32, here bool)
+	// Brokers are the IDs of the brokers that the client is shown, ascending.
+	Brokers(client protocol.Client) []int32
 	// Controller is the broker that all are told to take for the controller, and where the client reaches it.
 	Controller(client protocol.Client) (nodeID int32, at metadata.Listener)
 }
@@ -185,7 +187,6 @@ func (a *Admin) existing(ctx context.Context, doing, name, unknown string) (meta
 // checkReplicas checks the replicas of manually assigned partitions. They must be
 // brokers that clients can know of; which ones has no effect.
 func (a *Admin) checkReplicas(partitions [][]int32) *refusal {
-	alive := a.agents.Alive()
 	for _, replicas := range partitions {
 		switch {
 		case len(replicas) == 0:
@@ -199,7 +200,7 @@ func (a *Admin) checkReplicas(partitions [][]int32) *refusal {
 			if i > 0 && id == sorted[i-1] {
 				return refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes the broker %d more than once.", id)
 			}
-			if !slices.ContainsFunc(alive, func(agent metadata.Agent) bool { return agent.NodeID == id }) {
+			if _, known := a.agentOf(id); !known {
 				return refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes broker %d, but no such broker is registered.", id)
 			}
 		}

@@ -127,11 +127,11 @@ func (a *Admin) checkResource(r resource) *refusal {
 		}
 	case kmsg.ConfigResourceTypeBroker:
 		if r.name != "" {
-			_, why := a.agent(r.name)
+			_, _, why := a.agent(r.name)
 			return why
 		}
 	case kmsg.ConfigResourceTypeBrokerLogger:
-		_, why := a.agent(r.name)
+		_, _, why := a.agent(r.name)
 		return why
 	case kmsg.ConfigResourceTypeGroupConfig:
 		if r.name == "" {
@@ -182,7 +182,7 @@ func (a *Admin) canonical(r resource, set map[string]string) *refusal {
 // brokers or one.
 func (a *Admin) brokerWith(r resource, set map[string]string) (configs.Broker, error) {
 	if r.name == "" {
-		self := resource{r.kind, nodeName(a.agents.Self())}
+		self := resource{r.kind, brokerName(a.agents.Self().ConfigID())}
 		return a.settings.Broker().With(set, a.settings.Of(self.stored()))
 	}
 	return a.settings.Broker().With(a.settings.Of(resource{r.kind, ""}.stored()), set)

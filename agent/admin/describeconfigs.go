@@ -55,20 +55,20 @@ func (a *Admin) describe(ctx context.Context, r kmsg.DescribeConfigsRequestResou
 		if r.ResourceName == "" {
 			return configs.DescribeBrokerDefaults(*a.settings.Broker()), nil
 		}
-		agent, why := a.agent(r.ResourceName)
+		id, agent, why := a.agent(r.ResourceName)
 		if why != nil {
 			return nil, why
 		}
-		return configs.DescribeBroker(a.settings.BrokerOf(agent.NodeID), a.factsOf(agent)), nil
+		return configs.DescribeBroker(a.settings.BrokerOf(id), a.factsOf(id, agent)), nil
 	case kmsg.ConfigResourceTypeBrokerLogger:
 		if r.ResourceName == "" {
 			return nil, refuse(kerr.InvalidRequest, "Broker id must not be empty")
 		}
-		agent, why := a.agent(r.ResourceName)
+		id, _, why := a.agent(r.ResourceName)
 		if why != nil {
 			return nil, why
 		}
-		return a.loggers(agent), nil
+		return a.loggers(id), nil
 	case kmsg.ConfigResourceTypeGroupConfig:
 		if r.ResourceName == "" {
 			return nil, refuse(kerr.InvalidRequest, "Group name must not be empty")
@@ -97,31 +97,45 @@ func (a *Admin) describeTopic(ctx context.Context, name string) ([]configs.Entry
 	return configs.DescribeTopic(topic.Configs, *a.settings.Broker()), nil
 }
 
-// agent returns the registered agent of that broker ID. Any agent describes any
+// agent returns the broker ID of that name, and an agent that clients know by it. Any agent describes any
 // other: behind a load balancer the request reaches any of them.
-func (a *Admin) agent(name string) (metadata.Agent, *refusal) {
+func (a *Admin) agent(name string) (int32, metadata.Agent, *refusal) {
 	id, err := strconv.ParseInt(name, 10, 32)
 	if err != nil || strconv.FormatInt(id, 10) != name { // "+1" would name a resource of its own
-		return metadata.Agent{}, refuse(kerr.InvalidRequest, "Broker id must be an integer, but it is: %s", name)
+		return 0, metadata.Agent{}, refuse(kerr.InvalidRequest, "Broker id must be an integer, but it is: %s", name)
 	}
-	known := append(a.agents.Alive(), a.agents.Self())
-	i := slices.IndexFunc(known, func(agent metadata.Agent) bool { return int64(agent.NodeID) == id })
-	if i < 0 {
-		return metadata.Agent{}, refuse(kerr.InvalidRequest, "Unexpected broker id, expected a registered one or empty string, but received %s", name)
+	agent, known := a.agentOf(int32(id))
+	if !known {
+		return 0, metadata.Agent{}, refuse(kerr.InvalidRequest, "Unexpected broker id, expected a registered one or empty string, but received %s", name)
 	}
-	return known[i], nil
+	return int32(id), agent, nil
 }
 
-// nodeName is an agent's name among the resources.
-func nodeName(agent metadata.Agent) string { return strconv.Itoa(int(agent.NodeID)) }
+// agentOf returns an agent that clients know by the broker ID: one whose configs are that broker's or else, when that one is
+// gone from a load balancer's address, another one there.
+func (a *Admin) agentOf(id int32) (agent metadata.Agent, known bool) {
+	all := append(a.agents.Alive(), a.agents.Self())
+	i := slices.IndexFunc(all, func(agent metadata.Agent) bool { return agent.ConfigID() == id })
+	if i < 0 {
+		i = slices.IndexFunc(all, func(agent metadata.Agent) bool {
+			return slices.ContainsFunc(agent.Listeners, func(l metadata.Listener) bool { return agent.BrokerID(l) == id })
+		})
+	}
+	if i < 0 {
+		return agent, false
+	}
+	return all[i], true
+}
 
-func (a *Admin) factsOf(agent metadata.Agent) map[string]string {
+// brokerName is a broker's name among the resources.
+func brokerName(id int32) string { return strconv.Itoa(int(id)) }
+
+func (a *Admin) factsOf(id int32, agent metadata.Agent) map[string]string {
 	facts := maps.Clone(a.facts)
 	if facts == nil {
 		facts = map[string]string{}
 	}
-	id := nodeName(agent)
-	facts["broker.id"], facts["node.id"] = id, id
+	facts["broker.id"], facts["node.id"] = brokerName(id), brokerName(id)
 	advertised := make([]string, len(agent.Listeners))
 	for i, l := range agent.Listeners {
 		advertised[i] = l.String()
@@ -136,10 +150,10 @@ func (a *Admin) factsOf(agent metadata.Agent) map[string]string {
 // rootLogger describes the one logger that there is.
 var rootLogger = configs.Definition{Name: "root", Doc: "Level of the agent's log."}
 
-// loggers shows an agent's level: what was set over the wire, or else how agents like
+// loggers shows a broker's level: what was set over the wire, or else how agents like
 // this one start.
-func (a *Admin) loggers(agent metadata.Agent) []configs.Entry {
-	level := a.settings.Of(resource{kmsg.ConfigResourceTypeBrokerLogger, nodeName(agent)}.stored())[rootLogger.Name]
+func (a *Admin) loggers(id int32) []configs.Entry {
+	level := a.settings.Of(resource{kmsg.ConfigResourceTypeBrokerLogger, brokerName(id)}.stored())[rootLogger.Name]
 	if level == "" {
 		level = a.settings.UsualLevel()
 	}

@@ -61,10 +61,10 @@ func (a *Admin) DescribeQuorum(ctx context.Context, client protocol.Client, req 
 func (a *Admin) quorum(p *kmsg.DescribeQuorumResponseTopicPartition, client protocol.Client, seq int64) {
 	controller, _ := a.agents.Controller(client)
 	p.LeaderID, p.LeaderEpoch, p.HighWatermark = controller, protocol.LeaderEpoch, seq
-	for _, agent := range a.agents.Alive() {
+	for _, id := range a.agents.Brokers(client) {
 		r := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
-		r.ReplicaID, r.LogEndOffset, r.LastFetchTimestamp, r.LastCaughtUpTimestamp = agent.NodeID, seq, -1, -1
-		if agent.NodeID == p.LeaderID {
+		r.ReplicaID, r.LogEndOffset, r.LastFetchTimestamp, r.LastCaughtUpTimestamp = id, seq, -1, -1
+		if id == p.LeaderID {
 			p.CurrentVoters = append(p.CurrentVoters, r)
 		} else {
 			p.Observers = append(p.Observers, r)

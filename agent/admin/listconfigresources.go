@@ -68,7 +68,10 @@ func (a *Admin) resourceNames(ctx context.Context, kind kmsg.ConfigResourceType)
 		}
 	case kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger:
 		for _, agent := range a.agents.Alive() {
-			names = append(names, nodeName(agent))
+			// Agents behind one address have one.
+			if name := brokerName(agent.ConfigID()); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
 		}
 	default:
 		names = a.settings.Names(metadata.ConfigKind(kind))

@@ -177,8 +177,16 @@ type view []metadata.Agent
 
 func (v view) Alive() []metadata.Agent { return v }
 func (v view) Self() metadata.Agent    { return v[0] }
+func (v view) Brokers(protocol.Client) (ids []int32) {
+	for _, a := range v {
+		if id := a.BrokerID(a.Listeners[0]); !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
 func (v view) Controller(protocol.Client) (int32, metadata.Listener) {
-	return v[0].NodeID, v[0].Listeners[0]
+	return v[0].BrokerID(v[0].Listeners[0]), v[0].Listeners[0]
 }
 
 // Place has the partitions of a client on one agent, by the length of its name.

@@ -103,7 +103,7 @@ func (a *Admin) newLevels(now protocol.FinalizedFeatures, features []protocol.Fe
 // checkFeature says in Kafka's words why a feature, nil if there is no such one, can't
 // be updated; nil if it can.
 func (a *Admin) checkFeature(now protocol.FinalizedFeatures, feature *protocol.Feature, update kmsg.UpdateFeaturesRequestFeatureUpdate) *refusal {
-	level, upgrade, controller := update.MaxVersionLevel, update.UpgradeType == featureUpgrade, a.agents.Self().NodeID
+	level, upgrade, controller := update.MaxVersionLevel, update.UpgradeType == featureUpgrade, a.agents.Self().ConfigID()
 	no := func(format string, args ...any) *refusal {
 		return refuse(kerr.InvalidUpdateVersion, "Invalid update version %d for feature %s. "+format, append([]any{level, update.Feature}, args...)...)
 	}

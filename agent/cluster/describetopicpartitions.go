@@ -17,7 +17,8 @@ import (
 
 // DescribeTopicPartitions tells topics page by page, by name. A page ends after
 // as many partitions as the client and max.request.partition.size.limit allow, and
-// names the topic and partition at which the next one starts.
+// names the topic and partition at which the next one starts. The answer is nil, which closes the connection, when
+// all topics are asked for and nothing is known of them.
 func (c *Cluster) DescribeTopicPartitions(ctx context.Context, client protocol.Client, req *kmsg.DescribeTopicPartitionsRequest) *kmsg.DescribeTopicPartitionsResponse {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -39,6 +40,12 @@ func (c *Cluster) DescribeTopicPartitions(ctx context.Context, client protocol.C
 		names = names[at:]
 	}
 	known, err := c.describe(ctx, req, names)
+	if err != nil {
+		c.log.Warn("can't look up topics for a DescribeTopicPartitions request", "error", err)
+		if len(req.Topics) == 0 {
+			return nil // there is no room for an error without a topic
+		}
+	}
 	p := page{
 		resp: resp, view: c.router.View(client),
 		left: int(max(1, min(req.ResponsePartitionLimit, c.broker.MaxRequestPartitions))),
@@ -75,16 +82,10 @@ func (c *Cluster) DescribeTopicPartitions(ctx context.Context, client protocol.C
 func (c *Cluster) describe(ctx context.Context, req *kmsg.DescribeTopicPartitionsRequest, names []string) ([]metadata.Topic, error) {
 	if len(req.Topics) > 0 {
 		legal := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return protocol.CheckTopicName(name) != nil })
-		topics, err := c.topics.Lookup(ctx, legal, nil)
-		if err != nil {
-			c.log.Warn("can't look up topics for a DescribeTopicPartitions request", "error", err)
-		}
-		return topics, err
+		return c.topics.Lookup(ctx, legal, nil)
 	}
 	topics, err := c.topics.AllTopics(ctx)
 	if err != nil {
-		// The answer has no room for an error without a topic.
-		c.log.Warn("can't list topics for a DescribeTopicPartitions request", "error", err)
 		return nil, err
 	}
 	if req.Cursor != nil {

@@ -52,8 +52,8 @@ func (m *memory) note(alive []metadata.Agent) (gone []metadata.Agent) {
 	return gone
 }
 
-// standIns are brokers with the node IDs of agents that are gone, at the addresses of others that consumers may read from, if
-// possible in the same zone. A consumer that was sent to a replica keeps to its node ID as long as its
+// standIns are brokers with the IDs of agents that are gone and left nobody at their address, at the addresses of others
+// that consumers may read from, if possible in the same zone. A consumer that was sent to a replica keeps to its node ID as long as its
 // leader is the same; it would wait for one that never returns. Where agents are all alike nobody is ever
 // sent on, and there are none.
 func (v *View) standIns(alive, gone []metadata.Agent, listener string) []Broker {
@@ -64,11 +64,13 @@ func (v *View) standIns(alive, gone []metadata.Agent, listener string) []Broker 
 	}
 	var list []Broker
 	for _, a := range gone {
-		if _, ok := listenerOf(a, listener); !ok {
+		l, ok := listenerOf(a, listener)
+		id := a.BrokerID(l)
+		if !ok || slices.ContainsFunc(slices.Concat(v.Brokers, list), func(b Broker) bool { return b.NodeID == id }) {
 			continue
 		}
-		b := choose("gone\x00"+strconv.Itoa(int(a.NodeID)), near(a.Zone, v.Brokers, func(b Broker) bool { return b.consumes }))
-		list = append(list, Broker{NodeID: a.NodeID, Host: b.Host, Port: b.Port, Zone: a.Zone})
+		b := choose("gone\x00"+strconv.Itoa(int(id)), near(a.Zone, v.Brokers, func(b Broker) bool { return b.consumes }))
+		list = append(list, Broker{NodeID: id, Host: b.Host, Port: b.Port, Zone: a.Zone})
 	}
 	return list
 }

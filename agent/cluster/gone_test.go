@@ -69,3 +69,22 @@ func TestWhereAgentsAreAlikeNobodyStandsIn(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestNobodyStandsInForAnAgentWhoseAddressLives: its broker ID is there, at that of the balancer.
+func TestNobodyStandsInForAnAgentWhoseAddressLives(t *testing.T) {
+	alive := []metadata.Agent{known(1, "lb-a", 1), known(2, "lb-a", 1), known(3, "lb-b", 3), known(4, "lb-b", 3)}
+	for i, zone := range []string{"a", "a", "b", "b"} {
+		alive[i].Zone = zone
+	}
+	register := &changing{alive}
+	router := NewRouter(register, Zones{})
+	router.View(client)
+	register.alive = alive[1:]
+	if got := standIns(router.View(client)); len(got) != 0 {
+		t.Errorf("1 is gone: %q", got)
+	}
+	register.alive = alive[1:2]
+	if got, want := standIns(router.View(client)), []string{"3 at lb-a in b"}; !slices.Equal(got, want) {
+		t.Errorf("all of lb-b are gone: %q, want %q", got, want)
+	}
+}

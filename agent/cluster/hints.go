@@ -3,6 +3,7 @@ package cluster
 import (
 	"net"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -46,6 +47,10 @@ func parseHints(id string) hints {
 		case slices.Contains(zoneKeys, key):
 			if h.zone == "" {
 				h.zone = value
+				// AutoMQ's clients write all values as in the query of a URL.
+				if plain, err := url.QueryUnescape(value); err == nil && key == "automq_az" {
+					h.zone = plain
+				}
 			}
 		case slices.Contains(hostKeys, key):
 			if h.host == "" {

@@ -27,6 +27,9 @@ func TestHints(t *testing.T) {
 		"app|zone=a|x->y":                {name: "app,x->y", zone: "a"},
 		"zone=a|source->target":          {name: "source->target", zone: "a"},
 		"automq_type=p&automq_az=a&app":  {name: "automq_type=p,app", zone: "a"},
+		"automq_az=rack%2F1%3Aa&app":     {name: "app", zone: "rack/1:a"},
+		"automq_az=100%&app":             {name: "app", zone: "100%"},
+		"zone=rack%2F1":                  {zone: "rack%2F1"},
 		"zone=a,-StreamThread-1-p":       {name: "-StreamThread-1-p", zone: "a"},
 		"zone=a-StreamThread-1":          {zone: "a-StreamThread-1"},
 		",,zone=a, ,":                    {zone: "a"},
@@ -63,6 +66,21 @@ func TestHints(t *testing.T) {
 	}
 }
 
+// TestEverySpellingOfAZone beside every separator, wherever it stands.
+func TestEverySpellingOfAZone(t *testing.T) {
+	for _, key := range zoneKeys {
+		for _, sep := range strings.Split(Separators, "") {
+			for _, id := range []string{key + "=a", key + "=a" + sep, sep + key + "=a", "app" + sep + key + "=a", key + "=a" + sep + "app", "app" + sep + key + "=a" + sep + "x=y"} {
+				for _, id := range []string{id, strings.ReplaceAll(id, key, strings.ToUpper(key))} {
+					if got := parseHints(id); got.zone != "a" || strings.Contains(got.name, "=a") {
+						t.Errorf("%q: %+v", id, got)
+					}
+				}
+			}
+		}
+	}
+}
+
 func FuzzHints(f *testing.F) {
 	for _, seed := range []string{"", "app", "zone=a,b", "wadi_host=[::1]:9092|x", "a=b&c=d;wadi_az=\x00", "ws_host_override=a:1"} {
 		f.Add(seed, "10.0.0.1")
@@ -70,7 +88,7 @@ func FuzzHints(f *testing.F) {
 	router := NewRouter(view(agents(1, 2, 3)), NewZones(testNetworks(f), map[string]string{"PLAINTEXT": "a"}))
 	f.Fuzz(func(t *testing.T, id, host string) {
 		h := parseHints(id)
-		if strings.ContainsAny(h.zone, Separators) || len(h.host) > 253 || h.port < 0 || h.host == "" && h.port != 0 {
+		if strings.ContainsAny(h.zone, Separators) && !strings.Contains(strings.ToLower(id), "automq_az") || len(h.host) > 253 || h.port < 0 || h.host == "" && h.port != 0 {
 			t.Errorf("%q: %+v", id, h)
 		}
 		v := router.View(protocol.Client{ID: id, Host: host, Listener: "PLAINTEXT"})

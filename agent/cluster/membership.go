@@ -21,6 +21,11 @@ const (
 	beatEvery = 3 * time.Second
 	// beatTimeout bounds one call of the register.
 	beatTimeout = 3 * time.Second
+	// silentFor is after how long without a beat that arrived others may have been kept from theirs for so long, too, that the
+	// register takes them for dead: some beats sooner than metadata.AgentTimeout, since theirs came before.
+	silentFor = metadata.AgentTimeout / 2
+	// patience is how many beats of ours arrive after that before the others must have had theirs.
+	patience = int(metadata.AgentTimeout/beatEvery) + 1
 	// registerTries is how often an agent that starts asks a metadata store that does not answer, which may be
 	// waiting for the locks of an agent that hangs.
 	registerTries = 4
@@ -37,28 +42,38 @@ type Gauge interface {
 
 // Membership keeps this agent in the register and the list of those that are
 // in it. While the metadata store is away it keeps the last list: agents that
-// can't beat are no less alive.
+// can't beat are no less alive. When the store is back, the first to beat finds nobody else in the register, so
+// those that were in the list stay in it until they have had the time to beat, too.
 type Membership struct {
 	store metadata.Agents
 	gauge Gauge
 	log   *slog.Logger
-	// wish is the node ID that the operator set, 0 for any.
-	wish  int32
 	every time.Duration // between beats
 
 	mu     sync.Mutex
 	self   metadata.Agent
 	others []metadata.Agent // alive, without self, by node ID
+	missed []missed
+	heard  time.Time // when a beat arrived last, by the wall clock, which goes on while the machine sleeps
 	left   bool
 
 	// now asks Run for a beat, and is told when it is over.
 	now chan chan struct{}
 
-	// Owned by Run.
+	// Owned by Register, then by Run.
+
+	// wish is the node ID that the operator set, 0 for any.
+	wish    int32
 	failing bool
 	health  health
 	probing sync.WaitGroup
 	probe   chan struct{} // holds a token while a probe runs
+}
+
+// missed is an agent that has not beaten since an outage of the metadata store.
+type missed struct {
+	metadata.Agent
+	beats int // of ours, since
 }
 
 // NewMembership makes the keeper for an agent; its NodeID is 0 for any. The incarnation is chosen here:
@@ -77,7 +92,7 @@ func NewMembership(store metadata.Agents, self metadata.Agent, gauge Gauge, log 
 // metadata.ErrNodeIDInUse.
 func (m *Membership) Register(ctx context.Context) error {
 	for try := 1; ; try++ {
-		err := m.register(ctx)
+		err := m.register(ctx, m.Self().Name)
 		if err == nil {
 			err = m.beat(ctx)
 		}
@@ -136,7 +151,7 @@ func (m *Membership) Drain(ctx context.Context) {
 	}
 }
 
-// Self is this agent, with the node ID of its last registration.
+// Self is this agent, with the node ID and broker IDs of its last registration.
 func (m *Membership) Self() metadata.Agent {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -149,10 +164,12 @@ func (m *Membership) Alive() []metadata.Agent {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	alive := slices.Clone(m.others)
-	if m.left && len(alive) > 0 {
-		return alive
+	for _, a := range m.missed {
+		alive = append(alive, a.Agent)
 	}
-	alive = append(alive, m.self)
+	if !m.left || len(alive) == 0 {
+		alive = append(alive, m.self)
+	}
 	slices.SortFunc(alive, func(a, b metadata.Agent) int { return cmp.Compare(a.NodeID, b.NodeID) })
 	return alive
 }
@@ -161,41 +178,36 @@ func (m *Membership) Alive() []metadata.Agent {
 func (m *Membership) Replaceable() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.ContainsFunc(m.others, func(a metadata.Agent) bool { return a.State != metadata.Draining })
+	return slices.ContainsFunc(m.others, func(a metadata.Agent) bool { return a.State != metadata.Draining }) ||
+		slices.ContainsFunc(m.missed, func(a missed) bool { return a.State != metadata.Draining })
 }
 
-func (m *Membership) register(ctx context.Context) error {
+func (m *Membership) register(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
 	defer cancel()
 	self := m.Self()
-	self.NodeID = m.wish
-	nodeID, err := m.store.RegisterAgent(ctx, self)
+	self.Name, self.NodeID = name, m.wish
+	entered, err := m.store.RegisterAgent(ctx, self)
 	if err != nil {
 		return fmt.Errorf("register agent %s: %w", self.Name, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.self.NodeID = nodeID
+	m.self.Name, m.self.NodeID, m.self.Listeners = name, entered.NodeID, entered.Listeners
 	return nil
 }
 
 // beat renews the registration and takes the list over. An agent whose entry went
-// to another while it could not beat registers anew.
+// to another registers anew.
 func (m *Membership) beat(ctx context.Context) error {
 	m.measure()
 	self := m.Self()
 	alive, err := m.beatOnce(ctx, self)
-	if errors.Is(err, metadata.ErrNodeIDInUse) {
-		if err := m.register(ctx); err != nil {
+	if errors.Is(err, metadata.ErrNodeIDInUse) || errors.Is(err, metadata.ErrNameInUse) {
+		if err := m.registerAnew(ctx, self, err); err != nil {
 			return err
 		}
-		had := self.NodeID
-		if self = m.Self(); self.NodeID != had {
-			m.log.Warn("this agent's node ID went to another while it could not beat; it registered anew", "had", had, "has", self.NodeID)
-		} else {
-			m.log.Warn("another process has registered under the name of this agent, which took its place back; if both go on, give each a --name of its own",
-				"name", self.Name, "node_id", had)
-		}
+		self = m.Self()
 		alive, err = m.beatOnce(ctx, self)
 	}
 	if err != nil {
@@ -204,8 +216,49 @@ func (m *Membership) beat(ctx context.Context) error {
 	others := slices.DeleteFunc(slices.Clone(alive), func(a metadata.Agent) bool { return a.NodeID == self.NodeID })
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.others = others
+	m.hear(others, time.Now().Round(0))
 	return nil
+}
+
+// registerAnew enters an agent again whose entry another one has for the given reason. If that one has its name, too, it is left to it,
+// or both would take it from each other with each beat, and clients be led to one and the other.
+func (m *Membership) registerAnew(ctx context.Context, had metadata.Agent, why error) error {
+	name := had.Name
+	if errors.Is(why, metadata.ErrNameInUse) {
+		name += "~" + had.Incarnation.String()[:8]
+	}
+	err := m.register(ctx, name)
+	if errors.Is(err, metadata.ErrNodeIDInUse) {
+		m.wish = 0 // a live agent has it, and this one would never beat again
+		err = m.register(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	if has := m.Self(); errors.Is(why, metadata.ErrNameInUse) {
+		m.log.Warn("another process that started later has the name of this agent, which goes on under another one; give each a --name of its own",
+			"name", had.Name, "node_id", had.NodeID, "now", has.Name, "now_node_id", has.NodeID)
+	} else {
+		m.log.Warn("this agent's node ID went to another while it could not beat; it registered anew", "had", had.NodeID, "has", has.NodeID)
+	}
+	return nil
+}
+
+// hear takes the register's list of the others over.
+func (m *Membership) hear(others []metadata.Agent, now time.Time) {
+	if !m.heard.IsZero() && now.Sub(m.heard) > silentFor {
+		for _, a := range m.others {
+			m.missed = append(m.missed, missed{Agent: a})
+		}
+	}
+	m.heard, m.others = now, others
+	m.missed = slices.DeleteFunc(m.missed, func(a missed) bool {
+		return a.NodeID == m.self.NodeID || slices.ContainsFunc(others, func(b metadata.Agent) bool { return a.NodeID == b.NodeID || a.Name == b.Name })
+	})
+	for i := range m.missed {
+		m.missed[i].beats++
+	}
+	m.missed = slices.DeleteFunc(m.missed, func(a missed) bool { return a.beats >= patience })
 }
 
 func (m *Membership) measure() {

@@ -30,9 +30,9 @@ func (f *faulty) fail(err error) {
 	f.err.Store(&err)
 }
 
-func (f *faulty) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32, error) {
+func (f *faulty) RegisterAgent(ctx context.Context, agent metadata.Agent) (metadata.Agent, error) {
 	if err := f.err.Load(); err != nil {
-		return 0, *err
+		return metadata.Agent{}, *err
 	}
 	return f.Store.RegisterAgent(ctx, agent)
 }
@@ -130,15 +130,15 @@ type hesitant struct {
 	failures int
 }
 
-func (h *hesitant) RegisterAgent(ctx context.Context, agent metadata.Agent) (int32, error) {
+func (h *hesitant) RegisterAgent(ctx context.Context, agent metadata.Agent) (metadata.Agent, error) {
 	if h.failures--; h.failures > 0 {
-		return 0, fmt.Errorf("%w: locked", metadata.ErrUnavailable)
+		return metadata.Agent{}, fmt.Errorf("%w: locked", metadata.ErrUnavailable)
 	}
-	id, err := h.Store.RegisterAgent(ctx, agent)
+	entered, err := h.Store.RegisterAgent(ctx, agent)
 	if h.failures == 0 && err == nil {
-		return 0, metadata.ErrOutcomeUnknown
+		return metadata.Agent{}, metadata.ErrOutcomeUnknown
 	}
-	return id, err
+	return entered, err
 }
 
 func TestStartWaitsForAStoreThatDoesNotAnswer(t *testing.T) {
@@ -153,20 +153,129 @@ func TestStartWaitsForAStoreThatDoesNotAnswer(t *testing.T) {
 }
 
 func TestLostNodeIDIsReplaced(t *testing.T) {
+	for name, wish := range map[string]int32{"any": 0, "set by the operator": 1} {
+		t.Run(name, func(t *testing.T) {
+			store := openStore(t)
+			a := newTestMember(store, "a", wish)
+			register(t, a)
+			// While a could not beat it was taken for dead, and b came.
+			if err := store.RemoveAgent(t.Context(), 1, a.Self().Incarnation); err != nil {
+				t.Fatal(err)
+			}
+			b := newTestMember(store, "b", 1)
+			register(t, b)
+			for range 2 {
+				if err := a.beat(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := a.Alive(); a.Self().NodeID != 2 || !slices.Equal(nodeIDs(got), []int32{1, 2}) || got[1].Name != "a" {
+				t.Errorf("a is %d, alive are %+v", a.Self().NodeID, got)
+			}
+		})
+	}
+}
+
+// TestOfTwoProcessesOfOneNameTheLaterHasIt: the other goes on as another agent, stays it, and says so.
+func TestOfTwoProcessesOfOneNameTheLaterHasIt(t *testing.T) {
+	for name, wish := range map[string]int32{"any node ID": 0, "one set by the operator": 1} {
+		t.Run(name, func(t *testing.T) {
+			store := openStore(t)
+			first, second := newTestMember(store, "a", wish), newTestMember(store, "a", wish)
+			var logged bytes.Buffer
+			first.log = slog.New(slog.NewTextHandler(&logged, nil))
+			register(t, first, second)
+			for range 3 {
+				for _, m := range []*Membership{first, second} {
+					if err := m.beat(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if got := second.Self(); got.NodeID != 1 || got.Name != "a" {
+				t.Errorf("the later one is %d, %s", got.NodeID, got.Name)
+			}
+			if got := first.Self(); got.NodeID != 2 || !strings.HasPrefix(got.Name, "a~") {
+				t.Errorf("the earlier one is %d, %s", got.NodeID, got.Name)
+			}
+			if got := logged.String(); strings.Count(got, "--name") != 1 {
+				t.Errorf("it logged %q, want one hint to --name", got)
+			}
+			for _, m := range []*Membership{first, second} {
+				if got := nodeIDs(m.Alive()); !slices.Equal(got, []int32{1, 2}) {
+					t.Errorf("%s knows %v", m.Self().Name, got)
+				}
+			}
+		})
+	}
+}
+
+// TestOutageOfTheStoreRemovesNobody: the first agent whose beat arrives after it is alone in the register, for the
+// others have not been there yet.
+func TestOutageOfTheStoreRemovesNobody(t *testing.T) {
 	store := openStore(t)
-	a := newTestMember(store, "a", 0)
-	register(t, a)
-	// While a could not beat it was taken for dead, and b came.
-	if err := store.RemoveAgent(t.Context(), 1, a.Self().Incarnation); err != nil {
+	a, b, c := newTestMember(store, "a", 0), newTestMember(store, "b", 0), newTestMember(store, "c", 0)
+	register(t, a, b, c)
+	beat := func(m *Membership, want ...int32) {
+		t.Helper()
+		if err := m.beat(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := nodeIDs(m.Alive()); !slices.Equal(got, want) {
+			t.Errorf("%s knows %v, want %v", m.self.Name, got, want)
+		}
+	}
+	outage := func() {
+		t.Helper()
+		for _, m := range []*Membership{a, b, c} {
+			m.heard = m.heard.Add(-silentFor)
+			if err := store.RemoveAgent(t.Context(), m.self.NodeID, m.self.Incarnation); err != nil { // as it will seem
+				t.Fatal(err)
+			}
+		}
+	}
+	beat(a, 1, 2, 3)
+	beat(b, 1, 2, 3)
+	outage()
+	beat(a, 1, 2, 3)
+	if len(a.others) > 0 || !a.Replaceable() {
+		t.Errorf("the register tells of %v, replaceable: %v", nodeIDs(a.others), a.Replaceable())
+	}
+	beat(b, 1, 2, 3)
+	outage() // again, before c had its turn
+	beat(a, 1, 2, 3)
+	beat(b, 1, 2, 3)
+	for range patience - 3 {
+		beat(a, 1, 2, 3)
+	}
+	beat(a, 1, 2) // so c has died meanwhile
+	beat(c, 1, 2, 3)
+	beat(a, 1, 2, 3)
+
+	// Who leaves while the store answers is gone at once, also soon after an outage.
+	outage()
+	for _, m := range []*Membership{a, b, c, a} {
+		beat(m, 1, 2, 3)
+	}
+	if err := store.RemoveAgent(t.Context(), c.self.NodeID, c.self.Incarnation); err != nil {
 		t.Fatal(err)
 	}
-	b := newTestMember(store, "b", 1)
-	register(t, b)
+	beat(a, 1, 2)
+}
+
+// TestNameThatIsBackIsMissedNoMore: the agent was started anew in the outage, with a set node ID.
+func TestNameThatIsBackIsMissedNoMore(t *testing.T) {
+	store := openStore(t)
+	a, b := newTestMember(store, "a", 0), newTestMember(store, "b", 0)
+	register(t, b, a)
+	a.heard = a.heard.Add(-silentFor)
+	again := newTestMember(store, "b", 7)
+	register(t, again)
 	if err := a.beat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := a.Alive(); a.Self().NodeID != 2 || !slices.Equal(nodeIDs(got), []int32{1, 2}) || got[1].Name != "a" {
-		t.Errorf("a is %d, alive are %+v", a.Self().NodeID, got)
+	if got := nodeIDs(a.Alive()); !slices.Equal(got, []int32{2, 7}) {
+		t.Errorf("alive are %v", got)
 	}
 }
 
@@ -270,21 +379,6 @@ func TestLastAgentThatLeavesListsItself(t *testing.T) {
 	a.Run(ctx)
 	if got := nodeIDs(a.Alive()); !slices.Equal(got, []int32{1}) {
 		t.Errorf("lists %v, want itself", got)
-	}
-}
-
-// TestTwoOfOneNameAreWarnedOf: each takes the other's place, again and again, and says so.
-func TestTwoOfOneNameAreWarnedOf(t *testing.T) {
-	store := openStore(t)
-	var logged bytes.Buffer
-	a, b := newTestMember(store, "a", 0), newTestMember(store, "a", 0)
-	a.log = slog.New(slog.NewTextHandler(&logged, nil))
-	register(t, a, b)
-	if err := a.beat(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := logged.String(); !strings.Contains(got, "--name") || a.Self().NodeID != 1 {
-		t.Errorf("agent %d logged %q", a.Self().NodeID, got)
 	}
 }
 

@@ -28,7 +28,8 @@ import (
 const createLimit = 100
 
 // Metadata tells brokers and topics. A partition's leader is the broker that routing
-// advises this client to take for it.
+// advises this client to take for it. The answer is nil, which closes the connection, when all topics are asked for
+// and nothing is known of them.
 func (c *Cluster) Metadata(ctx context.Context, client protocol.Client, req *kmsg.MetadataRequest) *kmsg.MetadataResponse {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -46,10 +47,14 @@ func (c *Cluster) Metadata(ctx context.Context, client protocol.Client, req *kms
 		Cluster: c, req: req, resp: resp, view: view,
 		topicOperations: operations(req.IncludeTopicAuthorizedOperations, topicOperations),
 	}
-	if req.Topics == nil || req.Version == 0 && len(req.Topics) == 0 {
-		m.all(ctx)
-	} else {
+	if req.Topics != nil && (req.Version > 0 || len(req.Topics) > 0) {
 		m.some(ctx)
+	} else if err := m.all(ctx); err != nil {
+		// Only before the first load. An answer without topics would make consumers drop what they
+		// have, one without brokers connections, and there is no room for an error. After a lost connection clients
+		// ask again, or somebody else.
+		c.log.Warn("can't list topics for a Metadata request", "error", err)
+		return nil
 	}
 	return resp
 }
@@ -63,20 +68,16 @@ type metadataCall struct {
 	created         int
 }
 
-func (m *metadataCall) all(ctx context.Context) {
+func (m *metadataCall) all(ctx context.Context) error {
 	topics, err := m.topics.AllTopics(ctx)
 	if err != nil {
-		// Only before the first load. An answer without topics would make
-		// consumers drop what they have, and there is no room for an error. An
-		// answer without brokers is one that clients ignore and ask again.
-		m.log.Warn("can't list topics for a Metadata request", "error", err)
-		m.resp.Brokers, m.resp.ControllerID = nil, -1
-		return
+		return err
 	}
 	m.resp.Topics = make([]kmsg.MetadataResponseTopic, 0, len(topics))
 	for _, topic := range topics {
 		m.found(topic)
 	}
+	return nil
 }
 
 // some answers each topic asked for once, in the order asked.

@@ -40,7 +40,7 @@ func (r *Router) TakesRecords(client protocol.Client) bool {
 		return true
 	}
 	v := r.View(client)
-	for _, b := range v.Brokers {
+	for _, b := range v.all {
 		if v.Here(b) {
 			return b.produces
 		}
@@ -56,7 +56,7 @@ func (r *Router) ReadElsewhere(client protocol.Client, rack string) func(topic u
 	self := r.agents.Self()
 	// Who reads from an agent that drains is sent on as well, while it can be told where to.
 	able := self.HasRole(metadata.RoleConsume) && self.State != metadata.Draining
-	zone := r.zones.of(client, parseHints(client.ID))
+	zone := r.Zone(client)
 	if zone == "" {
 		zone = rack
 	}
@@ -66,7 +66,7 @@ func (r *Router) ReadElsewhere(client protocol.Client, rack string) func(topic u
 	v := r.View(client)
 	which := v.readersIn(zone)
 	listed := false
-	for _, b := range v.Brokers {
+	for _, b := range v.all {
 		if v.Here(b) {
 			listed = true
 			if which.has(b.NodeID) {

@@ -13,6 +13,7 @@ import (
 
 // Broker is an agent, or all those behind one address, as a client sees them.
 type Broker struct {
+	// NodeID is the broker ID of the address.
 	NodeID int32
 	Host   string
 	Port   int32
@@ -25,6 +26,8 @@ type Broker struct {
 	produces, consumes bool
 	// rank is the lowest of the agents behind the address.
 	rank int
+	// first is the lowest node ID of them.
+	first int32
 }
 
 // in reports whether an agent behind the address is in the zone.
@@ -38,7 +41,7 @@ const anyRole = ""
 
 // brokers returns the agents as a client of a listener sees them, by node ID. Agents with the same
 // address there (a load balancer's, or the one that the client wants all to have) are one broker, with
-// the lowest node ID among them and the roles of all. Every agent of one register arrives at the same list.
+// the roles of all. Every agent of one register arrives at the same list.
 //
 // Only those are in it that clients are to be sent to: for each role the agents that serve, the slow ones where
 // none serves, the draining ones where those are all. A role that no agent has is everybody's. The list is
@@ -64,28 +67,64 @@ func brokers(alive []metadata.Agent, listener string, h hints) []Broker {
 	var list []Broker
 	index := map[string]int{} // in the list, by address
 	for i, a := range agents {
-		if !produces[i] && !consumes[i] {
-			continue
-		}
 		l, _ := listenerOf(a, listener)
+		id := a.BrokerID(l)
 		l = h.apply(l)
 		address := l.Address()
 		at, known := index[address]
 		if !known {
 			at = len(list)
 			index[address] = at
-			list = append(list, Broker{NodeID: a.NodeID, Host: l.Host, Port: l.Port, Zone: a.Zone, rank: rank(a)})
+			list = append(list, Broker{NodeID: id, Host: l.Host, Port: l.Port, rank: math.MaxInt, first: a.NodeID})
 		}
 		b := &list[at]
-		b.produces, b.consumes, b.rank = b.produces || produces[i], b.consumes || consumes[i], min(b.rank, rank(a))
-		if b.Zone != a.Zone {
-			b.Zone = ""
-		}
-		if a.Zone != "" && !b.in(a.Zone) {
-			b.zones = append(b.zones, a.Zone)
+		b.NodeID = min(b.NodeID, id)
+		if produces[i] || consumes[i] {
+			b.add(a, produces[i], consumes[i])
 		}
 	}
+	settle(list, agents, func(a metadata.Agent) int {
+		l, _ := listenerOf(a, listener)
+		return index[h.apply(l).Address()]
+	})
+	list = slices.DeleteFunc(list, func(b Broker) bool { return !b.produces && !b.consumes })
+	slices.SortFunc(list, func(a, b Broker) int { return cmp.Compare(a.NodeID, b.NodeID) })
 	return list
+}
+
+// add counts in an agent to which clients are sent.
+func (b *Broker) add(a metadata.Agent, produces, consumes bool) {
+	if !b.produces && !b.consumes {
+		b.Zone = a.Zone
+	}
+	b.produces, b.consumes, b.rank = b.produces || produces, b.consumes || consumes, min(b.rank, rank(a))
+	if b.Zone != a.Zone {
+		b.Zone = ""
+	}
+	if a.Zone != "" && !b.in(a.Zone) {
+		b.zones = append(b.zones, a.Zone)
+	}
+}
+
+// settle makes sure that no two brokers have one ID. That happens when agents move from a load balancer's address to
+// their own, or when the register lost what they were: then the ID is that of the agent which has it as its node ID, or of the
+// first broker in the list, and the other broker has the lowest node ID of its agents. at tells which broker an agent is behind.
+func settle(list []Broker, agents []metadata.Agent, at func(metadata.Agent) int) {
+	if !slices.ContainsFunc(list, func(b Broker) bool { return b.NodeID != b.first }) {
+		return // node IDs, so no two are the same
+	}
+	home := make(map[int32]int, len(agents))
+	for _, a := range agents {
+		home[a.NodeID] = at(a)
+	}
+	taken := make(map[int32]bool, len(list))
+	for i := range list {
+		b := &list[i]
+		if j, ok := home[b.NodeID]; ok && i != j || taken[b.NodeID] {
+			b.NodeID = b.first
+		}
+		taken[b.NodeID] = true
+	}
 }
 
 // listenerOf returns the agent's listener of that name.
@@ -127,7 +166,7 @@ func rank(a metadata.Agent) int {
 
 // coordinator returns the broker that all clients are told to take as the
 // coordinator of a group or transactional ID, so that requests of one group
-// meet in one agent. It goes by no zone, since the members of a group may be in several. There must be brokers.
+// meet in one agent, of each zone whose clients are shown only that. There must be brokers.
 func coordinator(kind int8, key string, list []Broker) Broker {
 	best := slices.MinFunc(list, func(a, b Broker) int { return cmp.Compare(a.rank, b.rank) }).rank
 	able := slices.DeleteFunc(slices.Clone(list), func(b Broker) bool { return b.rank > best })

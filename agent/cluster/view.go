@@ -17,6 +17,11 @@ import (
 // cache serves its readers, and all agents get the same: see "Measured" in ARCHITECTURE.md.
 const agentsPerClient = 8
 
+// enoughInZone is how many agents of a zone, for each role, are all that its clients are shown, so that whatever they
+// ask of whichever stays in the zone. Fewer might all be gone at once, and many clients never ask again those
+// that they started with.
+const enoughInZone = 2
+
 // Router tells clients which agents there are, and which to take for what.
 type Router struct {
 	agents Agents
@@ -36,11 +41,13 @@ func NewRouter(agents Agents, zones Zones) *Router {
 // View is the cluster as one client sees it. All is advice, since any agent serves any
 // request; but the same on all agents, and it changes only with the list of agents.
 type View struct {
-	// Brokers are those that the client may connect to, by node ID; never none.
+	// Brokers are those that the client is to connect to, by node ID; never none.
 	Brokers []Broker
 	// StandIns have the node IDs of agents that are gone, for consumers that know only those.
 	StandIns []Broker
 
+	// all are Brokers, and those that are not shown since they are in other zones.
+	all []Broker
 	// zone is the client's, "" when it has none, or nobody there takes clients.
 	zone string
 	// leaders are those that the client writes to.
@@ -68,15 +75,16 @@ func (r readers) has(nodeID int32) bool {
 func (r *Router) View(client protocol.Client) *View {
 	h, self, alive := parseHints(client.ID), r.agents.Self(), r.agents.Alive()
 	gone := r.memory.note(alive)
-	v := &View{Brokers: brokers(alive, client.Listener, h)}
-	if len(v.Brokers) == 0 { // this agent has left, and no other has the listener
-		v.Brokers = brokers([]metadata.Agent{self}, client.Listener, h)
+	v := &View{all: brokers(alive, client.Listener, h)}
+	if len(v.all) == 0 { // this agent has left, and no other has the listener
+		v.all = brokers([]metadata.Agent{self}, client.Listener, h)
 	}
+	v.Brokers = v.all
 	if l, ok := listenerOf(self, client.Listener); ok {
 		v.here = h.apply(l)
 	}
-	if zone := r.zones.of(client, h); slices.ContainsFunc(v.Brokers, func(b Broker) bool { return b.in(zone) }) {
-		v.zone = zone
+	if zone := r.zones.of(client, h); slices.ContainsFunc(v.all, func(b Broker) bool { return b.in(zone) }) {
+		v.zone, v.Brokers = zone, shown(zone, v.all)
 	}
 	// Hints are no part of the key: a client that is told its zone keeps its agents.
 	key := xxhash.Sum64String("client\x00" + h.name + "\x00" + client.Host)
@@ -91,11 +99,16 @@ func (r *Router) View(client protocol.Client) *View {
 	return v
 }
 
+// Zone returns the zone of a client, "" where nothing tells it.
+func (r *Router) Zone(client protocol.Client) string {
+	return r.zones.of(client, parseHints(client.ID))
+}
+
 // Coordinator returns the broker to take as the coordinator of a group or transactional ID.
 func (v *View) Coordinator(kind int8, key string) Broker { return coordinator(kind, key, v.Brokers) }
 
-// Controller returns the broker to take for the controller: the lowest node ID, so that all
-// clients of a listener are told the same.
+// Controller returns the broker to take for the controller: the lowest node ID of those shown, so that all
+// clients that see the same agents are told the same.
 func (v *View) Controller() Broker { return v.Brokers[0] }
 
 // Here reports whether that is this agent, or one behind the same address.
@@ -125,6 +138,27 @@ func (v *View) readersZones() []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(zones)) // "" comes first
+}
+
+// shown returns the brokers of a zone if they are enough, else all.
+func shown(zone string, all []Broker) []Broker {
+	var in []Broker
+	produce, consume := 0, 0
+	for _, b := range all {
+		if b.in(zone) {
+			in = append(in, b)
+			if b.produces {
+				produce++
+			}
+			if b.consumes {
+				consume++
+			}
+		}
+	}
+	if produce < enoughInZone || consume < enoughInZone {
+		return all
+	}
+	return in
 }
 
 // near returns the brokers of a zone that are able, or all that are when there is none in the

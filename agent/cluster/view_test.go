@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/wadi-log/wadi/metadata"
@@ -42,23 +43,67 @@ func TestClientIsLedToItsZone(t *testing.T) {
 	router := NewRouter(view(zoned("a", "b", "a", "b", "", "c")), NewZones(
 		[]Network{{netip.MustParsePrefix("10.1.0.0/16"), "a"}}, map[string]string{"PLAINTEXT": "c"}))
 	for _, tc := range []struct {
-		id, host string
-		want     []int32
+		id, host    string
+		want, shown []int32
 	}{
-		{"app,zone=a", "", []int32{1, 3}},
-		{"app,zone=b", "10.1.0.1", []int32{2, 4}},
-		{"app", "10.1.0.1", []int32{1, 3}},
-		{"app", "10.2.0.1", []int32{6}},
+		{"app,zone=a", "", []int32{1, 3}, []int32{1, 3}},
+		{"app,zone=b", "10.1.0.1", []int32{2, 4}, []int32{2, 4}},
+		{"app", "10.1.0.1", []int32{1, 3}, []int32{1, 3}},
+		// When the only one dies, its clients must know of others.
+		{"app", "10.2.0.1", []int32{6}, []int32{1, 2, 3, 4, 5, 6}},
 	} {
 		v := router.View(protocol.Client{ID: tc.id, Host: tc.host, Listener: "PLAINTEXT"})
 		leaders, others := used(v)
 		if !slices.Equal(leaders, tc.want) || len(others) > 0 {
 			t.Errorf("%s at %s: %v and %v, want %v", tc.id, tc.host, leaders, others, tc.want)
 		}
-		// All are shown: coordinators and tools go by no zone.
-		if len(v.Brokers) != 6 || v.Controller().NodeID != 1 {
-			t.Errorf("%s at %s: brokers %v", tc.id, tc.host, brokerIDs(v.Brokers))
+		if !slices.Equal(brokerIDs(v.Brokers), tc.shown) || v.Controller().NodeID != tc.shown[0] {
+			t.Errorf("%s at %s: brokers %v, want %v", tc.id, tc.host, brokerIDs(v.Brokers), tc.shown)
 		}
+		for i := range 100 {
+			if b := v.Coordinator(groupKey, fmt.Sprint(i)); !slices.Contains(tc.shown, b.NodeID) {
+				t.Errorf("%s at %s: coordinator %d", tc.id, tc.host, b.NodeID)
+			}
+		}
+	}
+}
+
+func TestZoneIsShownAloneWhenEnoughDoEachJob(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		roles []string // of the agents in the zone
+		alone bool
+	}{
+		{"two for everything", []string{"produce consume", "produce consume"}, true},
+		{"two for each", []string{"produce", "consume", "produce", "consume"}, true},
+		{"one for records", []string{"produce consume", "consume", "consume"}, false},
+		{"one for consumers", []string{"produce", "produce consume", "produce"}, false},
+	} {
+		alive := zoned(append(slices.Repeat([]string{"a"}, len(tc.roles)), "b", "b")...)
+		for i, roles := range tc.roles {
+			alive[i].Roles = strings.Fields(roles)
+		}
+		v := viewOf(protocol.Client{ID: "zone=a", Listener: metadata.DefaultListener}, alive...)
+		if got := len(v.Brokers) == len(tc.roles); got != tc.alone || !got && len(v.Brokers) != len(alive) {
+			t.Errorf("%s: brokers %v", tc.name, brokerIDs(v.Brokers))
+		}
+	}
+}
+
+// TestAgentsOfOtherZonesServeWhoComesToThem as before, shown or not.
+func TestAgentsOfOtherZonesServeWhoComesToThem(t *testing.T) {
+	alive := zoned("a", "a", "b", "b")
+	alive[2].Roles, alive[3].Roles = []string{"consume"}, []string{"produce"}
+	alive[3].Listeners = alive[2].Listeners // a balancer's
+	inA := protocol.Client{ID: "zone=a", Listener: metadata.DefaultListener}
+	router := NewRouter(departed{self: alive[2], others: alive}, Zones{})
+	if !router.TakesRecords(inA) {
+		t.Error("records are not taken behind an address that takes records")
+	}
+	if to := router.ReadElsewhere(inA, ""); to == nil {
+		t.Error("a consumer of another zone is not sent there")
+	} else if id := to(topicID(1), 0); id != 1 && id != 2 {
+		t.Errorf("it is sent to %d", id)
 	}
 }
 

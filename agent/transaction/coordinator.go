@@ -71,6 +71,10 @@ func (c *Coordinator) Run(ctx context.Context) {
 	loops.Wait()
 }
 
+// ForgetProducerIDs wastes those that are reserved and that no producer got. It is called where the store may have lost that
+// they are, and others may have got them since.
+func (c *Coordinator) ForgetProducerIDs() { c.ids.forget() }
+
 // Close ends the worker and waits for it. Requests under way are refused.
 func (c *Coordinator) Close() { c.workers.Close() }
 

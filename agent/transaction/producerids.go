@@ -57,6 +57,13 @@ func (p *producerIDs) fromBlock() (int64, bool) {
 	return p.next - 1, true
 }
 
+// forget wastes what is left of the block.
+func (p *producerIDs) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.returned, p.next, p.end = nil, 0, 0
+}
+
 // giveBack takes an ID back that was surely not used: most who bring one along, in
 // case their epochs have run out, don't need it.
 func (p *producerIDs) giveBack(id int64) {

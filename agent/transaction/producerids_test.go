@@ -34,6 +34,19 @@ func TestProducerIDsAreGivenOutOnce(t *testing.T) {
 	asking.Wait()
 }
 
+// TestForgottenProducerIDsAreWasted: the next one is of a new block.
+func TestForgottenProducerIDsAreWasted(t *testing.T) {
+	c, _, _ := newScripted(t, nil)
+	for want := range int64(3) {
+		id, err := c.ids.take(t.Context())
+		if err != nil || id != want*idBlock {
+			t.Errorf("producer ID %d, %v; want %d", id, err, want*idBlock)
+		}
+		c.ids.giveBack(id)
+		c.ForgetProducerIDs()
+	}
+}
+
 func TestProducerWithoutTransactionsNeedsNoChange(t *testing.T) {
 	c, store, _ := newScripted(t, nil)
 	for want := range int64(3) {

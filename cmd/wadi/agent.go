@@ -50,11 +50,11 @@ func runAgent(cmd *cobra.Command, _ []string) error {
 	if err := config.Validate(); err != nil {
 		return err
 	}
-	if config, err = agent.LimitMemory(config); err != nil {
-		return err
-	}
 	var level slog.LevelVar
 	log := newLogger(cmd.ErrOrStderr(), config, &level)
+	if config, err = agent.LimitMemory(config, log); err != nil {
+		return err
+	}
 	for _, variable := range odd {
 		log.Warn("environment variable is no setting; misspelt?", "variable", variable.Variable, "meant", variable.Meant)
 	}

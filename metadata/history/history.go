@@ -146,9 +146,11 @@ func (h *History) Check(asked Point, found Found) error {
 // newest entry is never trimmed, so there are some.
 func lost(asked Point, found Found) bool {
 	switch {
+	case found.Epoch < asked.Epoch:
+		return true // also for whom nothing is known of it yet: the change that began it is gone
 	case asked.Seq == 0 || found.Epoch > asked.Epoch:
 		return false
-	case found.Epoch < asked.Epoch, found.LastSeq < asked.Seq:
+	case found.LastSeq < asked.Seq:
 		return true
 	}
 	return found.Mark != nil && *found.Mark != asked.Mark

@@ -122,6 +122,17 @@ func TestNewEpochForgets(t *testing.T) {
 	}
 }
 
+// TestEpochThatIsLostIsMissed, also before anything of it is known.
+func TestEpochThatIsLostIsMissed(t *testing.T) {
+	h := knows()
+	if err := h.Check(h.Newest(), Found{Store: here, Epoch: 2, LastSeq: 1 << 32}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Check(h.Newest(), Found{Store: here, Epoch: 1, Halted: true, LastSeq: 2}); !errors.Is(err, ErrLost) {
+		t.Errorf("got %v, want ErrLost", err)
+	}
+}
+
 // TestServerIsTheOneThatShowedTheNewestChange: another one is asked for its mark first.
 func TestServerIsTheOneThatShowedTheNewestChange(t *testing.T) {
 	h := knows()

@@ -20,6 +20,7 @@ var agentTests = []test{
 	{"DeadAgentKeepsItsNodeIDForADay", deadAgentKeepsItsNodeIDForADay},
 	{"SameNameGivesWay", sameNameGivesWay},
 	{"AgentsBehindOneAddress", agentsBehindOneAddress},
+	{"AddressKeepsItsBrokerID", addressKeepsItsBrokerID},
 	{"RestartedBeforeTimeout", restartedBeforeTimeout},
 	{"RegisterAtOnce", registerAtOnce},
 	{"RemovedAgentIsGone", removedAgentIsGone},
@@ -40,13 +41,20 @@ func newAgent(nodeID, port int32) metadata.Agent {
 // register registers the agent and requires the node ID.
 func (f *fixture) register(agent metadata.Agent, want int32) metadata.Agent {
 	f.Helper()
-	id, err := f.store.RegisterAgent(f.ctx, agent)
+	entered, err := f.store.RegisterAgent(f.ctx, agent)
 	f.must(err)
-	if id != want {
-		f.Fatalf("registered as %d, want %d", id, want)
+	if entered.NodeID != want {
+		f.Fatalf("registered as %d, want %d", entered.NodeID, want)
 	}
-	agent.NodeID = id
-	return agent
+	return entered
+}
+
+// brokerIDs requires the broker IDs of an agent's two listeners.
+func (f *fixture) brokerIDs(agent metadata.Agent, own, balanced int32) {
+	f.Helper()
+	if l := agent.Listeners; l[0].BrokerID != own || l[1].BrokerID != balanced {
+		f.Fatalf("agent %d has the broker IDs %d and %d, want %d and %d", agent.NodeID, l[0].BrokerID, l[1].BrokerID, own, balanced)
+	}
 }
 
 // beat renews the agent and requires who is alive.
@@ -110,7 +118,8 @@ func sameNameGivesWay(f *fixture) {
 	after := f.register(newAgent(0, 1), 1)
 	f.beat(after, after, neighbour)
 	_, err := f.store.BeatAgent(f.ctx, before)
-	f.wantErr(err, metadata.ErrNodeIDInUse)
+	f.wantErr(err, metadata.ErrNameInUse)
+	f.beat(after, after, neighbour)
 	moved := f.register(newAgent(7, 1), 7)
 	f.beat(moved, neighbour, moved)
 	_, err = f.store.RegisterAgent(f.ctx, newAgent(2, 1))
@@ -126,29 +135,62 @@ func agentsBehindOneAddress(f *fixture) {
 	f.beat(second, first, second)
 }
 
+// addressKeepsItsBrokerID as long as one of the last day was there, whoever they are. (All agents of these tests share their second address.)
+func addressKeepsItsBrokerID(f *fixture) {
+	first, second := f.register(newAgent(0, 1), 1), f.register(newAgent(0, 2), 2)
+	f.brokerIDs(first, 1, 1)
+	f.brokerIDs(second, 2, 1)
+	f.must(f.store.RemoveAgent(f.ctx, first.NodeID, first.Incarnation))
+	f.db.Age(f, metadata.NodeIDReserved-time.Minute)
+	third := f.register(newAgent(0, 3), 3)
+	f.brokerIDs(third, 3, 1)
+	f.db.Age(f, 2*time.Minute)              // a day after the first two
+	fourth := f.register(newAgent(0, 4), 2) // not 1: that is how clients know an address
+	f.brokerIDs(fourth, 2, 1)
+	f.beat(fourth, fourth)
+
+	// All are gone, and one comes back from before there were broker IDs, whose beats tell of none.
+	f.db.Age(f, metadata.AgentTimeout+time.Second)
+	fourth.Listeners[1].BrokerID = 0
+	f.beat(fourth, fourth)
+	f.brokerIDs(f.register(newAgent(0, 5), 4), 4, 1)
+	f.db.Age(f, metadata.NodeIDReserved)
+	f.brokerIDs(f.register(newAgent(0, 6), 1), 1, 1)
+	f.brokerIDs(f.register(newAgent(0, 7), 2), 2, 1)
+
+	// Where an agent with a set node ID is alone, that is it.
+	f.db.Age(f, metadata.AgentTimeout+time.Second)
+	f.brokerIDs(f.register(newAgent(9, 8), 9), 9, 9)
+}
+
 func restartedBeforeTimeout(f *fixture) {
 	before := f.register(newAgent(4, 1), 4)
 	after := f.register(newAgent(4, 1), 4)
 	f.beat(after, after)
 	_, err := f.store.BeatAgent(f.ctx, before)
-	f.wantErr(err, metadata.ErrNodeIDInUse)
+	f.wantErr(err, metadata.ErrNameInUse)
 }
 
 func registerAtOnce(f *fixture) {
 	stores := []metadata.Store{f.store, f.db.Open(f)}
 	const agents = 8
-	ids := make([]int32, agents)
+	ids, balanced := make([]int32, agents), make([]int32, agents)
 	var wg sync.WaitGroup
 	for i := range ids {
 		wg.Go(func() {
-			var err error
-			if ids[i], err = stores[i%2].RegisterAgent(f.ctx, newAgent(0, int32(i+1))); err != nil {
+			agent, err := stores[i%2].RegisterAgent(f.ctx, newAgent(0, int32(i+1)))
+			if err != nil {
 				f.Error(err)
+				return
 			}
+			ids[i], balanced[i] = agent.NodeID, agent.Listeners[1].BrokerID
 		})
 	}
 	wg.Wait()
 	slices.Sort(ids)
+	if len(slices.Compact(balanced)) != 1 {
+		f.Errorf("the broker IDs of one address are %v", balanced)
+	}
 	if want := []int32{1, 2, 3, 4, 5, 6, 7, 8}; !slices.Equal(ids, want) {
 		f.Fatalf("got %v", ids)
 	}

@@ -17,7 +17,9 @@ var haltTests = []test{
 	{"HaltedStoreDoesNothing", haltedStoreDoesNothing},
 	{"HaltSaysWhatIsLost", haltSaysWhatIsLost},
 	{"ResumedStoreGoesOnBehindAllThatWasLost", resumedStoreGoesOn},
+	{"ResumedStoreHandsOutNothingTwice", resumedStoreHandsOutNothingTwice},
 	{"LostEndThatComesBackHaltsNoLonger", lostEndComesBack},
+	{"LostProducerIDsAreMissed", lostProducerIDsAreMissed},
 	{"TrimmedFeedIsNoLoss", trimmedFeedIsNoLoss},
 	{"ResumeOfAStoreThatIsNotHaltedDoesNothing", resumeOfASoundStore},
 	{"WhatWasNeverKnownIsNotMissed", unknownIsNotMissed},
@@ -197,6 +199,27 @@ func resumedStoreGoesOn(f *fixture) {
 	}
 }
 
+// resumedStoreHandsOutNothingTwice of what somebody may have got by a change that is lost: producers with the same ID take each
+// other's records for duplicates, and records that wait for a topic that is lost must not end in another one.
+func resumedStoreHandsOutNothingTwice(f *fixture) {
+	handOut := func(topic string) (id, version int64, partition metadata.PartitionID) {
+		id, err := f.store.AllocateProducerIDs(f.ctx, 1)
+		f.must(err)
+		version, err = f.store.StoreGroup(f.ctx, topic, 0, metadata.GroupState{State: []byte("x")})
+		f.must(err)
+		return id, version, f.topic(topic, 1).Partitions[0]
+	}
+	id, version, partition := handOut("u")
+	losing(f)
+	wantHalted(f, "readiness", f.store.Ping(f.ctx))
+	f.must(f.other().store.Resume(f.ctx))
+	f.must(f.store.Ping(f.ctx))
+	newID, newVersion, newPartition := handOut("v")
+	if newID < id+metadata.ResumeJump || newVersion < version+metadata.ResumeJump || newPartition < partition+metadata.ResumePartitions {
+		f.Errorf("producer ID %d, group in version %d, partition %d; and once it resumed: %d, %d, %d", id, version, partition, newID, newVersion, newPartition)
+	}
+}
+
 // lostEndComesBack: whoever operates the store found the server that has all.
 func lostEndComesBack(f *fixture) {
 	partition := f.topic("t", 1).Partitions[0]
@@ -210,6 +233,15 @@ func lostEndComesBack(f *fixture) {
 	if b := f.bounds(partition); b.NextOffset != 3 {
 		f.Errorf("next offset %d, want 3", b.NextOffset)
 	}
+}
+
+// lostProducerIDsAreMissed, though nothing else is lost: they would be handed out twice.
+func lostProducerIDsAreMissed(f *fixture) {
+	_, err := f.store.AllocateProducerIDs(f.ctx, 1000)
+	f.must(err)
+	_ = f.db.LoseChanges(f, 1)
+	wantHalted(f, "readiness", f.store.Ping(f.ctx))
+	f.must(f.store.Resume(f.ctx))
 }
 
 // trimmedFeedIsNoLoss of a store that was away for longer than the feed goes back.

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ type Database interface {
 	// SetLogStart moves a partition's log start and leaves the runs before it, as
 	// an agent that dies in DeleteRecords does.
 	SetLogStart(t testing.TB, partition metadata.PartitionID, offset int64)
-	// LoseChanges takes back the newest n changes, which must be commits of data files without transactions, as a replica
+	// LoseChanges takes back the newest n changes, which must be commits of data files without transactions or of nothing, as a replica
 	// that lagged by them when it was promoted. What it returns brings them back, and takes back all that came
 	// since, as the former primary.
 	LoseChanges(t testing.TB, n int) (bringBack func())
@@ -66,8 +67,8 @@ type FileCount struct {
 	Rows     int
 }
 
-// Run runs the suite. create makes a fresh database.
-func Run(t *testing.T, create func(t testing.TB) Database) {
+// Run runs the suite, but for the groups of tests of those names. create makes a fresh database.
+func Run(t *testing.T, create func(t testing.TB) Database, except ...string) {
 	for _, group := range []struct {
 		name  string
 		tests []test
@@ -91,6 +92,9 @@ func Run(t *testing.T, create func(t testing.TB) Database) {
 		{"Maintenance", randomMaintenanceTests},
 		{"Snapshots", snapshotTests},
 	} {
+		if slices.Contains(except, group.name) {
+			continue
+		}
 		for _, test := range group.tests {
 			t.Run(group.name+"/"+test.name, func(t *testing.T) {
 				t.Parallel()
@@ -182,6 +186,12 @@ func (f *fixture) feed(after int64) []metadata.Commit {
 		all = append(all, some...)
 		after = some[len(some)-1].Seq
 	}
+}
+
+// news is the feed without the entries that say nothing, of producer IDs that were handed out.
+func (f *fixture) news() []metadata.Commit {
+	f.Helper()
+	return slices.DeleteFunc(f.feed(0), func(c metadata.Commit) bool { return reflect.DeepEqual(c, metadata.Commit{Seq: c.Seq}) })
 }
 
 func (f *fixture) must(err error) {

@@ -279,8 +279,9 @@ func onlyAnEmptyStoreIsFilled(f *fixture) {
 			g.alterConfigs(metadata.ConfigResource{Kind: metadata.BrokerConfig}, map[string]string{"a": "1"})
 			return nil
 		},
-		"an agent":   func(g *fixture) error { _, err := g.store.RegisterAgent(g.ctx, newAgent(0, 1)); return err },
-		"a snapshot": func(g *fixture) error { return g.load(rows) },
+		"a producer ID": func(g *fixture) error { g.newProducerID(); return nil },
+		"an agent":      func(g *fixture) error { _, err := g.store.RegisterAgent(g.ctx, newAgent(0, 1)); return err },
+		"a snapshot":    func(g *fixture) error { return g.load(rows) },
 	} {
 		g := f.empty()
 		f.must(use(g))
@@ -294,7 +295,6 @@ func onlyAnEmptyStoreIsFilled(f *fixture) {
 	g := f.empty()
 	_, err := g.store.RegisterAgent(f.ctx, newAgent(0, 1))
 	f.must(err)
-	g.newProducerID()
 	g.db.Age(f, metadata.AgentTimeout)
 	f.must(g.load(rows))
 }
@@ -456,10 +456,16 @@ func lastSnapshotIsNoted(f *fixture) {
 		f.Fatalf("at first: %v, %v, %v", at, ok, err)
 	}
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	for _, note := range []struct{ at, want time.Time }{{now, now}, {now.Add(time.Second), now.Add(time.Second)}, {now, now.Add(time.Second)}} {
-		f.must(f.store.NoteSnapshot(f.ctx, note.at))
-		if at, ok, err := f.other().store.LastSnapshot(f.ctx); err != nil || !ok || !at.Equal(note.want) {
-			f.Errorf("noted %v, got %v, %v, %v", note.at, at, ok, err)
+	for _, note := range []struct{ at, want time.Duration }{
+		{-time.Minute, -time.Minute},
+		{-time.Second, -time.Second},
+		{-time.Minute, -time.Second},
+		{2 * time.Hour, 2 * time.Hour},
+		{-time.Minute, -time.Minute}, // the clock was two hours ahead
+	} {
+		f.must(f.store.NoteSnapshot(f.ctx, now.Add(note.at)))
+		if at, ok, err := f.other().store.LastSnapshot(f.ctx); err != nil || !ok || !at.Equal(now.Add(note.want)) {
+			f.Errorf("noted %v, got %v, %v, %v", note.at, at.Sub(now), ok, err)
 		}
 	}
 }

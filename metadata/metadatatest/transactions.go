@@ -205,7 +205,7 @@ func producerIsInitialized(f *fixture) {
 	f.changeOne("t", init, nil)
 	want.Epoch, want.Timeout = 4, init.Timeout
 	f.other().wantTransaction(want)
-	if got := f.feed(0); len(got) != 0 {
+	if got := f.news(); len(got) != 0 {
 		f.Errorf("in the feed: %+v", got)
 	}
 }
@@ -277,9 +277,9 @@ func partitionsAndGroupsAreAdded(f *fixture) {
 		f.Errorf("started at %v, then at %v", started, again)
 	}
 	// Nothing was written, so nothing is unstable, and the end needs no markers.
-	before := f.feed(0)
+	before := f.news()
 	p.version = metadata.TransactionV1
-	if commits := p.end(true); len(commits) != 0 || len(f.feed(0)) != len(before) {
+	if commits := p.end(true); len(commits) != 0 || len(f.news()) != len(before) {
 		f.Errorf("the end of an empty transaction: %+v", commits)
 	}
 	want.State, want.Partitions, want.Groups = metadata.TransactionCommitted, nil, nil
@@ -370,7 +370,7 @@ func (f *fixture) see(id, group string, partitions ...metadata.PartitionID) sigh
 	for i := range offsets {
 		offsets[i].CommittedAt = time.Time{}
 	}
-	return sight{f.transaction(id), found, offsets, f.feed(0)}
+	return sight{f.transaction(id), found, offsets, f.news()}
 }
 
 // repeatedCallsChangeNothing: the reply was lost, and another agent asks again.

@@ -376,6 +376,13 @@ func leasesAreExclusive(f *fixture) {
 	f.db.Age(f, 2*time.Second)
 	acquire(a, "x", time.Minute, true)
 	acquire(b, "x", time.Minute, false)
+	// Nobody waits for longer than he would have it himself.
+	acquire(b, "x", time.Hour, false)
+	acquire(b, "x", 30*time.Second, true)
+	acquire(a, "x", time.Minute, false)
+	acquire(b, "x", 2*time.Hour, true)
+	acquire(a, "x", time.Minute, true)
+	acquire(b, "x", time.Minute, false)
 	// However long ago it ended.
 	f.db.Age(f, time.Duration(math.MaxInt32)*time.Second)
 	acquire(b, "x", time.Minute, true)

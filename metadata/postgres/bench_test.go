@@ -14,7 +14,7 @@ import (
 )
 
 func BenchmarkStore(b *testing.B) {
-	metadatatest.Benchmark(b, newDatabases(harness.Postgres(b), ""))
+	metadatatest.Benchmark(b, newDatabases(harness.Postgres(b)))
 }
 
 // BenchmarkEndAgainstCommit compares the end of a transaction with the least that

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -159,12 +158,11 @@ func transactOn(ctx context.Context, conn *pgx.Conn, read func(*pgx.Batch), writ
 		rollBack(conn)
 		return err
 	}
-	queueCommit(second)
-	if err := conn.SendBatch(ctx, second).Close(); err != nil {
+	err := sendCommit(ctx, conn, second)
+	if err != nil {
 		rollBack(conn)
-		return classify(err, true)
 	}
-	return nil
+	return err
 }
 
 // acquire takes a connection of the pool or, where the server has none left to give, one of those that serve
@@ -192,22 +190,12 @@ func (s *Store) atOnce(ctx context.Context, pool *pgxpool.Pool, doing string, qu
 		b.Queue(begin)
 		b.Queue(limits)
 		queue(b)
-		queueCommit(b)
-		if err := conn.SendBatch(ctx, b).Close(); err != nil {
+		err = sendCommit(ctx, conn.Conn(), b)
+		if err != nil {
 			rollBack(conn.Conn())
-			return classify(err, true)
 		}
-		return nil
+		return err
 	}))
-}
-
-func queueCommit(b *pgx.Batch) {
-	b.Queue(`COMMIT`).Exec(func(tag pgconn.CommandTag) error {
-		if tag.String() != "COMMIT" {
-			return errors.New("the transaction was rolled back: " + tag.String())
-		}
-		return nil
-	})
 }
 
 // rollBack frees the lock at once, where the connection still works. Where it

@@ -16,7 +16,7 @@ import (
 // CommitFiles implements metadata.Log.
 //
 // If we die before COMMIT reaches the server, nothing happened: the server
-// rolls back when the connection ends or after 3 s of silence. If we die, or
+// rolls back when the connection ends or after 1 s of silence. If we die, or
 // lose the reply, after that, all of it happened: the same files find their
 // replay records. A repetition that overtakes its first attempt is harmless
 // too, since the sequencer's lock lets only one of them decide.

@@ -33,12 +33,13 @@ const (
 const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
 
 // limits sets the transaction's timeouts. An agent that freezes between the
-// round trips holds the sequencer for 3 s at most, which the others outwait.
+// round trips holds the sequencer for 1 s at most, which the others outwait. One
+// that is only slow tries again: nothing is lost by that.
 // An acknowledged commit must be durable whatever the server's default is; it
 // may be stricter than on (remote_apply), so only off is changed. Plans are
 // made once: they are the same for any values.
 const limits = `SELECT
-	set_config('idle_in_transaction_session_timeout', '3s', true),
+	set_config('idle_in_transaction_session_timeout', '1s', true),
 	set_config('lock_timeout', '6s', true),
 	set_config('statement_timeout', '8s', true),
 	set_config('plan_cache_mode', 'force_generic_plan', true),
@@ -57,6 +58,7 @@ func parseURL(raw string) (*pgxpool.Config, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "wadi"
 	}
+	config.ConnConfig.OnNotice = noteUnreplicated
 	// A dead server or network path shows within 15 s, also without traffic.
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 5}}
 	config.ConnConfig.DialFunc = dialer.DialContext
@@ -78,12 +80,12 @@ func urlProblem(raw string, err error) string {
 	return "Postgres URL: " + detail
 }
 
-// newPool makes a pool of connections, none of which is used before it is verified.
-func newPool(config *pgxpool.Config, connections int32, verify func(context.Context, *pgx.Conn) error) (*pgxpool.Pool, error) {
+// newPool makes a pool of connections, of which set decides how they are made, and none is used before meet has seen it.
+func newPool(config *pgxpool.Config, connections int32, set func(context.Context, *pgx.ConnConfig) error, meet func(context.Context, *pgx.Conn) error) (*pgxpool.Pool, error) {
 	config = config.Copy()
 	config.MinConns = 0
 	config.MaxConns = connections
-	config.AfterConnect = verify
+	config.BeforeConnect, config.AfterConnect = set, meet
 	config.MaxConnIdleTime, config.HealthCheckPeriod = idleTime, idleCheck
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {

@@ -18,15 +18,23 @@ var errRetry = errors.New("tried several times")
 
 // advice tells the operator what to do about a refusal, by SQLSTATE.
 var advice = map[string]string{
-	"28P01": "check the user and the password in --metadata",
-	"28000": "check the user in --metadata, and pg_hba.conf of the server",
-	"3D000": "create the database or correct its name in --metadata",
-	"42501": "grant the user of --metadata all rights on the database's schema",
-	"53100": "the server's disk is full; free space on it",
-	"53300": "raise max_connections of the server (an agent takes up to 9) or use a pooler",
-	"57P03": "it should pass",
-	"25006": "the server is a read-only standby; --metadata must name the primary",
+	"28P01":  "check the user and the password in --metadata",
+	"28000":  "check the user in --metadata, and pg_hba.conf of the server",
+	"3D000":  "create the database or correct its name in --metadata",
+	"42501":  "grant the user of --metadata all rights on the database's schema",
+	"53100":  "the server's disk is full; free space on it",
+	"53300":  "raise max_connections of the server (an agent takes up to 9) or use a pooler",
+	"57P03":  "it should pass",
+	readOnly: "the server is a read-only standby; --metadata must name the primary",
+
+	unknownStatement:   forgets,
+	duplicateStatement: forgets,
 }
+
+const (
+	readOnly = "25006"
+	forgets  = "a pooler before the server keeps no prepared statements; take default_query_exec_mode out of --metadata, or set max_prepared_statements in PgBouncer"
+)
 
 // classify sorts an attempt's failure into the contract's errors. sent tells
 // that the COMMIT (or a statement that commits by itself) may have reached the server.
@@ -39,6 +47,8 @@ func classify(err error, sent bool) error {
 	switch {
 	case errors.As(err, &connecting):
 		return unreachable(err, connecting)
+	case errors.Is(err, errForgets):
+		return fmt.Errorf("%w: %w: %w", metadata.ErrUnavailable, errRetry, err)
 	case errors.As(err, &refusal):
 		return classifyRefusal(err, refusal, sent)
 	case sent:
@@ -59,7 +69,8 @@ func broken(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err)
 }
 
-// cutOff tells whether the connection to the server failed or ended: the next one may lead to another server.
+// cutOff tells whether the next connection may lead to another server: this one failed or ended, or leads to a standby, as it may
+// through a pooler whose server has changed, or lacks statements that it prepared, and so does each that was made before the pooler changed.
 func cutOff(err error) bool {
 	var connecting *pgconn.ConnectError
 	var refusal *pgconn.PgError
@@ -69,31 +80,46 @@ func cutOff(err error) bool {
 	case errors.As(err, &connecting):
 		return true
 	case errors.As(err, &refusal):
-		return refusal.SeverityUnlocalized != "ERROR"
+		return refusal.SeverityUnlocalized != "ERROR" || outlived(refusal)
 	}
 	return broken(err)
 }
 
+// outlived tells whether the connection is of no use any more, though it works.
+func outlived(refusal *pgconn.PgError) bool {
+	code := sqlState(refusal)
+	return code == readOnly || code == unknownStatement || code == duplicateStatement
+}
+
 func unreachable(err error, connecting *pgconn.ConnectError) error {
 	var refusal *pgconn.PgError
-	hint := "check that Postgres runs, and the host and port in --metadata"
+	todo := "check that Postgres runs, and the host and port in --metadata"
 	if errors.As(connecting, &refusal) {
-		hint = advice[refusal.Code]
+		todo = hint(refusal)
 	}
 	if passes(err) {
 		// Meanwhile one of our own may have become free, too.
-		return fmt.Errorf("%w: %w: %w: %w; %s", metadata.ErrUnavailable, metadata.ErrNoConnection, errRetry, err, hint)
+		return fmt.Errorf("%w: %w: %w: %w; %s", metadata.ErrUnavailable, metadata.ErrNoConnection, errRetry, err, todo)
 	}
-	if hint == "" {
+	if todo == "" {
 		return fmt.Errorf("%w: %w", metadata.ErrUnavailable, err)
 	}
-	return fmt.Errorf("%w: %w; %s", metadata.ErrUnavailable, err, hint)
+	return fmt.Errorf("%w: %w; %s", metadata.ErrUnavailable, err, todo)
 }
 
-// passes tells whether the server refused a connection for now: it has as many as it takes, or is starting up.
+// passes tells whether the server, or a pooler, refused a connection for now: it has as many as it takes, or is starting up.
 func passes(err error) bool {
 	var refusal *pgconn.PgError
-	return errors.As(err, &refusal) && (refusal.Code == "53300" || refusal.Code == "57P03")
+	return errors.As(err, &refusal) && (refusal.Code == "53300" || refusal.Code == "57P03" || poolerIsFull(refusal))
+}
+
+// sqlState is a refusal's SQLSTATE. A standby's answer to BEGIN READ WRITE is that of what is not supported, from where the server
+// checks a setting that is on or off, of which this is our only one.
+func sqlState(refusal *pgconn.PgError) string {
+	if refusal.Code == "0A000" && refusal.Routine == "call_bool_check_hook" {
+		return readOnly
+	}
+	return refusal.Code
 }
 
 func classifyRefusal(err error, refusal *pgconn.PgError, sent bool) error {
@@ -104,18 +130,18 @@ func classifyRefusal(err error, refusal *pgconn.PgError, sent bool) error {
 	if ended && sent {
 		return fmt.Errorf("%w: %w", metadata.ErrOutcomeUnknown, err)
 	}
-	if ended {
+	todo := hint(refusal)
+	switch {
+	case ended && passes(err):
+		// A pooler takes connections before it has one of the server to give.
+		return fmt.Errorf("%w: %w: %w: %w; %s", metadata.ErrUnavailable, metadata.ErrNoConnection, errRetry, err, todo)
+	case ended && todo == "":
 		// The server had closed an idle connection, or restarts.
 		return fmt.Errorf("%w: %w: %w", metadata.ErrUnavailable, errRetry, err)
-	}
-	code := refusal.Code
-	if code == "0A000" && strings.Contains(strings.ToLower(refusal.Routine), "read") {
-		code = "25006" // a standby's answer to BEGIN READ WRITE
-	}
-	if hint := advice[code]; hint != "" {
-		return fmt.Errorf("%w: %w; %s", metadata.ErrUnavailable, err, hint)
-	}
-	switch {
+	case ended, outlived(refusal):
+		return fmt.Errorf("%w: %w: %w; %s", metadata.ErrUnavailable, errRetry, err, todo)
+	case todo != "":
+		return fmt.Errorf("%w: %w; %s", metadata.ErrUnavailable, err, todo)
 	case refusal.Code == "40001", refusal.Code == "40P01": // serialization failure, deadlock
 		return fmt.Errorf("%w: %w: %w", metadata.ErrUnavailable, errRetry, err)
 	case refusal.Code == "42P01", refusal.Code == "42703": // no such table, no such column

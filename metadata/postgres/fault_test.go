@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/metadata/metadatatest"
@@ -262,6 +263,55 @@ func TestCommitWaitsNoLongerThanItsDeadline(t *testing.T) {
 	}
 }
 
+// TestFrozenAgentHoldsOthersUpForASecond with each of its connections that has, or waits for, the sequencer's lock.
+func TestFrozenAgentHoldsOthersUpForASecond(t *testing.T) {
+	for connections := range 2 {
+		connections++
+		t.Run(fmt.Sprintf("with %d connections", connections), func(t *testing.T) {
+			t.Parallel()
+			url := harness.Postgres(t)
+			s := open(t, url)
+			partition := createTopic(t, s)
+			var waiting sync.WaitGroup
+			defer waiting.Wait()
+			for i := range connections {
+				frozen := dial(t, url)
+				lock := func() {
+					b := &pgx.Batch{}
+					for _, query := range []string{begin, limits, lockSequencer} {
+						b.Queue(query)
+					}
+					if err := frozen.SendBatch(t.Context(), b).Close(); err != nil {
+						t.Error(err)
+					}
+				}
+				if i == 0 {
+					lock()
+					continue
+				}
+				waiting.Go(lock)
+				harness.Eventually(t, time.Minute, func() error {
+					var waits int
+					err := dial(t, url).QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waits)
+					if err == nil && waits < i {
+						err = errors.New("it doesn't wait yet")
+					}
+					return err
+				})
+			}
+			start := time.Now()
+			if _, err := s.CommitFiles(t.Context(), []metadata.File{newFile(t, partition)}); err != nil {
+				t.Fatal(err)
+			}
+			took := time.Since(start)
+			if limit := time.Duration(connections)*time.Second + 1500*time.Millisecond; took > limit {
+				t.Errorf("a commit waited for %v, want %v at most", took, limit)
+			}
+			t.Logf("a commit waited for %v", took.Round(time.Millisecond))
+		})
+	}
+}
+
 // failing makes every insert into runs run the PL/pgSQL statements.
 func failing(t *testing.T, url, statements string) {
 	t.Helper()
@@ -281,6 +331,7 @@ func TestServerErrorsDuringCommit(t *testing.T) {
 		{"lock timeout", "55P03", metadata.ErrUnavailable, ""},
 		{"statement timeout", "57014", metadata.ErrUnavailable, ""},
 		{"read-only", "25006", metadata.ErrUnavailable, "standby"},
+		{"statement that a pooler forgot", "26000", metadata.ErrUnavailable, "max_prepared_statements"},
 		{"no such column", "42703", metadata.ErrSchema, "wadi migrate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

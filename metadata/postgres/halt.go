@@ -71,8 +71,6 @@ func (s *Store) verify(ctx context.Context, conn *pgx.Conn) error {
 	if asked.Seq == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	var found history.Found
 	if err := conn.QueryRow(ctx, `SELECT `+foundColumns+` FROM sequencer`, asked.Seq).Scan(foundTargets(&found)...); err != nil {
 		return err
@@ -172,7 +170,11 @@ func (s *Store) Resume(ctx context.Context) error {
 				return nil
 			}
 			seq := last + metadata.ResumeJump
-			b.Queue(`UPDATE sequencer SET halted = false, epoch = epoch + 1, epoch_seq = $1, last_seq = $1`, seq)
+			// No epoch comes twice, should this one be lost: so it is the time, too.
+			b.Queue(`UPDATE sequencer SET halted = false, epoch = GREATEST(epoch + 1, (EXTRACT(epoch FROM clock_timestamp()) * 1000000)::int8),
+				epoch_seq = $1, last_seq = $1, next_partition_id = next_partition_id + $2`, seq, metadata.ResumePartitions)
+			b.Queue(`UPDATE producer_ids SET next = next + $1::int8`, metadata.ResumeJump)
+			b.Queue(`SELECT setval('group_versions', nextval('group_versions') + $1::int8)`, metadata.ResumeJump)
 			b.Queue(`INSERT INTO commits (seq, mark, at, payload) VALUES ($1, $2, clock_timestamp(), $3)`,
 				seq, metadata.NewMark(), rowcodec.EncodeCommit(metadata.Commit{}))
 			return nil

@@ -16,7 +16,7 @@ import (
 func TestCommitAsksAnotherServerForItsMark(t *testing.T) {
 	for name, lost := range map[string]int{"it has all": 0, "it lost some": 1} {
 		t.Run(name, func(t *testing.T) {
-			db := newDatabases(harness.Postgres(t), "")(t).(database)
+			db := newDatabases(harness.Postgres(t))(t).(database)
 			s, other := open(t, db.url), open(t, db.url)
 			partition := createTopic(t, s)
 			commit := func(s *Store) error {
@@ -51,5 +51,37 @@ func TestCommitAsksAnotherServerForItsMark(t *testing.T) {
 				t.Error("the former server is still taken for the one that showed the newest change")
 			}
 		})
+	}
+}
+
+// TestResumeThatIsLost by another failover is repeated once, and no more.
+func TestResumeThatIsLost(t *testing.T) {
+	db := newDatabases(harness.Postgres(t))(t).(database)
+	s := open(t, db.url)
+	partition := createTopic(t, s)
+	if _, err := s.CommitFiles(t.Context(), []metadata.File{newFile(t, partition)}); err != nil {
+		t.Fatal(err)
+	}
+	wantHalted := func() {
+		t.Helper()
+		if err := s.Ping(t.Context()); !errors.Is(err, metadata.ErrHalted) {
+			t.Fatalf("got %v, want ErrHalted", err)
+		}
+	}
+	_ = db.LoseChanges(t, 1)
+	wantHalted()
+	exec(t, db.url, `CREATE TABLE lagging AS SELECT * FROM sequencer`)
+	if err := s.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db.url, `DELETE FROM commits WHERE seq = (SELECT last_seq FROM sequencer)`)
+	exec(t, db.url, `DELETE FROM sequencer`)
+	exec(t, db.url, `INSERT INTO sequencer SELECT * FROM lagging`)
+	wantHalted()
+	if err := s.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CommitFiles(t.Context(), []metadata.File{newFile(t, partition)}); err != nil {
+		t.Error(err)
 	}
 }

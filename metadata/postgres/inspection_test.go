@@ -11,7 +11,7 @@ import (
 )
 
 func TestInspectionConformance(t *testing.T) {
-	metadatatest.RunInspection(t, newDatabases(harness.Postgres(t), ""))
+	metadatatest.RunInspection(t, newDatabases(harness.Postgres(t)))
 }
 
 func (d database) SetCounts(t testing.TB, id uuid.UUID, liveRuns int, liveBytes int64) {

@@ -13,7 +13,8 @@ import (
 // bounds their number.
 const leaseMemory = time.Hour
 
-// AcquireLease implements metadata.Leases, in one round trip. Who lost the reply asks again.
+// AcquireLease implements metadata.Leases, in one round trip. Who lost the reply asks again. The clock is read once more behind a
+// wait for the row: by excluded.until, whoever waited for a lease that was just taken would take it over.
 func (s *Store) AcquireLease(ctx context.Context, holder uuid.UUID, name string, period time.Duration) (bool, error) {
 	var acquired bool
 	err := s.read(ctx, "acquire a lease", func(ctx context.Context) error {
@@ -22,7 +23,7 @@ func (s *Store) AcquireLease(ctx context.Context, holder uuid.UUID, name string,
 			DELETE FROM leases l USING old WHERE l.name = old.name`, leaseMemory)
 		b.Queue(`INSERT INTO leases (name, holder, until) VALUES ($1, $2, clock_timestamp() + $3::interval)
 			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
-			WHERE leases.holder = excluded.holder OR leases.until <= clock_timestamp()`, name, holder, period).Exec(func(tag pgconn.CommandTag) error {
+			WHERE leases.holder = excluded.holder OR leases.until <= clock_timestamp() OR leases.until > clock_timestamp() + $3::interval`, name, holder, period).Exec(func(tag pgconn.CommandTag) error {
 			acquired = tag.RowsAffected() > 0
 			return nil
 		})

@@ -30,7 +30,8 @@ func Migrate(ctx context.Context, url string, force bool) (from, to int64, err e
 	return migrate(ctx, url, files, force)
 }
 
-// A migration that must wait for a lock gives up soon, so that nothing queues up behind it, and is tried again.
+// A migration that must wait for a lock gives up soon, so that nothing queues up behind it, and is tried again; so is one that gave way
+// to somebody with whom it waited in a circle.
 const (
 	lockTries = 20
 	lockPause = 2 * time.Second
@@ -59,7 +60,7 @@ func migrate(ctx context.Context, url string, files fs.FS, force bool) (from, to
 			return err
 		})
 		var refusal *pgconn.PgError
-		if !errors.As(err, &refusal) || refusal.Code != "55P03" || try == lockTries {
+		if !errors.As(err, &refusal) || refusal.Code != "55P03" && refusal.Code != "40P01" || try == lockTries {
 			return from, to, describe("migrate", err)
 		}
 		select {

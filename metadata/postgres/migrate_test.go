@@ -153,10 +153,12 @@ func TestOlderAgentsAreInTheWayOfASchemaThatIsNotForThem(t *testing.T) {
 	s := open(t, url)
 	partition := createTopic(t, s)
 	agent := metadata.Agent{Name: "older", Incarnation: uuid.New(), Listeners: []metadata.Listener{{Name: "PLAINTEXT", Host: "h", Port: 1}}}
-	id, err := s.RegisterAgent(t.Context(), agent)
+	agent, err := s.RegisterAgent(t.Context(), agent)
 	if err != nil {
 		t.Fatal(err)
 	}
+	newer := open(t, url)
+	newer.history.Schema++
 	files := next(t, fmt.Sprintf(`ALTER TABLE topics DROP COLUMN internal; UPDATE sequencer SET compatible_from = %d;`, s.history.Schema+1))
 	if _, _, err := migrate(t.Context(), url, files, false); err == nil || !strings.Contains(err.Error(), "alive") || !strings.Contains(err.Error(), "older;") {
 		t.Fatalf("with an agent alive: %v", err)
@@ -173,10 +175,62 @@ func TestOlderAgentsAreInTheWayOfASchemaThatIsNotForThem(t *testing.T) {
 	if err := s.Ping(t.Context()); !errors.Is(err, metadata.ErrSchema) {
 		t.Errorf("the older agent is ready: %v", err)
 	}
+	if _, err := s.BeatAgent(t.Context(), agent); !errors.Is(err, metadata.ErrSchema) {
+		t.Errorf("a beat of the older agent: %v", err)
+	}
+	// It may beat once more before it notices. Nobody is sent to it.
+	beating := metadata.Agent{Name: "newer", Incarnation: uuid.New(), Listeners: agent.Listeners}
+	if beating, err = newer.RegisterAgent(t.Context(), beating); err != nil {
+		t.Fatal(err)
+	}
+	alive, err := newer.BeatAgent(t.Context(), beating)
+	if err != nil || len(alive) != 1 || alive[0].NodeID != beating.NodeID || beating.NodeID == agent.NodeID {
+		t.Errorf("agents that are alive: %+v, %v; want agent %d alone", alive, err, beating.NodeID)
+	}
 	if _, err := Open(t.Context(), url); !errors.Is(err, metadata.ErrSchema) || !strings.Contains(err.Error(), "newer wadi") {
 		t.Errorf("an older agent that starts: %v", err)
 	}
-	if err := s.RemoveAgent(t.Context(), id, agent.Incarnation); err != nil {
+	if err := s.RemoveAgent(t.Context(), agent.NodeID, agent.Incarnation); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMigrationGivesWayAndIsTriedAgain where it and an agent's transaction wait for each other.
+func TestMigrationGivesWayAndIsTriedAgain(t *testing.T) {
+	url := harness.Postgres(t)
+	open(t, url)
+	agent, watch := dial(t, url), dial(t, url)
+	tx, err := agent.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `SELECT FROM topics`); err != nil {
+		t.Fatal(err)
+	}
+	migrated := make(chan error, 1)
+	go func() {
+		_, _, err := migrate(t.Context(), url, next(t, `
+			SET LOCAL lock_timeout = '10s';
+			ALTER TABLE sequencer ADD COLUMN weight bigint;
+			ALTER TABLE topics ADD COLUMN note text;`), false)
+		migrated <- err
+	}()
+	harness.Eventually(t, time.Minute, func() error {
+		var waits bool
+		err := watch.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'topics'::regclass)`).Scan(&waits)
+		if err == nil && !waits {
+			err = errors.New("the migration does not wait yet")
+		}
+		return err
+	})
+	// Whoever began to wait first gives way, after a second.
+	if _, err := tx.Exec(t.Context(), `SELECT FROM sequencer`); err != nil {
+		t.Logf("the agent's transaction gave way, so this shows nothing: %v", err)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-migrated; err != nil {
+		t.Errorf("the migration: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -19,29 +20,30 @@ import (
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 func TestConformance(t *testing.T) {
-	metadatatest.Run(t, newDatabases(harness.Postgres(t), ""))
-}
-
-// As a pooler without prepared statements needs it.
-func TestConformanceWithoutPreparedStatements(t *testing.T) {
-	metadatatest.Run(t, newDatabases(harness.Postgres(t), "&default_query_exec_mode=exec"))
+	metadatatest.Run(t, newDatabases(harness.Postgres(t)))
 }
 
 // newDatabases makes databases that are schemas of one: a real one takes
-// Postgres a hundred times as long. options are appended to the stores' URLs.
-func newDatabases(url, options string) func(testing.TB) metadatatest.Database {
+// Postgres a hundred times as long.
+func newDatabases(url string) func(testing.TB) metadatatest.Database {
 	var count atomic.Int64
 	return func(t testing.TB) metadatatest.Database {
-		name := fmt.Sprintf("wadi%d", count.Add(1))
+		name := schemaName(int(count.Add(1)))
 		exec(t, url, "CREATE SCHEMA "+name)
-		return database{url + "&search_path=" + name, options}
+		return database{url: url + "&search_path=" + name, schema: name}
 	}
 }
 
-// database is a metadatatest.Database.
-type database struct{ url, options string }
+func schemaName(i int) string { return fmt.Sprint("wadi", i) }
 
-func (d database) Open(t testing.TB) metadata.Store { return open(t, d.url+d.options) }
+// database is a metadatatest.Database.
+type database struct {
+	url, schema string
+	// through is how stores reach it, where that isn't the url.
+	through string
+}
+
+func (d database) Open(t testing.TB) metadata.Store { return open(t, cmp.Or(d.through, d.url)) }
 
 func open(t testing.TB, url string) *Store {
 	t.Helper()

@@ -12,14 +12,16 @@ import (
 	"github.com/wadi-log/wadi/metadata/rowcodec"
 )
 
-// AllocateProducerIDs implements metadata.Producers. A reply that is lost wastes
-// the block: nothing else.
+// AllocateProducerIDs implements metadata.Producers. It takes a number, so that it is missed if the database loses it. A reply that is
+// lost wastes the block: nothing else.
 func (s *Store) AllocateProducerIDs(ctx context.Context, count int) (first int64, err error) {
 	if count < 1 {
 		return 0, fmt.Errorf("metadata: allocate %d producer IDs", count)
 	}
-	err = s.read(ctx, "allocate producer IDs", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, `UPDATE producer_ids SET next = next + $1::int8 RETURNING next - $1::int8`, count).Scan(&first)
+	err = s.change(ctx, s.pool, "allocate producer IDs", func(*pgx.Batch) {}, func(q *sequencer, b *pgx.Batch) error {
+		q.add(metadata.Commit{}, nil, nil)
+		b.Queue(`UPDATE producer_ids SET next = next + $1::int8 RETURNING next - $1::int8`, count).QueryRow(func(row pgx.Row) error { return row.Scan(&first) })
+		return nil
 	})
 	return first, err
 }

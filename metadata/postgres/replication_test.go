@@ -87,6 +87,45 @@ func TestGroupIsNotKnownBeforeItIsReplicated(t *testing.T) {
 	}
 }
 
+// TestCommitOfWhichNoStandbyIsWaitedForIsUnknown: where somebody cancels the wait for a standby, the server says that the
+// commit succeeded, with a warning. The standby lacks it.
+func TestCommitOfWhichNoStandbyIsWaitedForIsUnknown(t *testing.T) {
+	primary := harness.StartPostgres(t)
+	replica := primary.Replica("standby")
+	s := open(t, primary.URL())
+	partition := createTopic(t, s)
+	primary.WaitForReplica("standby")
+	replica.StopFollowing()
+	for _, c := range []struct {
+		name   string
+		change func() error
+	}{
+		{"commit", func() error { _, err := s.CommitFiles(t.Context(), []metadata.File{newFile(t, partition)}); return err }},
+		{"group", func() error {
+			_, err := s.StoreGroup(t.Context(), "h", 0, metadata.GroupState{State: []byte("x")})
+			return err
+		}},
+		{"offsets", func() error { return writeOffset(t.Context(), s, 1) }},
+	} {
+		done := make(chan error, 1)
+		go func() { done <- c.change() }()
+		harness.Eventually(t, time.Minute, func() error {
+			var cancelled int
+			err := dial(t, primary.URL()).QueryRow(t.Context(),
+				`SELECT count(*) FROM (SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' OFFSET 0) AS c`).Scan(&cancelled)
+			if err == nil && cancelled == 0 {
+				err = errors.New("nobody waits for the standby")
+			}
+			return err
+		})
+		if err := <-done; !errors.Is(err, metadata.ErrOutcomeUnknown) {
+			t.Errorf("%s: %v, want ErrOutcomeUnknown", c.name, err)
+		}
+	}
+	replica.Promote()
+	wantRecords(t, open(t, replica.URL()), partition, 0)
+}
+
 func TestErrorsAreClassifiedInAnyLanguage(t *testing.T) {
 	broken := &pgconn.PgError{Severity: "FEHLER", SeverityUnlocalized: "ERROR", Code: "23505"}
 	if err := classify(broken, true); errors.Is(err, metadata.ErrOutcomeUnknown) || errors.Is(err, metadata.ErrUnavailable) {

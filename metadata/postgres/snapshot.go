@@ -195,7 +195,7 @@ func beginImport(ctx context.Context, conn *pgxpool.Conn, head metadata.Snapshot
 		return err
 	}
 	if !empty {
-		return fmt.Errorf("%w: records, topics or groups are in it, or an agent runs on it", metadata.ErrStoreNotEmpty)
+		return fmt.Errorf("%w: records, topics, groups or producers are or were in it, or an agent runs on it", metadata.ErrStoreNotEmpty)
 	}
 	b = &pgx.Batch{}
 	b.Queue(`UPDATE cluster SET cluster_id = $1`, head.ClusterID)
@@ -299,7 +299,7 @@ func (s *copySource) finished() error {
 func (s *Store) NoteSnapshot(ctx context.Context, at time.Time) error {
 	return s.read(ctx, "note a snapshot", func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx, `INSERT INTO snapshots AS s (id, at) VALUES (1, $1)
-			ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE s.at < excluded.at`, at)
+			ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE s.at < excluded.at OR s.at > clock_timestamp()`, at)
 		return err
 	})
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func TestEveryColumnIsInSnapshotsOrLeftOut(t *testing.T) {
-	db := newDatabases(harness.Postgres(t), "")(t).(database)
+	db := newDatabases(harness.Postgres(t))(t).(database)
 	db.Open(t)
 	known := []string{
 		"cluster.id", "cluster.cluster_id", "sequencer.id", "sequencer.last_seq", "sequencer.next_partition_id", "producer_ids.id", "producer_ids.next",
@@ -37,7 +37,7 @@ func TestEveryColumnIsInSnapshotsOrLeftOut(t *testing.T) {
 }
 
 func TestSnapshotMovesToSQLiteAndBack(t *testing.T) {
-	databases := newDatabases(harness.Postgres(t), "")
+	databases := newDatabases(harness.Postgres(t))
 	inPostgres := func(t testing.TB) func(testing.TB) metadata.Store { return databases(t).Open }
 	inSQLite := func(t testing.TB) func(testing.TB) metadata.Store {
 		path := filepath.Join(t.TempDir(), "metadata.db")
@@ -60,7 +60,7 @@ func TestSnapshotMovesToSQLiteAndBack(t *testing.T) {
 
 // Commits go on while somebody reads a snapshot, however long that takes.
 func TestExportHoldsNoCommitUp(t *testing.T) {
-	url := newDatabases(harness.Postgres(t), "")(t).(database).url
+	url := newDatabases(harness.Postgres(t))(t).(database).url
 	s, other := open(t, url), open(t, url)
 	if _, err := s.CreateTopic(t.Context(), metadata.NewTopic{Name: "t", Partitions: 1}); err != nil {
 		t.Fatal(err)

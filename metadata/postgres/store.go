@@ -22,7 +22,7 @@
 // Transactions need both: the sequencer first, then, in the order of their keys, the
 // groups whose offsets they put aside or commit. Nobody who holds a group's lock
 // ever asks for the sequencer, so nobody waits in a circle. The price is that an
-// agent that freezes in the midst of writing offsets of a group, 3 s at most, may
+// agent that freezes in the midst of writing offsets of a group, 1 s at most, may
 // hold the sequencer up for as long.
 //
 // Maintenance needs neither: nothing else changes runs that a commit has added. Whoever
@@ -35,14 +35,14 @@
 //
 // No session state is used: no SET, no temporary tables, no LISTEN, no advisory
 // locks; timeouts are set inside each transaction. PgBouncer in transaction
-// mode therefore works; before version 1.21 it needs
-// default_query_exec_mode=exec in the URL, since it knows no prepared statements.
+// mode therefore works, also where it keeps no prepared statements (pooler.go).
 package postgres
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -69,6 +69,9 @@ type Store struct {
 	pool      *pgxpool.Pool
 	retry     failsafe.Executor[any]
 	clusterID string
+	// choosesMode: the URL doesn't say how statements are run. Then they are prepared, unless unprepared.
+	choosesMode bool
+	unprepared  atomic.Bool
 	// history is what is known of the database; id is under what the Store enters what is lost of it.
 	history history.History
 	id      uuid.UUID
@@ -108,7 +111,7 @@ func connect(url string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{id: uuid.New(), retry: failsafe.With(retrypolicy.NewBuilder[any]().
+	s := &Store{id: uuid.New(), choosesMode: choosesMode(url), retry: failsafe.With(retrypolicy.NewBuilder[any]().
 		HandleIf(func(_ any, err error) bool { return errors.Is(err, errRetry) }).
 		WithMaxAttempts(5).
 		WithBackoff(5*time.Millisecond, 200*time.Millisecond).
@@ -119,7 +122,7 @@ func connect(url string) (*Store, error) {
 		to          **pgxpool.Pool
 		connections int32
 	}{{&s.commits, 1}, {&s.transactions, 1}, {&s.offsets, 1}, {&s.groups, groupConnections}, {&s.pool, readConnections}} {
-		if *p.to, err = newPool(config, p.connections, s.verify); err != nil {
+		if *p.to, err = newPool(config, p.connections, s.setMode, s.meet); err != nil {
 			s.closePools()
 			return nil, err
 		}

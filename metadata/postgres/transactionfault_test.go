@@ -167,7 +167,7 @@ func (f *transactionFixture) wantLook(want string) {
 }
 
 func TestTransactionChangeOverBrokenConnection(t *testing.T) {
-	databases := newDatabases(harness.Postgres(t), "")
+	databases := newDatabases(harness.Postgres(t))
 	for _, c := range transactionChanges {
 		for _, cut := range []struct {
 			name    string
@@ -262,7 +262,7 @@ func failingTransactions(t testing.TB, url, statements string) {
 }
 
 func TestServerErrorsDuringTransactionChange(t *testing.T) {
-	databases := newDatabases(harness.Postgres(t), "")
+	databases := newDatabases(harness.Postgres(t))
 	for _, c := range transactionChanges {
 		for code, want := range map[string]error{
 			"40P01": metadata.ErrUnavailable, "53100": metadata.ErrUnavailable, "55P03": metadata.ErrUnavailable, "42703": metadata.ErrSchema,

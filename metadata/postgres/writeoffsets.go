@@ -17,7 +17,7 @@ import (
 
 // WriteOffsets implements metadata.Groups, in two round trips: lock and read the
 // groups, then write what was decided and COMMIT. If we die between them, the server
-// rolls back when the connection ends or after 3 s of silence.
+// rolls back when the connection ends or after 1 s of silence.
 func (s *Store) WriteOffsets(ctx context.Context, refs []metadata.GroupRef, decide func(now time.Time, groups []metadata.Group) (metadata.OffsetChanges, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -144,7 +144,7 @@ func (s *Schema) check(ctx context.Context, version int64) error {
 	}
 	switch {
 	case version < s.target:
-		return fmt.Errorf("%w: the database has version %d, this wadi needs %d; stop all agents, and run `wadi migrate` with the same --metadata", metadata.ErrSchema, version, s.target)
+		return fmt.Errorf("%w: the database has version %d, this wadi needs %d; run `wadi migrate` with the same --metadata, which says whether agents must stop before", metadata.ErrSchema, version, s.target)
 	case version > s.target:
 		return s.checkCompatible(ctx, version)
 	}

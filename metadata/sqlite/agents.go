@@ -2,7 +2,7 @@ package sqlite
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
 	"github.com/google/uuid"
 
@@ -10,42 +10,46 @@ import (
 )
 
 // RegisterAgent implements metadata.Agents.
-func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (nodeID int32, err error) {
-	details, err := agent.Details(s.history.Schema)
-	if err != nil {
-		return 0, err
-	}
+func (s *Store) RegisterAgent(ctx context.Context, agent metadata.Agent) (entered metadata.Agent, err error) {
 	err = s.change(ctx, "register the agent", func(t *tx) error {
 		if err := t.exec(`DELETE FROM agents WHERE beat_at <= ?`, millis(t.now.Add(-metadata.NodeIDReserved))); err != nil {
 			return err
 		}
-		held, err := t.nodeIDs(agent.Name)
+		register, err := t.register()
 		if err != nil {
 			return err
 		}
-		if nodeID, err = held.Choose(agent.NodeID); err != nil {
+		if entered, err = metadata.Enter(agent, register); err != nil {
 			return err
 		}
-		if err := t.exec(`DELETE FROM agents WHERE name = ? OR node_id = ?`, agent.Name, nodeID); err != nil {
+		details, err := entered.Details(s.history.Schema)
+		if err != nil {
 			return err
 		}
-		first := agent.Listeners[0]
+		if err := t.exec(`DELETE FROM agents WHERE name = ? OR node_id = ?`, entered.Name, entered.NodeID); err != nil {
+			return err
+		}
+		first := entered.Listeners[0]
 		return t.exec(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, details, beat_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			nodeID, agent.Incarnation[:], agent.Name, first.Host, first.Port, agent.Zone, string(details), millis(t.now))
+			entered.NodeID, entered.Incarnation[:], entered.Name, first.Host, first.Port, entered.Zone, string(details), millis(t.now))
 	})
 	if err != nil {
-		return 0, err
+		return metadata.Agent{}, err
 	}
-	return nodeID, nil
+	return entered, nil
 }
 
 // BeatAgent implements metadata.Agents.
 func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) (alive []metadata.Agent, err error) {
+	const doing = "renew the agent's registration"
+	if err := s.history.Refusal(); errors.Is(err, metadata.ErrSchema) {
+		return nil, s.describe(doing, err)
+	}
 	details, err := agent.Details(s.history.Schema)
 	if err != nil {
 		return nil, err
 	}
-	err = s.changeAnyway(ctx, "renew the agent's registration", func(t *tx) error {
+	err = s.changeAnyway(ctx, doing, func(t *tx) error {
 		first := agent.Listeners[0]
 		entered, err := t.affected(`INSERT INTO agents (node_id, incarnation, name, host, port, zone, details, beat_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (node_id) DO UPDATE SET (incarnation, name, host, port, zone, details, beat_at)
@@ -55,10 +59,9 @@ func (s *Store) BeatAgent(ctx context.Context, agent metadata.Agent) (alive []me
 		if err != nil {
 			return err
 		}
-		if entered == 0 {
-			return fmt.Errorf("%w: %d", metadata.ErrNodeIDInUse, agent.NodeID)
+		if alive, err = t.aliveAgents(); err == nil && entered == 0 {
+			err = metadata.Refuse(agent, alive)
 		}
-		alive, err = t.aliveAgents()
 		return err
 	})
 	if err != nil {
@@ -88,47 +91,36 @@ func (s *Store) ClusterSecret(ctx context.Context) (secret []byte, err error) {
 // deadline is the time of the last beat at and before which an agent is dead.
 func (t *tx) deadline() int64 { return millis(t.now.Add(-metadata.AgentTimeout)) }
 
-// nodeIDs reads who has which node ID, as the agent of the name sees it.
-func (t *tx) nodeIDs(name string) (held metadata.NodeIDs, err error) {
-	rows, err := t.QueryContext(t.ctx, `SELECT node_id, name = ?, beat_at > ? FROM agents`, name, t.deadline())
-	if err != nil {
-		return held, err
-	}
-	defer rows.Close()
-	held.Others = map[int32]bool{}
-	for rows.Next() {
-		var id int32
-		var same, alive bool
-		if err := rows.Scan(&id, &same, &alive); err != nil {
-			return held, err
-		}
-		if same {
-			held.Ours = id
-		} else {
-			held.Others[id] = alive
-		}
-	}
-	return held, rows.Err()
-}
+// register reads all agents.
+func (t *tx) register() ([]metadata.Registered, error) { return t.agents(`TRUE`) }
 
 func (t *tx) aliveAgents() (alive []metadata.Agent, err error) {
-	rows, err := t.QueryContext(t.ctx, `SELECT node_id, incarnation, name, host, port, zone, details FROM agents
-		WHERE beat_at > ? ORDER BY node_id`, t.deadline())
+	register, err := t.agents(`beat_at > ? AND COALESCE(details ->> 'schema', 0) >= (SELECT compatible_from FROM sequencer)`, t.deadline())
+	for _, r := range register {
+		alive = append(alive, r.Agent)
+	}
+	return alive, err
+}
+
+// agents reads those that a condition holds for, by node ID.
+func (t *tx) agents(where string, args ...any) (register []metadata.Registered, err error) {
+	rows, err := t.QueryContext(t.ctx, `SELECT node_id, incarnation, name, host, port, zone, details, beat_at > ? FROM agents
+		WHERE `+where+` ORDER BY node_id`, append([]any{t.deadline()}, args...)...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var a metadata.Agent
+		var r metadata.Registered
 		var host, details string
 		var port int32
-		if err := rows.Scan(&a.NodeID, &a.Incarnation, &a.Name, &host, &port, &a.Zone, &details); err != nil {
+		if err := rows.Scan(&r.NodeID, &r.Incarnation, &r.Name, &host, &port, &r.Zone, &details, &r.Alive); err != nil {
 			return nil, err
 		}
-		if err := a.SetDetails([]byte(details), host, port); err != nil {
+		if err := r.SetDetails([]byte(details), host, port); err != nil {
 			return nil, err
 		}
-		alive = append(alive, a)
+		register = append(register, r)
 	}
-	return alive, rows.Err()
+	return register, rows.Err()
 }

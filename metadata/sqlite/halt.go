@@ -128,7 +128,13 @@ func (s *Store) Resume(ctx context.Context) error {
 			return err
 		}
 		seq := last + metadata.ResumeJump
-		if err := t.exec(`UPDATE sequencer SET halted = 0, epoch = epoch + 1, epoch_seq = ?1, last_seq = ?1`, seq); err != nil {
+		// No epoch comes twice, should this one be lost: so it is the time, too.
+		if err := t.exec(`UPDATE sequencer SET halted = 0, epoch = max(epoch + 1, ?4), epoch_seq = ?1, last_seq = ?1,
+				next_partition_id = next_partition_id + ?2, next_producer_id = next_producer_id + ?3`,
+			seq, metadata.ResumePartitions, metadata.ResumeJump, t.now.UnixMicro()); err != nil {
+			return err
+		}
+		if err := t.exec(`UPDATE group_versions SET last = last + ?`, metadata.ResumeJump); err != nil {
 			return err
 		}
 		return t.exec(`INSERT INTO commits (seq, mark, at, payload) VALUES (?, ?, ?, ?)`, seq, metadata.NewMark(), millis(t.now), rowcodec.EncodeCommit(metadata.Commit{}))

@@ -18,7 +18,8 @@ func (s *Store) AcquireLease(ctx context.Context, holder uuid.UUID, name string,
 			return err
 		}
 		n, err := t.affected(`INSERT INTO leases (name, holder, until) VALUES (?, ?, ?)
-			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE leases.holder = excluded.holder OR leases.until <= ?`,
+			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+			WHERE leases.holder = excluded.holder OR leases.until <= ? OR leases.until > excluded.until`,
 			name, holder[:], millis(t.now.Add(period)), millis(t.now))
 		acquired = n > 0
 		return err

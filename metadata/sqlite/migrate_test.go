@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -80,5 +81,32 @@ func TestFilesFromBeforeMaintenance(t *testing.T) {
 	claimed, err := open(t, d.path).ClaimFiles(t.Context(), metadata.FileClaim{For: time.Minute, MaxFiles: 3, MaxBytes: 1 << 30, MaxRuns: 100})
 	if err != nil || len(claimed) != 3 || !slices.Equal(claimed[0].Runs, rows[:2]) || !slices.Equal(claimed[0].Markers, rows[2:3]) || !slices.Equal(claimed[2].Runs, rows[4:]) {
 		t.Errorf("claimed %+v, %v", claimed, err)
+	}
+}
+
+// TestAgentsThatMustNotGoOnAreNobodysAnyMore once a migration that is not for them was forced.
+func TestAgentsThatMustNotGoOnAreNobodysAnyMore(t *testing.T) {
+	d := database{filepath.Join(t.TempDir(), "metadata.db")}
+	older, newer := open(t, d.path), open(t, d.path)
+	newer.history.Schema++
+	agents := []metadata.Agent{{Name: "older"}, {Name: "newer"}}
+	for i, s := range []*Store{older, newer} {
+		agents[i].Incarnation, agents[i].Listeners = uuid.New(), []metadata.Listener{{Name: "PLAINTEXT", Host: "h", Port: 1}}
+		var err error
+		if agents[i], err = s.RegisterAgent(t.Context(), agents[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := d.raw(t).ExecContext(t.Context(), `UPDATE sequencer SET compatible_from = ?`, newer.history.Schema); err != nil {
+		t.Fatal(err)
+	}
+	if alive, err := newer.BeatAgent(t.Context(), agents[1]); err != nil || len(alive) != 1 || alive[0].Name != "newer" {
+		t.Errorf("agents that are alive: %+v, %v; want the newer one alone", alive, err)
+	}
+	if err := older.Ping(t.Context()); !errors.Is(err, metadata.ErrSchema) {
+		t.Errorf("the older agent is ready: %v", err)
+	}
+	if _, err := older.BeatAgent(t.Context(), agents[0]); !errors.Is(err, metadata.ErrSchema) {
+		t.Errorf("a beat of the older agent: %v", err)
 	}
 }

@@ -9,13 +9,16 @@ import (
 	"github.com/wadi-log/wadi/metadata/rowcodec"
 )
 
-// AllocateProducerIDs implements metadata.Producers.
+// AllocateProducerIDs implements metadata.Producers. It takes a number, so that it is missed if the database loses it.
 func (s *Store) AllocateProducerIDs(ctx context.Context, count int) (first int64, err error) {
 	if count < 1 {
 		return 0, fmt.Errorf("metadata: allocate %d producer IDs", count)
 	}
-	err = s.change(ctx, "allocate producer IDs", func(t *tx) error {
-		return t.QueryRowContext(t.ctx, `UPDATE sequencer SET next_producer_id = next_producer_id + ?1 RETURNING next_producer_id - ?1`, count).Scan(&first)
+	err = s.sequenced(ctx, "allocate producer IDs", func(q *sequencer) error {
+		if _, err := q.add(metadata.Commit{}, nil, nil); err != nil {
+			return err
+		}
+		return q.QueryRowContext(q.ctx, `UPDATE sequencer SET next_producer_id = next_producer_id + ?1 RETURNING next_producer_id - ?1`, count).Scan(&first)
 	})
 	return first, err
 }

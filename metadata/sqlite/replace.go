@@ -10,7 +10,7 @@ import (
 )
 
 // replaceAtOnce is about how many rows one transaction replaces: commits wait for it, since there is one writer.
-const replaceAtOnce = 128
+const replaceAtOnce = 32
 
 // ReplaceRuns implements metadata.Maintenance, in several transactions, between which others commit. If we die
 // before the write-ahead log is synced, the old runs stand and the object is an orphan; after that, those new

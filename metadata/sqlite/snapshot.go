@@ -212,7 +212,7 @@ func (i *importer) begin(head metadata.SnapshotHead) error {
 		return err
 	}
 	if !empty {
-		return fmt.Errorf("%w: records, topics or groups are in it, or an agent runs on it", metadata.ErrStoreNotEmpty)
+		return fmt.Errorf("%w: records, topics, groups or producers are or were in it, or an agent runs on it", metadata.ErrStoreNotEmpty)
 	}
 	for _, step := range []struct {
 		query string
@@ -234,7 +234,8 @@ func (i *importer) begin(head metadata.SnapshotHead) error {
 // NoteSnapshot implements metadata.Snapshots.
 func (s *Store) NoteSnapshot(ctx context.Context, at time.Time) error {
 	return s.change(ctx, "note a snapshot", func(t *tx) error {
-		return t.exec(`INSERT INTO snapshots (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)`, micros(at))
+		return t.exec(`INSERT INTO snapshots (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at
+			WHERE at < excluded.at OR at > ?`, micros(at), micros(t.now))
 	})
 }
 

@@ -53,6 +53,7 @@ func TestPromotedReplicaTakesOver(t *testing.T) {
 
 // TestAgentWaitsForAConnection starts an agent while Postgres has none left.
 func TestAgentWaitsForAConnection(t *testing.T) {
+	harness.Binary(t) // which may take longer than connections are held
 	server := harness.StartPostgres(t, "max_connections=10")
 	held := takeAll(t, server.URL())
 	time.AfterFunc(2*time.Second, func() {
@@ -130,6 +131,7 @@ func TestLostTailIsRefused(t *testing.T) {
 				if err := acknowledged(a); !kerr.IsRetriable(err) {
 					t.Errorf("a producer is told %v, want a retriable error", err)
 				}
+				harness.Eventually(t, time.Minute, func() error { return shows(a, "wadi_metadata_halted", 1) })
 			}
 			if log := agent.Logs(); !strings.Contains(log, "the metadata store lost changes that were acknowledged") {
 				t.Errorf("the log doesn't say so:\n%s", log)
@@ -154,6 +156,7 @@ func TestLostTailIsRefused(t *testing.T) {
 			for _, a := range []*harness.AgentProcess{agent, unaware} {
 				a.Ready()
 				harness.Eventually(t, time.Minute, func() error { return acknowledged(a) })
+				harness.Eventually(t, time.Minute, func() error { return shows(a, "wadi_metadata_halted", 0) })
 			}
 			want := before + 2*before/3
 			if overwritten {
@@ -190,6 +193,14 @@ func caughtUp(t *testing.T, primary, replica *harness.PostgresServer) {
 		}
 		return nil
 	})
+}
+
+// shows looks at a metric of an agent.
+func shows(a *harness.AgentProcess, metric string, want float64) error {
+	if got, ok := a.Metrics()[metric]; !ok || got != want {
+		return fmt.Errorf("%s is %v (%t), want %v", metric, got, ok, want)
+	}
+	return nil
 }
 
 // says asks an agent whether it is ready.

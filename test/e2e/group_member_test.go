@@ -86,6 +86,7 @@ func join(t *testing.T, j *journal, bootstrap, group, topic string, options ...k
 		kgo.HeartbeatInterval(500 * time.Millisecond), kgo.SessionTimeout(10 * time.Second), kgo.RebalanceTimeout(20 * time.Second),
 		kgo.AutoCommitMarks(), kgo.AutoCommitInterval(200 * time.Millisecond),
 		kgo.MetadataMinAge(100 * time.Millisecond), kgo.RetryTimeout(time.Minute),
+		kgo.AlwaysRetryEOF(), // an agent that dies while it greets a client doesn't ask for TLS
 		kgo.Dialer(m.net.dial),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
 			m.change(parts[topic], true)

@@ -192,6 +192,7 @@ func (g *groupRun) killEveryAgent() {
 		agent.Kill()
 		g.progress(2)
 		agent.Restart()
+		g.fleet.balancer.Ready() // or there may be none left when the next one dies
 		g.progress(2)
 	}
 	for i, after := range g.memberships() {

@@ -3,13 +3,17 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/test/harness"
 )
 
@@ -102,4 +106,69 @@ func (tr *traffic) stop(t *testing.T) *ledger {
 		t.Errorf("the producer was told something that it could not retry: %v", err)
 	}
 	return tr.ledger
+}
+
+// TestOutageOfTheMetadataStoreRemovesNoAgent: it lasts for longer than a silent agent is taken for alive, and at
+// no time, not even when only some have beaten again, may an agent tell clients of fewer than all.
+func TestOutageOfTheMetadataStoreRemovesNoAgent(t *testing.T) {
+	pg, m := harness.StartPostgres(t), harness.MinIO(t)
+	options := harness.AgentOptions{Metadata: pg.URL(), Objects: m.MinioURL(), AccessKey: m.AccessKey, SecretKey: m.SecretKey}
+	agents := startAgents(t, options, "", "", "")
+	createTopic(t, agents[0].Bootstrap(), "t", 12)
+	var clients []*kgo.Broker
+	for _, a := range agents {
+		clients = append(clients, client(t, kgo.SeedBrokers(a.Bootstrap())).SeedBrokers()[0])
+	}
+	ask := func(i int) *kmsg.MetadataResponse {
+		t.Helper()
+		req := kmsg.NewPtrMetadataRequest()
+		req.Topics = append(req.Topics, kmsg.MetadataRequestTopic{Topic: kmsg.StringPtr("t")})
+		resp, err := req.RequestWith(t.Context(), clients[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	for i := range agents {
+		eventually(t, "all agents know the topic", func() bool { return ask(i).Topics[0].ErrorCode == 0 })
+	}
+	before := ask(0)
+	check := func() {
+		t.Helper()
+		for i := range agents {
+			now := ask(i)
+			if err := kerr.ErrorForCode(now.Topics[0].ErrorCode); err != nil {
+				t.Fatalf("agent %d tells of the topic: %v", i, err)
+			}
+			for p := range before.Topics[0].Partitions {
+				if was, is := before.Topics[0].Partitions[p].Leader, now.Topics[0].Partitions[p].Leader; is != was {
+					t.Fatalf("agent %d leads clients of partition %d to %d, not to %d; its brokers are %+v", i, p, is, was, now.Brokers)
+				}
+			}
+			if len(now.Brokers) != len(agents) {
+				t.Fatalf("agent %d tells of %+v", i, now.Brokers)
+			}
+		}
+	}
+	during := func(d time.Duration) {
+		t.Helper()
+		for over := time.After(d); ; {
+			check()
+			select {
+			case <-over:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	pg.Stop()
+	during(metadata.AgentTimeout + time.Second)
+	pg.Start()
+	eventually(t, "all agents are registered again", func() bool {
+		check()
+		return !slices.ContainsFunc(agents, func(a *harness.AgentProcess) bool {
+			return !strings.Contains(a.Logs(), "this agent's registration is renewed again")
+		})
+	})
+	during(4 * time.Second) // and have beaten once more
 }

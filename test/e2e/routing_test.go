@@ -80,8 +80,9 @@ func TestClientCanChooseTheAddressOfAllAgents(t *testing.T) {
 	writeAndRead(t, c, "t", 10)
 }
 
-// uncompressed lets one tell from an agent's bytes how many records it served.
-var uncompressed = kgo.ProducerBatchCompression(kgo.NoCompression())
+// uncompressed lets one tell from an agent's bytes how many records it served. Each client
+// needs an option of its own, since franz-go writes to the codecs in it.
+func uncompressed() kgo.ProducerOpt { return kgo.ProducerBatchCompression(kgo.NoCompression()) }
 
 // writeAndRead produces records and consumes as many.
 func writeAndRead(t *testing.T, c *kgo.Client, topic string, n int) {
@@ -224,7 +225,7 @@ func TestAgentsWithRolesTakeTheirPart(t *testing.T) {
 	}
 	t.Run("franz-go", func(t *testing.T) {
 		check(t, during(t, agents, func() {
-			c := client(t, uncompressed, kgo.SeedBrokers(agents[1].Bootstrap()), kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+			c := client(t, uncompressed(), kgo.SeedBrokers(agents[1].Bootstrap()), kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 			defer c.Close()
 			writeAndRead(t, c, "t", records)
 		}))
@@ -259,7 +260,7 @@ func TestConsumerReadsInItsRack(t *testing.T) {
 	agents := startAgents(t, setups[1].options(t), "--zone=a", "--zone=b", "--zone=a", "--zone=a")
 	const records, size = 500, 1000
 	createTopic(t, agents[0].Bootstrap(), "t", 6)
-	writeAndRead(t, client(t, uncompressed, kgo.SeedBrokers(agents[0].Bootstrap()), kgo.ConsumeTopics("t")), "t", records)
+	writeAndRead(t, client(t, uncompressed(), kgo.SeedBrokers(agents[0].Bootstrap()), kgo.ConsumeTopics("t")), "t", records)
 	check := func(t *testing.T, done []counters) {
 		t.Helper()
 		for i, d := range done {
@@ -310,6 +311,7 @@ func TestConsumersGoOnWhenTheirReplicaDies(t *testing.T) {
 	produce()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
+	before := count(agents[1]) // the consumer begins at once
 	consumer := client(t, kgo.SeedBrokers(agents[0].Bootstrap()), kgo.Rack("b"), kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	consume := func() {
 		t.Helper()
@@ -324,7 +326,6 @@ func TestConsumersGoOnWhenTheirReplicaDies(t *testing.T) {
 	var out, complaints bytes.Buffer
 	cat := exec.CommandContext(ctx, kcat(t), "-C", "-u", "-b", agents[0].Bootstrap(), "-t", "t", "-o", "beginning", "-c", fmt.Sprint(2*records), "-X", "client.rack=b")
 	cat.Stdout, cat.Stderr = &out, &complaints
-	before := count(agents[1])
 	if err := cat.Start(); err != nil {
 		t.Fatal(err)
 	}

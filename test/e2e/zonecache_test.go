@@ -2,7 +2,10 @@ package e2e
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
+	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -262,4 +265,67 @@ func TestAnAgentWithAnotherSecretIsRefused(t *testing.T) {
 	eventually(t, "the members complain", func() bool {
 		return strings.Contains(members[0].Logs()+members[1].Logs(), "certificate signed by unknown authority")
 	})
+}
+
+// TestAgentsOfTwoVersionsShareAZone has the oldest version that works with this tree's beside it in one zone: each asks the
+// other for what that owns, on which they agree, and both know the same of all agents.
+func TestAgentsOfTwoVersionsShareAZone(t *testing.T) {
+	options := setups[1].options(t)
+	previous := options
+	previous.Program = harness.OlderBinary(t)
+	older := startZone(t, previous, "mixed", 1)
+	migrate := exec.CommandContext(t.Context(), harness.Binary(t), "migrate")
+	migrate.Env = []string{"WADI_METADATA=" + options.Metadata}
+	if said, err := migrate.CombinedOutput(); err != nil {
+		t.Fatalf("wadi migrate: %v: %s", err, said)
+	}
+	newer, writer := startZone(t, options, "mixed", 1), startZone(t, options, "elsewhere", 1)
+	mixed := slices.Concat(older, newer)
+	acquaint(t, "warm", mixed)
+
+	const topic, files = "shared", 60
+	createTopic(t, writer[0].Bootstrap(), topic, 1)
+	produceFiles(t, writer[0], topic, files)
+	gets, fallbacks := mixed.count("wadi_fetch_gets_total"), mixed.fallbacks()
+	fetchEverywhere(t, mixed, topic, 0, files)
+	gets, fallbacks = mixed.count("wadi_fetch_gets_total")-gets, mixed.fallbacks()-fallbacks
+	if gets < files || gets > files+fallbacks {
+		t.Errorf("%d GETs for %d blocks, of which an owner was too slow for %d: two versions don't agree on owners", gets, files, fallbacks)
+	}
+	for name, z := range map[string]zone{"older": older, "newer": newer} {
+		if asked := z.count(`wadi_peer_requests_total{result="ok"}`); asked == 0 {
+			t.Errorf("the %s agent got no block from the other one", name)
+		}
+	}
+
+	// What each tells of all agents, by its own beats and the others'.
+	type known struct {
+		Name, Zone, State, Peer string
+		Roles                   []string
+		Listeners               []struct {
+			Name, Host string
+			Port       int
+		}
+	}
+	list := func(program string, agent *harness.AgentProcess) (agents []known) {
+		t.Helper()
+		if err := json.Unmarshal(run(t, program, "agents", "--json", "--http", agent.HTTP()), &agents); err != nil {
+			t.Fatal(err)
+		}
+		return agents
+	}
+	var told []known
+	harness.Eventually(t, time.Minute, func() error {
+		// Each is asked by the other's program.
+		told = list(previous.Program, newer[0])
+		if other := list(harness.Binary(t), older[0]); len(told) != 3 || !reflect.DeepEqual(told, other) {
+			return fmt.Errorf("the newer agent tells of %+v, the older one of %+v", told, other)
+		}
+		return nil
+	})
+	for _, a := range told {
+		if a.Name == "" || a.Zone == "" || a.State == "" || a.Peer == "" || len(a.Roles) != 2 || len(a.Listeners) != 1 || a.Listeners[0].Port == 0 {
+			t.Errorf("too little is told of an agent: %+v", a)
+		}
+	}
 }

@@ -62,8 +62,8 @@ func All() []Setting {
 		{Name: "zone", Usage: "availability zone of this agent", value: text("name", func(c *agent.Config) *string { return &c.Zone })},
 		{Name: "zone-cidr", Usage: "ZONE=CIDR: clients of that network are in that zone; may be repeated", value: list("zone=cidr", func(c *agent.Config) *string { return &c.ZoneCIDR })},
 		{Name: "zone-listener", Usage: "NAME=ZONE: clients of that listener are in that zone; may be repeated", value: list("name=zone", func(c *agent.Config) *string { return &c.ZoneListener })},
-		{Name: "name", Usage: "name of this agent, which keeps its node ID for a day after it stopped", Automatic: "this machine's name and kafka-listen", value: text("name", func(c *agent.Config) *string { return &c.Name })},
-		{Name: "node-id", Usage: "broker ID that clients see", Automatic: "the one that name had, or a free one", value: func(c *agent.Config) pflag.Value { return flagvalue.Int32(&c.NodeID) }},
+		{Name: "name", Usage: "name of this agent, which keeps its node ID for a day after it stopped; of two processes with one name, that which started later has it", Automatic: "this machine's name and kafka-listen", value: text("name", func(c *agent.Config) *string { return &c.Name })},
+		{Name: "node-id", Usage: "broker ID that clients see, unless others are at the same address", Automatic: "the one that name had, or a free one", value: func(c *agent.Config) pflag.Value { return flagvalue.Int32(&c.NodeID) }},
 		{Name: "peer-listen", Usage: "host:port on which agents of one zone ask each other for what they read; empty is not at all", value: text("host:port", func(c *agent.Config) *string { return &c.PeerListen })},
 		{Name: "peer-advertise", Usage: "host:port that other agents are told to connect to", Automatic: "peer-listen, with this machine's name for a wildcard", value: text("host:port", func(c *agent.Config) *string { return &c.PeerAdvertise })},
 
@@ -78,7 +78,7 @@ func All() []Setting {
 		{Name: "put-rate", Usage: "data files a second that may ship before they are full; -1 is no limit", Automatic: "4 on s3://, no limit elsewhere", value: func(c *agent.Config) pflag.Value { return flagvalue.Float(&c.PutRate) }},
 		{Name: "file-compression", Usage: "compression of uncompressed batches inside data files: auto, zstd, s2 or none", value: text("name", func(c *agent.Config) *string { return &c.FileCompression })},
 
-		{Name: "memory", Usage: "memory that the agent may use", Automatic: "GOMEMLIMIT, or the cgroup's limit, or half of the machine's memory and 2GiB at most", value: size(func(c *agent.Config) *int64 { return &c.Memory })},
+		{Name: "memory", Usage: "memory that the agent may use", Automatic: "GOMEMLIMIT, or the cgroup's limit where the machine has as much, or half of the machine's memory and 2GiB at most", value: size(func(c *agent.Config) *int64 { return &c.Memory })},
 		{Name: "memory-bytes", Usage: "most memory for produce requests; at the limit, sockets wait", Automatic: "an eighth of what memory has above 256MiB, but four times flush-bytes at least", value: size(func(c *agent.Config) *int64 { return &c.MemoryBytes })},
 		{Name: "cache-bytes", Usage: "size of the cache of blocks that consumers read", Automatic: "an eighth of what memory has above 256MiB, but 16MiB at least", value: size(func(c *agent.Config) *int64 { return &c.CacheBytes })},
 		{Name: "max-connections", Usage: "most client connections at a time", value: func(c *agent.Config) pflag.Value { return flagvalue.Int(&c.MaxConnections) }},
