@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -49,13 +50,36 @@ func (t target) environment() []string {
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
 		switch name {
-		case "GOFLAGS", "GOEXPERIMENT", "GOFIPS140", "CGO_ENABLED", "GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOARM":
+		case "GOENV", "GOFLAGS", "GOEXPERIMENT", "GOFIPS140", "CGO_ENABLED", "GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOARM":
 		default:
 			env = append(env, variable)
 		}
 	}
-	return append(env, "GOFLAGS=", "CGO_ENABLED=0", "GOOS="+t.system, "GOARCH="+t.processor,
+	// GOENV: what `go env -w` wrote holds where the environment says nothing, or nothing but "".
+	return append(env, "GOENV=off", "CGO_ENABLED=0", "GOOS="+t.system, "GOARCH="+t.processor,
 		"GOAMD64=v1", "GOARM64=v8.0", "GOARM=7")
+}
+
+// fetching are the variables that say where the go command gets modules from and keeps them, which go.sum has the hashes of.
+var fetching = []string{
+	"GOPROXY", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GOINSECURE", "GOVCS", "GOAUTH", "GOMODCACHE", "GOCACHE",
+}
+
+// fetchingFrom returns these variables as the builder has set them, be it by `go env -w`.
+func fetchingFrom(ctx context.Context) ([]string, error) {
+	out, err := exec.CommandContext(ctx, "go", append([]string{"env", "-json"}, fetching...)...).Output()
+	if err != nil {
+		return nil, fmt.Errorf("go env: %w", err)
+	}
+	var set map[string]string
+	if err := json.Unmarshal(out, &set); err != nil {
+		return nil, fmt.Errorf("go env: %w", err)
+	}
+	var env []string
+	for _, name := range fetching {
+		env = append(env, name+"="+set[name])
+	}
+	return env, nil
 }
 
 // release is what to build, and from what.
@@ -142,9 +166,13 @@ func (r release) archive(ctx context.Context, t target) (name string, content []
 // build compiles wadi for the target. What git says of the folder stays out
 // (-buildvcs): a source archive without it gives the same program.
 func (r release) build(ctx context.Context, t target, program string) error {
+	modules, err := fetchingFrom(ctx)
+	if err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -X main.version="+r.version+" -X main.commit="+r.commit, "-o", program, "./cmd/wadi")
-	cmd.Dir, cmd.Env = r.source, t.environment()
+	cmd.Dir, cmd.Env = r.source, append(t.environment(), modules...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}

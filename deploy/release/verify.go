@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// maxProgramBytes is what people are promised; today's program has about three quarters of it.
+// maxProgramBytes is what people are promised; today's program has nearly nine tenths of it.
 const maxProgramBytes = 40 << 20
 
 // verify returns an error unless the program is what the release promises: small, static, and what it says it is.

@@ -23,10 +23,13 @@ const (
 	steadyQuarters = 4
 )
 
+// states are what maintenance is like in turns.
+var states = [...]string{"off", "behind", "on"}
+
 // BenchmarkProduceBesideMaintenance is how long a producer of single records waits
-// beside a steady load, with maintenance on and off in turns: what merging costs those who
-// write. Each stretch with maintenance also has to catch up with the one before, so
-// it merges twice what came in.
+// beside a steady load, with maintenance off and on in turns: what merging costs those who
+// write. The first stretch with maintenance catches up with the one without, so
+// it merges twice what came in; the next one merges what comes.
 func BenchmarkProduceBesideMaintenance(b *testing.B) {
 	for _, p := range places {
 		b.Run(p.name, func(b *testing.B) {
@@ -35,24 +38,25 @@ func BenchmarkProduceBesideMaintenance(b *testing.B) {
 			createTopic(b, a.Bootstrap(), "load", steadyPartitions)
 			createTopic(b, a.Bootstrap(), "probe", 1)
 			stop := steadily(b, a.Bootstrap(), steadyLoad, steadyPartitions)
-			var waits [2][]time.Duration // by what is on: 0 nothing, 1 maintenance
-			var merged [2]float64
-			for turn := range 6 {
-				on := turn % 2
-				pauseJobs(b, a.Bootstrap(), on == 0)
+			var waits [len(states)][]time.Duration
+			var merged [len(states)]float64
+			for turn := range 3 * len(states) {
+				state := turn % len(states)
+				pauseJobs(b, a.Bootstrap(), state == 0)
 				before := a.Metrics()[`wadi_job_written_bytes_total{name="merge"}`]
-				waits[on] = append(waits[on], probe(b, a.Bootstrap(), stretch)...)
-				merged[on] += a.Metrics()[`wadi_job_written_bytes_total{name="merge"}`] - before
+				waits[state] = append(waits[state], probe(b, a.Bootstrap(), stretch)...)
+				merged[state] += a.Metrics()[`wadi_job_written_bytes_total{name="merge"}`] - before
 			}
 			loaded := stop()
-			b.ReportMetric(quantile(waits[0], 0.5), "off-p50-ms")
-			b.ReportMetric(quantile(waits[1], 0.5), "on-p50-ms")
-			b.ReportMetric(quantile(waits[0], 0.99), "off-p99-ms")
-			b.ReportMetric(quantile(waits[1], 0.99), "on-p99-ms")
-			b.ReportMetric(quantile(waits[1], 0.99)/quantile(waits[0], 0.99), "p99-on/off")
-			b.ReportMetric(merged[0]/1e6, "off-merged-MB")
-			b.ReportMetric(merged[1]/1e6, "on-merged-MB")
-			b.ReportMetric(mbPerSecond(loaded, 6*stretch), "load-MB/s")
+			for i, name := range states {
+				b.ReportMetric(quantile(waits[i], 0.5), name+"-p50-ms")
+				b.ReportMetric(quantile(waits[i], 0.99), name+"-p99-ms")
+				b.ReportMetric(merged[i]/1e6, name+"-merged-MB")
+				if i > 0 {
+					b.ReportMetric(quantile(waits[i], 0.99)/quantile(waits[0], 0.99), "p99-"+name+"/off")
+				}
+			}
+			b.ReportMetric(mbPerSecond(loaded, time.Duration(3*len(states))*stretch), "load-MB/s")
 			b.ReportMetric(0, "ns/op")
 		})
 	}

@@ -29,14 +29,43 @@ func agents(t *testing.T, project *types.Project) map[string]types.ServiceConfig
 	t.Helper()
 	found := map[string]types.ServiceConfig{}
 	for name, service := range project.Services {
-		if service.Build != nil {
+		if service.Image == "wadi:compose" {
 			found[name] = service
 		}
 	}
 	if len(found) != 3 {
-		t.Fatalf("%d services are built from this tree, want three agents", len(found))
+		t.Fatalf("%d services run Wadi, want three agents", len(found))
 	}
 	return found
+}
+
+// TestComposeBuildsOneImageOnce: services that build the same image do so at the same time, and the second one may find its
+// name taken ("already exists"). No registry is to be asked for what is built here.
+func TestComposeBuildsOneImageOnce(t *testing.T) {
+	project := compose(t)
+	var builds []string
+	for name, service := range project.Services {
+		if service.Build != nil {
+			builds = append(builds, name)
+		}
+	}
+	if len(builds) != 1 {
+		t.Errorf("%q are built, want one service", builds)
+	}
+	for name, agent := range agents(t, project) {
+		if agent.PullPolicy != types.PullPolicyNever {
+			t.Errorf("%s is pulled: %q", name, agent.PullPolicy)
+		}
+	}
+}
+
+// TestComposeWatchesWhatRuns: a service without a health check looks well whatever it does.
+func TestComposeWatchesWhatRuns(t *testing.T) {
+	for name, service := range compose(t).Services {
+		if ends := service.Restart == ""; !ends && (service.HealthCheck == nil || len(service.HealthCheck.Test) < 2) {
+			t.Errorf("%s has no health check", name)
+		}
+	}
 }
 
 func TestComposeStartsWhatWadiNeedsAndToolsWhenAsked(t *testing.T) {
@@ -120,7 +149,7 @@ var pinned = regexp.MustCompile(`^(postgres:\d+\.\d+(-alpine)?|[a-z0-9./-]+:(v?\
 
 func TestImagesArePinned(t *testing.T) {
 	for name, service := range compose(t).Services {
-		if service.Build == nil && !pinned.MatchString(service.Image) {
+		if service.PullPolicy != types.PullPolicyNever && !pinned.MatchString(service.Image) {
 			t.Errorf("%s runs %s, which may be another one tomorrow", name, service.Image)
 		}
 	}

@@ -1,14 +1,18 @@
 package deploy
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -154,6 +158,68 @@ func TestHAProxyKeepsConnectionsOfAgentsThatDrain(t *testing.T) {
 	}
 }
 
+// TestProxiesFindPeersThatAreGone: what connections of Kafka may be quiet for is longer than what firewalls remember, and
+// the system's keep-alives begin after two hours.
+func TestProxiesFindPeersThatAreGone(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells when it will ask a peer for a sign of life")
+	}
+	agents := threeAgents(t)
+	t.Run("HAProxy", func(t *testing.T) {
+		kafka, _ := startHAProxy(t, agents)
+		c := mustConnect(t, kafka)
+		asks(t, kafka, c.LocalAddr().String())
+		for _, a := range agents {
+			if a.name == c.agent {
+				asks(t, "", a.kafka.Addr().String())
+			}
+		}
+	})
+	t.Run("nginx", func(t *testing.T) {
+		kafka, first := startNginx(t, agents)
+		asks(t, kafka, first.LocalAddr().String())
+	})
+}
+
+// asks waits until the kernel has an ask for a sign of life ahead, within the next minute, for the connection between the
+// addresses, as its end at the first one sees it; "" is any address.
+func asks(t *testing.T, local, remote string) {
+	t.Helper()
+	harness.Eventually(t, time.Minute, func() error {
+		table, err := os.ReadFile("/proc/net/tcp")
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(table)) {
+			f := strings.Fields(line)
+			if len(f) < 6 || f[3] != "01" || local != "" && f[1] != kernelAddress(t, local) || f[2] != kernelAddress(t, remote) {
+				continue // f[3] is the state, 01 an open connection
+			}
+			timer, ticks, _ := strings.Cut(f[5], ":")
+			wait, err := strconv.ParseInt(ticks, 16, 64)
+			if err != nil {
+				return err
+			}
+			if wait *= int64(time.Second / 100); timer != "02" || time.Duration(wait) > time.Minute {
+				return fmt.Errorf("the kernel asks %s for a sign of life in %v (timer %s), want within a minute", remote, time.Duration(wait), timer)
+			}
+			return nil
+		}
+		return fmt.Errorf("no connection from %q to %q in\n%s", local, remote, table)
+	})
+}
+
+// kernelAddress is an IPv4 address and port as /proc/net/tcp has it.
+func kernelAddress(t *testing.T, address string) string {
+	t.Helper()
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip := a.Addr().As4()
+	return fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(ip[:]), a.Port())
+}
+
 func TestHAProxyTriesTheNextAgentAtOnce(t *testing.T) {
 	agents := threeAgents(t)
 	kafka, status := startHAProxy(t, agents)
@@ -181,10 +247,11 @@ func TestHAProxyTriesTheNextAgentAtOnce(t *testing.T) {
 	}
 }
 
-func TestNginxTriesTheNextAgentAtOnce(t *testing.T) {
+// startNginx starts nginx with deploy/nginx.conf, and returns where clients connect, and the first connection.
+func startNginx(t *testing.T, agents []*standIn) (kafka string, first *connection) {
+	t.Helper()
 	program := harness.Tool(t, "nginx")
-	agents := threeAgents(t)
-	kafka := harness.FreeAddress(t)
+	kafka = harness.FreeAddress(t)
 	config, err := Nginx(addresses("nginx", map[string]string{"9092": kafka}, agents...))
 	if err != nil {
 		t.Fatal(err)
@@ -193,16 +260,18 @@ func TestNginxTriesTheNextAgentAtOnce(t *testing.T) {
 	pid := "pid " + filepath.Join(t.TempDir(), "nginx.pid") + ";"
 	check(t, exec.Command(program, "-t", "-c", path, "-g", pid))
 	harness.StartProgram(t, "nginx", exec.Command(program, "-c", path, "-g", pid+" daemon off; master_process off;"))
-
-	held := map[string]*connection{}
-	harness.Eventually(t, time.Minute, func() error {
-		c, err := connect(kafka)
-		if err != nil {
-			return err
-		}
-		held[c.agent] = c
-		return nil
+	harness.Eventually(t, time.Minute, func() (err error) {
+		first, err = connect(kafka)
+		return err
 	})
+	t.Cleanup(func() { _ = first.Close() })
+	return kafka, first
+}
+
+func TestNginxTriesTheNextAgentAtOnce(t *testing.T) {
+	agents := threeAgents(t)
+	kafka, first := startNginx(t, agents)
+	held := map[string]*connection{first.agent: first}
 	for range 2 {
 		c := mustConnect(t, kafka)
 		held[c.agent] = c

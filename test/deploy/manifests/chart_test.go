@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -165,14 +166,12 @@ func checkPolicy(t *testing.T, policy object, pod map[string]string, agent conta
 		}
 	}
 	var spec struct {
-		PodSelector struct {
-			MatchLabels map[string]string `yaml:"matchLabels"`
-		} `yaml:"podSelector"`
+		PodSelector     selector `yaml:"podSelector"`
 		Ingress, Egress []rule
 	}
 	policy.decode(t, &spec)
-	if within(spec.PodSelector.MatchLabels, pod) != own {
-		t.Errorf("the NetworkPolicy selects %v, pods have %v", spec.PodSelector.MatchLabels, pod)
+	if spec.PodSelector.selects(pod) != own {
+		t.Errorf("the NetworkPolicy selects %v, pods have %v", spec.PodSelector, pod)
 	}
 	open := map[string]bool{}
 	for _, rule := range spec.Ingress {
@@ -199,6 +198,29 @@ func checkPolicy(t *testing.T, policy object, pod map[string]string, agent conta
 	}
 	if len(spec.Egress) > 0 && !out {
 		t.Error("the NetworkPolicy doesn't let agents ask one another")
+	}
+}
+
+// TestChartLetsMigrationsIn: where pods must name what they use and connect to, those of the Job that migrates are let in
+// and out as agents are.
+func TestChartLetsMigrationsIn(t *testing.T) {
+	all, _ := render(t, "--values", example(t, "everything"))
+	deployment, agent := all.agent(t)
+	var migrate workload
+	all.one(t, "Job", &migrate)
+	var policy struct {
+		PodSelector selector `yaml:"podSelector"`
+	}
+	all.one(t, "NetworkPolicy", &policy)
+	labels := migrate.Template.Metadata.Labels
+	if !policy.PodSelector.selects(labels) || !policy.PodSelector.selects(deployment.Template.Metadata.Labels) {
+		t.Errorf("the NetworkPolicy selects %+v, the pod that migrates has %v", policy.PodSelector, labels)
+	}
+	if policy.PodSelector.selects(map[string]string{"app.kubernetes.io/instance": "wadi", "app.kubernetes.io/name": "another"}) {
+		t.Errorf("the NetworkPolicy selects %+v, and so pods that are none of Wadi's", policy.PodSelector)
+	}
+	if got := migrate.Template.Spec.Containers[0].Resources; len(got) == 0 || !reflect.DeepEqual(got, agent.Resources) {
+		t.Errorf("the Job asks for %v, agents for %v", got, agent.Resources)
 	}
 }
 

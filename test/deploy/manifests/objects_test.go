@@ -58,9 +58,10 @@ type container struct {
 		Name          string `yaml:"name"`
 		ContainerPort int    `yaml:"containerPort"`
 	} `yaml:"ports"`
-	StartupProbe   probe `yaml:"startupProbe"`
-	LivenessProbe  probe `yaml:"livenessProbe"`
-	ReadinessProbe probe `yaml:"readinessProbe"`
+	Resources      map[string]map[string]string `yaml:"resources"`
+	StartupProbe   probe                        `yaml:"startupProbe"`
+	LivenessProbe  probe                        `yaml:"livenessProbe"`
+	ReadinessProbe probe                        `yaml:"readinessProbe"`
 }
 
 type variable struct {
@@ -82,6 +83,26 @@ type probe struct {
 		Path string `yaml:"path"`
 		Port string `yaml:"port"`
 	} `yaml:"httpGet"`
+}
+
+// selector is how one object finds others.
+type selector struct {
+	MatchLabels      map[string]string `yaml:"matchLabels"`
+	MatchExpressions []struct {
+		Key      string   `yaml:"key"`
+		Operator string   `yaml:"operator"` // In, the only one that the chart has
+		Values   []string `yaml:"values"`
+	} `yaml:"matchExpressions"`
+}
+
+// selects tells whether the labels are those of an object that is meant.
+func (s selector) selects(labels map[string]string) bool {
+	for _, e := range s.MatchExpressions {
+		if value, ok := labels[e.Key]; !ok || e.Operator != "In" || !slices.Contains(e.Values, value) {
+			return false
+		}
+	}
+	return within(s.MatchLabels, labels)
 }
 
 // env returns the container's variables without those whose value comes from elsewhere.

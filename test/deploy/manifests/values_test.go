@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -39,8 +40,11 @@ func TestValuesMayHoldEverySetting(t *testing.T) {
 	list := regexp.MustCompile(`(?s)("config": \{\n *"type": "object",\n *"additionalProperties": false,\n *"properties": \{\n).*?(\n      \}\n)`)
 	schema := file(t, schemaPath)
 	if *update {
-		properties := "        \"" + strings.Join(want, "\": {},\n        \"") + "\": {}"
-		text := list.ReplaceAllString(schema, "${1}"+properties+"${2}")
+		var properties []string
+		for _, name := range want {
+			properties = append(properties, fmt.Sprintf("        %q: %s", name, schemaOf(name)))
+		}
+		text := list.ReplaceAllString(schema, "${1}"+strings.Join(properties, ",\n")+"${2}")
 		if err := os.WriteFile(filepath.Join(root, schemaPath), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +53,7 @@ func TestValuesMayHoldEverySetting(t *testing.T) {
 	var content struct {
 		Properties struct {
 			Config struct {
-				Properties map[string]any
+				Properties map[string]json.RawMessage
 			}
 		}
 	}
@@ -59,6 +63,19 @@ func TestValuesMayHoldEverySetting(t *testing.T) {
 	if got := sorted(content.Properties.Config.Properties); !slices.Equal(got, want) {
 		t.Errorf("%s allows config %q,\nwant the agent's settings %q; run go test ./test/deploy/manifests -run TestValues -update", schemaPath, got, want)
 	}
+	for name, got := range content.Properties.Config.Properties {
+		if string(got) != schemaOf(name) {
+			t.Errorf("%s allows config.%s to be %s, want %s", schemaPath, name, got, schemaOf(name))
+		}
+	}
+}
+
+// schemaOf is what the agent takes in its file: one value for each setting, and a map of them for Kafka's configs.
+func schemaOf(setting string) string {
+	if setting == "kafka-config" {
+		return `{"type": "object", "additionalProperties": {"type": ["string", "integer", "boolean"]}}`
+	}
+	return `{"type": ["string", "number"]}`
 }
 
 // node is a part of the schema.
@@ -120,6 +137,8 @@ func TestBadValuesAreRefused(t *testing.T) {
 		{"a misspelt setting", "config: {flush-intervall: 1s}", "flush-intervall"},
 		{"a setting in camel case", "config: {flushInterval: 1s}", "flushInterval"},
 		{"a setting that the chart makes", "config: {kafka-listen: ':9092'}", "kafka-listen"},
+		{"a list for a setting", "config: {zone-cidr: [a=10.0.0.0/8]}", "zone-cidr"},
+		{"a config of Kafka cut at its dots", "config: {kafka-config: {num: {partitions: 3}}}", "kafka-config"},
 		{"a listener in small letters", "listeners: {external: {port: 9094}}", "external"},
 		{"a listener that is called like a port of the pod", "listeners: {HTTP: {port: 9094}}", "HTTP"},
 		{"a listener without a port", "listeners: {EXTERNAL: {mode: direct}}", "port"},
@@ -137,6 +156,8 @@ func TestBadValuesAreRefused(t *testing.T) {
 		{"no object store", "objects: {url: ''}", "objects.url"},
 		{"half a pair of keys", "objects: {secretKey: ''}", "objects.secretKey"},
 		{"a load balancer that clients don't know", "listeners: {PLAINTEXT: {type: LoadBalancer}}", "listeners.PLAINTEXT.advertise"},
+		{"two listeners on one port", "listeners: {EXTERNAL: {port: 9092}}", "listeners.PLAINTEXT.port: 9092 is that of listeners.EXTERNAL"},
+		{"a listener on the port of HTTP", "listeners: {PLAINTEXT: {port: 8080}}", "listeners.PLAINTEXT.port: 8080 is that of http"},
 		{"one address for agents that have their own", "listeners: {PLAINTEXT: {mode: direct, advertise: 'a:1'}}", "listeners.PLAINTEXT.advertise"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

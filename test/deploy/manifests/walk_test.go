@@ -66,7 +66,7 @@ func followWalk(t *testing.T, agent *harness.AgentProcess) {
 	if err := os.Symlink(harness.Binary(t), filepath.Join(bin, "wadi")); err != nil {
 		t.Fatal(err)
 	}
-	kafka, http := regexp.MustCompile(`pi-1\.local:9092(,pi-2\.local:9092)?`), "pi-1.local:8080"
+	kafka, http := regexp.MustCompile(`192\.168\.1\.11:9092(,192\.168\.1\.12:9092)?`), "192.168.1.11:8080"
 	ran, consumed := 0, ""
 	for _, block := range blocks(t, walk, "sh") {
 		for line := range strings.Lines(block) {
@@ -89,6 +89,18 @@ func followWalk(t *testing.T, agent *harness.AgentProcess) {
 	}
 	if ran < 7 || !strings.Contains(consumed, "21.5") {
 		t.Errorf("ran %d commands, and consumed %q", ran, consumed)
+	}
+}
+
+// TestTheWalkNamesNothingByMDNS: a static program asks DNS alone, so that .local names lead its settings and its commands nowhere.
+func TestTheWalkNamesNothingByMDNS(t *testing.T) {
+	wadis := regexp.MustCompile(`^WADI_|(?:^|\| |sudo )wadi `)
+	for _, block := range append(blocks(t, walk, "sh"), blocks(t, walk, "ini")...) {
+		for line := range strings.Lines(block) {
+			if wadis.MatchString(line) && strings.Contains(line, ".local") {
+				t.Errorf("Wadi finds nobody of the name in %s", line)
+			}
+		}
 	}
 }
 

@@ -21,6 +21,11 @@ app.kubernetes.io/name: {{ include "wadi.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- /* The pods that migrate are no agents: no Service leads to them. */ -}}
+{{- define "wadi.migrateName" -}}
+{{- printf "%s-migrate" (include "wadi.name" . | trunc 55 | trimSuffix "-") -}}
+{{- end -}}
+
 {{- /* What all agents of a cluster have, whatever their release. */ -}}
 {{- define "wadi.clusterLabels" -}}
 app.kubernetes.io/name: {{ include "wadi.name" . }}
@@ -90,6 +95,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 {{- toJson $all -}}
+{{- end -}}
+
+{{- /* An agent can't listen twice on one port, and would say so only when it starts. */ -}}
+{{- define "wadi.checkPorts" -}}
+{{- $taken := dict (toString .Values.http.port) "http" -}}
+{{- $ports := dict -}}
+{{- if .Values.peer.enabled -}}
+{{- $_ := set $ports "peer" .Values.peer.port -}}
+{{- end -}}
+{{- range $name, $listener := include "wadi.listeners" . | fromJson -}}
+{{- $_ := set $ports (printf "listeners.%s" $name) $listener.port -}}
+{{- end -}}
+{{- range $name, $port := $ports -}}
+{{- with get $taken (toString $port) -}}
+{{- fail (printf "%s.port: %v is that of %s as well" $name $port .) -}}
+{{- end -}}
+{{- $_ := set $taken (toString $port) $name -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "wadi.kafkaListen" -}}
