@@ -19,6 +19,8 @@ const (
 	// lookEvery is how often a waiting job looks whether its interval or its pause changed, and a
 	// running one whether it is paused.
 	lookEvery = time.Second
+	// settles is how long a new agent leaves clients to themselves, as Kafka does by log.initial.task.delay.ms.
+	settles = 30 * time.Second
 	// firstRetry and lastRetry bound the waits after rounds that failed.
 	firstRetry = time.Second
 	lastRetry  = 5 * time.Minute
@@ -66,13 +68,13 @@ func (r *Runner) Run(ctx context.Context) {
 }
 
 // run runs the rounds of one job. The first comes at any time within its interval, so that agents that were
-// started together don't work together.
+// started together don't work together, though not at once.
 func (r *Runner) run(ctx context.Context, job Job, progress *Progress) {
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = firstRetry, lastRetry
 	retry.RandomizationFactor = 0.5
 	var failed time.Duration // the wait after a failure, 0 after a success
-	share, more := rand.Float64(), false
+	share, least, more := rand.Float64(), settles, false
 	for r.wait(ctx, job, func() time.Duration {
 		switch {
 		case failed > 0:
@@ -80,7 +82,8 @@ func (r *Runner) run(ctx context.Context, job Job, progress *Progress) {
 		case more:
 			return 0
 		}
-		return time.Duration(share * float64(job.Every()))
+		every := job.Every()
+		return max(time.Duration(share*float64(every)), min(least, every/2))
 	}) {
 		var err error
 		more, err = r.round(ctx, job, progress)
@@ -98,7 +101,7 @@ func (r *Runner) run(ctx context.Context, job Job, progress *Progress) {
 			r.metrics.failures.WithLabelValues(job.Name).Inc()
 			r.log.Warn("background work failed; it is tried again", "job", job.Name, "again_in", failed.Round(time.Millisecond), "error", err)
 		}
-		share = 0.5 + rand.Float64()
+		share, least = 0.5+rand.Float64(), 0
 	}
 }
 

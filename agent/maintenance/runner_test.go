@@ -51,6 +51,27 @@ func TestRunnerSpreadsRoundsAroundTheInterval(t *testing.T) {
 	})
 }
 
+// TestRunnerLeavesANewAgentToItsClients: what a client writes first, with whatever timestamps, is not gone at once.
+func TestRunnerLeavesANewAgentToItsClients(t *testing.T) {
+	for interval, least := range map[time.Duration]time.Duration{5 * time.Minute: 30 * time.Second, time.Second: 500 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			var jobs []Job
+			for range 500 {
+				waits := true
+				jobs = append(jobs, Job{Name: "a", Every: every(interval), Round: func(context.Context, *Progress) (bool, error) {
+					if first := time.Since(began); waits && (first < least || first > interval) {
+						t.Errorf("a first round after %v, every %v", first, interval)
+					}
+					waits = false
+					return false, nil
+				}})
+			}
+			runFor(t, interval, NewMetrics(prometheus.NewRegistry()), never, jobs...)
+		})
+	}
+}
+
 func TestRunnerGoesOnWhileMoreIsDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := 50

@@ -204,11 +204,12 @@ func checksum(b []byte) []byte {
 
 // batch returns an uncompressed batch of one record, by hand: KIP-98 draws it.
 func batch() []byte {
+	now := uint64(time.Now().UnixMilli()) // what is older than a week is gone with the next round of retention
 	b := make([]byte, 61, 80)
 	binary.BigEndian.PutUint32(b[12:], 0xffffffff)          // leader epoch
 	b[16] = 2                                               // magic
-	binary.BigEndian.PutUint64(b[27:], 1_700_000_000_000)   // base timestamp
-	binary.BigEndian.PutUint64(b[35:], 1_700_000_000_000)   // max timestamp
+	binary.BigEndian.PutUint64(b[27:], now)                 // base timestamp
+	binary.BigEndian.PutUint64(b[35:], now)                 // max timestamp
 	binary.BigEndian.PutUint64(b[43:], 0xffffffff_ffffffff) // producer ID
 	binary.BigEndian.PutUint16(b[51:], 0xffff)              // producer epoch
 	binary.BigEndian.PutUint32(b[53:], 0xffffffff)          // base sequence

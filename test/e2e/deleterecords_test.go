@@ -19,7 +19,7 @@ func TestDeletedRecordsAreGoneOnEveryAgent(t *testing.T) {
 	options := setups[1].options(t)
 	deleter, other := harness.Agent(t, options), harness.Agent(t, options)
 	createTopic(t, deleter.Bootstrap(), topic, 1)
-	start := time.UnixMilli(1_700_000_000_000)
+	start := time.UnixMilli(time.Now().Add(-time.Hour).UnixMilli()) // in milliseconds, as Kafka keeps it
 	writer := client(t, kgo.SeedBrokers(deleter.Bootstrap()), kgo.DefaultProduceTopic(topic))
 	for batch := range records / perBatch {
 		var some []*kgo.Record

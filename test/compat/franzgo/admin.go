@@ -19,7 +19,7 @@ func produceConsume(ctx context.Context, name string) error {
 		return err
 	}
 	defer client.Close()
-	sent := &kgo.Record{Topic: name, Key: []byte("key"), Value: []byte("value"), Timestamp: time.UnixMilli(1_700_000_000_000),
+	sent := &kgo.Record{Topic: name, Key: []byte("key"), Value: []byte("value"), Timestamp: time.UnixMilli(time.Now().Add(-time.Hour).UnixMilli()),
 		Headers: []kgo.RecordHeader{{Key: "h", Value: []byte("1")}}}
 	tombstone := &kgo.Record{Topic: name, Key: []byte("tombstone")}
 	if err := client.ProduceSync(ctx, sent, tombstone).FirstErr(); err != nil {
