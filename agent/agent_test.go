@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"go.uber.org/goleak"
 
 	"github.com/wadi-log/wadi/agent/admin"
 	"github.com/wadi-log/wadi/agent/cluster"
@@ -24,9 +24,10 @@ import (
 	"github.com/wadi-log/wadi/metadata/sqlite"
 	"github.com/wadi-log/wadi/protocol"
 	"github.com/wadi-log/wadi/protocol/configs"
+	"github.com/wadi-log/wadi/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 // TestVersionTableEqualsHandlers holds ApiVersions, which answers from the
 // table, to what is really served.

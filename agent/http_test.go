@@ -98,7 +98,11 @@ func TestDrainLeadsClientsElsewhereFirst(t *testing.T) {
 		t.Fatalf("POST /v1/drain: %d: %s", status, body)
 	}
 	deadline := time.After(time.Minute)
-	for listAgents(t, second)[1].State != metadata.Draining || len(listAgents(t, first)) != 2 || listAgents(t, first)[1].State != metadata.Draining {
+	drains := func(a *Agent) bool {
+		list := listAgents(t, a)
+		return len(list) == 2 && list[1].State == metadata.Draining
+	}
+	for !drains(first) || !drains(second) {
 		select {
 		case err := <-ended:
 			t.Fatalf("ended at once: %v", err)

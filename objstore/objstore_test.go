@@ -2,6 +2,7 @@ package objstore_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -9,10 +10,10 @@ import (
 	"github.com/wadi-log/wadi/objstore"
 	"github.com/wadi-log/wadi/objstore/memory"
 	"github.com/wadi-log/wadi/objstore/objstoretest"
-	"go.uber.org/goleak"
+	"github.com/wadi-log/wadi/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 var errPassing = errors.New("connection reset")
 

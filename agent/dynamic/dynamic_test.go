@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -15,15 +16,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/metadata/sqlite"
 	"github.com/wadi-log/wadi/protocol"
 	"github.com/wadi-log/wadi/protocol/configs"
+	"github.com/wadi-log/wadi/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 var (
 	allBrokers = metadata.ConfigResource{Kind: metadata.BrokerConfig}

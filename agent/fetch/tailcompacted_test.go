@@ -194,7 +194,8 @@ func (c *cluster) followed(t testing.TB, agents ...*agent) {
 	t.Helper()
 	last := c.lastSeq(t)
 	for _, a := range agents {
-		for deadline := time.Now().Add(10 * time.Second); a.tail.Seq() < last; a.follower.Kick() {
+		for deadline := time.Now().Add(time.Minute); a.tail.Seq() < last; time.Sleep(time.Millisecond) {
+			a.follower.Kick()
 			if time.Now().After(deadline) {
 				t.Fatalf("at commit %d of %d", a.tail.Seq(), last)
 			}

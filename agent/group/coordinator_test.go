@@ -219,21 +219,33 @@ func TestMemberIsHeardThroughAnyAgent(t *testing.T) {
 	f := newFleet(t, nil)
 	a := f.agent()
 	f.agent()
-	c := f.client("g")
-	c.timeout = 2 * time.Second
-	if resp := c.join(a); resp.ErrorCode != 0 {
-		t.Fatalf("%+v", resp)
+	var c *client
+	join := func() (at time.Time) {
+		c = f.client("g")
+		c.timeout = 2 * time.Second
+		if resp := c.join(a); resp.ErrorCode != 0 {
+			t.Fatalf("%+v", resp)
+		}
+		c.syncStart(a, c.id)()
+		return time.Now()
 	}
-	c.syncStart(a, c.id)()
+	start := join()
 	a.spy.disturb(func(kind string) error {
 		if kind == "claim" {
 			return metadata.ErrUnavailable
 		}
 		return nil
 	}, nil)
-	start := time.Now()
+	heard := start
 	f.eventually("it lived through more than two sessions", func() bool {
-		if code := c.heartbeat(a); code != 0 {
+		code := c.heartbeat(a)
+		late := time.Since(heard) > time.Second
+		heard = time.Now()
+		switch {
+		case late && code != 0: // a busy machine kept it from beating
+			start = join()
+			heard = start
+		case code != 0:
 			t.Fatalf("after %v its heartbeat was answered %v", time.Since(start), kerr.ErrorForCode(code))
 		}
 		return time.Since(start) > 5*time.Second

@@ -447,7 +447,8 @@ func TestGroupIsEnteredOnlyForATransactionThatMayUseIt(t *testing.T) {
 	}
 	stores := 0
 	a.spy.disturb(func(kind string) error {
-		if stores++; kind == "store" {
+		if kind == "store" {
+			stores++
 			other.wantPut(b, other.offsets(5, "g", 1, 2), "ok") // enters it first
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/metadata/sqlite"
@@ -23,9 +23,10 @@ import (
 	"github.com/wadi-log/wadi/objstore/objstoretest"
 	"github.com/wadi-log/wadi/protocol"
 	"github.com/wadi-log/wadi/protocol/configs"
+	"github.com/wadi-log/wadi/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 // path is a write path over real stores that can be made to fail.
 type path struct {

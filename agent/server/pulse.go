@@ -25,6 +25,9 @@ var errHung = errors.New("this process hung for a while, and the client has aske
 // connection outlives a hang. A request is started only if its connection was made after the last hang, and if
 // none has just ended that nobody has noticed yet.
 type pulse struct {
+	// hungAfter is by how much a beat is late then.
+	hungAfter time.Duration
+
 	once  sync.Once // starts it
 	hangs atomic.Int64
 	beat  atomic.Pointer[time.Time] // the last one
@@ -44,11 +47,11 @@ func (p *pulse) start(ctx context.Context, hung func(time.Duration)) {
 			case <-tick.C:
 			}
 			late := p.late()
-			if late > hungAfter {
+			if late > p.hungAfter {
 				p.hangs.Add(1) // before the beat: a request that sees the one sees the other
 			}
 			p.strike()
-			if late > hungAfter {
+			if late > p.hungAfter {
 				hung(late)
 			}
 		}
@@ -68,4 +71,4 @@ func (p *pulse) late() time.Duration {
 }
 
 // fresh tells whether a request may be started on a connection that was made after so many hangs.
-func (p *pulse) fresh(hangs int64) bool { return p.late() <= hungAfter && p.hangs.Load() == hangs }
+func (p *pulse) fresh(hangs int64) bool { return p.late() <= p.hungAfter && p.hangs.Load() == hangs }

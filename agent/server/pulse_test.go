@@ -10,7 +10,7 @@ import (
 func TestPulseTellsOfHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
-		var p pulse
+		p := pulse{hungAfter: hungAfter}
 		var hung []time.Duration
 		p.start(ctx, func(d time.Duration) { hung = append(hung, d) })
 		time.Sleep(time.Minute)
@@ -39,7 +39,7 @@ func TestPulseTellsOfHangs(t *testing.T) {
 
 // TestSleepOfTheMachineIsAHang: Go's clock stands still meanwhile, and only the wall clock tells.
 func TestSleepOfTheMachineIsAHang(t *testing.T) {
-	var p pulse
+	p := pulse{hungAfter: hungAfter}
 	wallOnly := time.Now().Add(-time.Hour).Round(0)
 	p.beat.Store(&wallOnly)
 	if p.fresh(0) {

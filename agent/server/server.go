@@ -88,7 +88,7 @@ func New(config Config, handlers map[int16]Handler, budget *Budget, metrics *Met
 	base, stop := context.WithCancel(context.Background())
 	return &Server{
 		config: config, handlers: handlers, budget: budget, metrics: metrics, log: log,
-		base: base, hardStop: stop, pipelined: semaphore.NewWeighted(int64(config.MaxPipelined)),
+		base: base, hardStop: stop, pulse: pulse{hungAfter: hungAfter}, pipelined: semaphore.NewWeighted(int64(config.MaxPipelined)),
 		conns: map[*conn]struct{}{}, hosts: map[string]int{},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,12 +19,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"go.uber.org/goleak"
 
 	"github.com/wadi-log/wadi/protocol"
+	"github.com/wadi-log/wadi/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 // fixture is a server on a free port whose Metadata handler answers at once,
 // and whose Produce handler answers when the test says so.
@@ -94,6 +95,7 @@ func start(t *testing.T, change func(*Config)) *fixture {
 		},
 	}
 	f.server = New(config, handlers, f.budget, NewMetrics(prometheus.NewRegistry(), f.budget), slog.New(slog.DiscardHandler))
+	f.server.pulse.hungAfter = time.Minute // a busy machine may let a test wait for seconds
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wadi-log/wadi/agent"
+	"github.com/wadi-log/wadi/test/harness"
 )
 
 // agentProcess is wadi agent as a process, with what it says read line by line.
@@ -106,11 +107,16 @@ func TestAgentServesAndDrains(t *testing.T) {
 			if out, err := consume.Output(); err != nil || string(out) != "0 hello\n" {
 				t.Errorf("got %q, %v, %s", out, err, stderr(consume))
 			}
-			if response, err := http.Get(health + "/readyz"); err != nil || response.StatusCode != http.StatusOK {
-				t.Errorf("readyz: %v, %v", response, err)
-			} else if err := response.Body.Close(); err != nil {
-				t.Error(err)
-			}
+			harness.Eventually(t, time.Minute, func() error {
+				response, err := http.Get(health + "/readyz")
+				if err == nil && response.StatusCode != http.StatusOK {
+					err = errors.New(response.Status)
+				}
+				if response != nil {
+					err = errors.Join(err, response.Body.Close())
+				}
+				return err
+			})
 
 			if rest, code := a.end(t, s); code != 0 {
 				t.Errorf("exit code %d after a drain:\n%s", code, rest)

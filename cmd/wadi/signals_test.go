@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -77,7 +78,7 @@ func (p process) send(t *testing.T, s syscall.Signal) {
 func TestFirstSignalEndsACommandWithItsCode(t *testing.T) {
 	for s, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
 		reached := make(chan struct{})
-		cluster := newCluster(t, kmsg.ListOffsets, func() { close(reached) })
+		cluster := newCluster(t, kmsg.ListOffsets, sync.OnceFunc(func() { close(reached) }))
 		cmd := wadi(t, "consume", "t", "-b", cluster.ListenAddrs()[0])
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -93,7 +94,7 @@ func TestFirstSignalEndsACommandWithItsCode(t *testing.T) {
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	reached := make(chan struct{})
 	// Records under way are waited for after the first signal; these are never answered.
-	cluster := newCluster(t, kmsg.Produce, func() { close(reached) })
+	cluster := newCluster(t, kmsg.Produce, sync.OnceFunc(func() { close(reached) }))
 	cmd := wadi(t, "produce", "t", "-b", cluster.ListenAddrs()[0])
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -3,13 +3,15 @@ package dir
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 
-	"github.com/wadi-log/wadi/objstore"
 	"golang.org/x/sys/unix"
+
+	"github.com/wadi-log/wadi/objstore"
 )
 
 // mount mounts a tmpfs with the options, for the time of the test, or skips.
@@ -70,7 +72,7 @@ func TestNoPermission(t *testing.T) {
 	if os.Geteuid() == 0 {
 		// Root may write anywhere. For the rest of the test this thread alone
 		// touches files as another user. The temporary folders above must let it in.
-		for path := root; path != os.TempDir() && len(path) > 1; path = path[:strings.LastIndexByte(path, '/')] {
+		for path := root; path != filepath.Clean(os.TempDir()) && len(path) > 1; path = path[:strings.LastIndexByte(path, '/')] {
 			if err := os.Chmod(path, 0o555); err != nil {
 				t.Fatal(err)
 			}

@@ -23,7 +23,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"go.uber.org/goleak"
 	"golang.org/x/time/rate"
 
 	"github.com/wadi-log/wadi/agent/maintenance"
@@ -35,6 +34,7 @@ import (
 	"github.com/wadi-log/wadi/objstore/objstoretest"
 	"github.com/wadi-log/wadi/protocol"
 	"github.com/wadi-log/wadi/protocol/configs"
+	"github.com/wadi-log/wadi/test/harness"
 )
 
 func TestMain(m *testing.M) {
@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 	if emptyStore, err = makeEmptyStore(); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(harness.Main(m))
 }
 
 // emptyStore is the file of a store that was just made, which takes longer than most tests.

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -17,7 +18,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"go.uber.org/goleak"
 	"golang.org/x/time/rate"
 
 	"github.com/wadi-log/wadi/agent/maintenance"
@@ -27,9 +27,10 @@ import (
 	"github.com/wadi-log/wadi/objstore/memory"
 	"github.com/wadi-log/wadi/objstore/objstoretest"
 	"github.com/wadi-log/wadi/protocol"
+	"github.com/wadi-log/wadi/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 // cluster is the two stores, some topics, and what must be read from them.
 type cluster struct {

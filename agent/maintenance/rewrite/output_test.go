@@ -3,13 +3,13 @@ package rewrite
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/metadata/sequence"
@@ -18,9 +18,10 @@ import (
 	"github.com/wadi-log/wadi/objstore/memory"
 	"github.com/wadi-log/wadi/objstore/objstoretest"
 	"github.com/wadi-log/wadi/protocol"
+	"github.com/wadi-log/wadi/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 // swaps notes what a metadata store was asked for. Its clock is two hours ahead of ours.
 type swaps struct {

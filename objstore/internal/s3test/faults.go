@@ -113,7 +113,7 @@ func testUnreachable(t *testing.T, open Opener) {
 	if err := listener.Close(); err != nil { // nobody listens there now
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // enough for some attempts
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // enough for some attempts
 	defer cancel()
 	_, err = open(ctx, Target{Endpoint: endpoint, Bucket: "bucket", AccessKey: "access", SecretKey: "secret-key"})
 	if err == nil || errors.Is(err, objstore.ErrConfig) {

@@ -112,7 +112,7 @@ func TestUnreachableAdvertisedAddressIsNamed(t *testing.T) {
 		response.Topics = append(response.Topics, topic)
 		return response, nil, true
 	})
-	client, err := connect(t, t.Context(), "--bootstrap", cluster.ListenAddrs()[0], "--timeout", "1s")
+	client, err := connect(t, t.Context(), "--bootstrap", cluster.ListenAddrs()[0], "--timeout", "4s")
 	if err != nil {
 		t.Fatal(err)
 	}

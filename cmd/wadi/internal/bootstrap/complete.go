@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// completeTimeout bounds how long the Tab key may hang without an agent.
+// completeTimeout bounds how long the Tab key may hang without an agent, unless the line has a timeout already.
 const completeTimeout = 2 * time.Second
 
 // CompleteTopics completes topic names: at most limit arguments, any number
@@ -34,7 +34,9 @@ func (f *Flags) complete(limit int, list func(context.Context, *Client) ([]strin
 		if limit > 0 && len(args) >= limit {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		f.Timeout = completeTimeout
+		if !cmd.Flags().Changed("timeout") {
+			f.Timeout = completeTimeout
+		}
 		client, err := f.Connect(cmd)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
