@@ -25,7 +25,7 @@ SCALE_OUT ?= docs
 VERSION ?= $(shell git describe --tags --always --dirty)
 # For go test, as in: make test TESTFLAGS='-run Flush ./agent/produce'
 TESTFLAGS ?= ./...
-TIMEOUT ?= 30m
+TIMEOUT ?= 60m
 
 .DEFAULT_GOAL := help
 

@@ -319,10 +319,12 @@ func olderGenerationNeverLands(f *fixture) {
 				default:
 				}
 				var generation int64
-				err := store.WriteOffsets(f.ctx, []metadata.GroupRef{{ID: "g"}}, func(_ time.Time, groups []metadata.Group) (metadata.OffsetChanges, error) {
-					var err error
-					generation, err = strconv.ParseInt(string(groups[0].State), 10, 64)
-					return metadata.OffsetChanges{Put: []metadata.Offset{{GroupID: "g", Partition: p, Offset: generation}}}, err
+				err := Patiently(func() error {
+					return store.WriteOffsets(f.ctx, []metadata.GroupRef{{ID: "g"}}, func(_ time.Time, groups []metadata.Group) (metadata.OffsetChanges, error) {
+						var err error
+						generation, err = strconv.ParseInt(string(groups[0].State), 10, 64)
+						return metadata.OffsetChanges{Put: []metadata.Offset{{GroupID: "g", Partition: p, Offset: generation}}}, err
+					})
 				})
 				if err != nil {
 					f.Error(err)
@@ -338,9 +340,13 @@ func olderGenerationNeverLands(f *fixture) {
 		})
 	}
 	for generation := int64(1); generation <= generations && !f.Failed(); generation++ {
-		var err error
-		version, err = f.store.StoreGroup(f.ctx, "g", version, plainGroup(fmt.Sprint(generation)))
-		f.must(err)
+		f.must(Patiently(func() (err error) {
+			next, err := f.store.StoreGroup(f.ctx, "g", version, plainGroup(fmt.Sprint(generation)))
+			if err == nil {
+				version = next
+			}
+			return err
+		}))
 		for committed.Load() < generation && !f.Failed() {
 			select {
 			case <-progress:

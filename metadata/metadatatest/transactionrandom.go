@@ -202,7 +202,7 @@ type zombie struct {
 func (z *zombie) round() error {
 	p := &producer{fixture: z.fixture, id: z.id, version: metadata.TransactionV2, sequences: map[metadata.PartitionID]int32{}}
 	var id int64
-	if err := patiently(func() (err error) {
+	if err := Patiently(func() (err error) {
 		id, err = z.store.AllocateProducerIDs(z.ctx, 1)
 		return err
 	}); err != nil {
@@ -239,7 +239,7 @@ func (z *zombie) round() error {
 
 func (z *zombie) ask(op metadata.TransactionOp) (metadata.TransactionResult, error) {
 	var changed metadata.TransactionsChanged
-	if err := patiently(func() (err error) {
+	if err := Patiently(func() (err error) {
 		changed, err = z.store.ChangeTransactions(z.ctx, []metadata.TransactionRequest{{ID: z.id, Op: op}})
 		return err
 	}); err != nil {
@@ -253,7 +253,7 @@ func (z *zombie) write(p *producer) (fenced bool, err error) {
 	part := z.parts[z.rng.IntN(len(z.parts))]
 	files := []metadata.File{newFile(z, appendTo(part, p.batch(part, 1)))}
 	var result metadata.CommitResult
-	if err := patiently(func() (err error) {
+	if err := Patiently(func() (err error) {
 		result, err = z.store.CommitFiles(z.ctx, files)
 		return err
 	}); err != nil {
@@ -267,9 +267,9 @@ func (z *zombie) write(p *producer) (fenced bool, err error) {
 	return false, o.Err
 }
 
-// patiently repeats a call that did nothing: where many write to one SQLite file on a busy
+// Patiently repeats a call that did nothing: where many write to one SQLite file on a busy
 // machine, one of them may find it locked until its call's time is over.
-func patiently(call func() error) error {
+func Patiently(call func() error) error {
 	for tries := 1; ; tries++ {
 		if err := call(); !errors.Is(err, metadata.ErrUnavailable) || tries == 5 {
 			return err

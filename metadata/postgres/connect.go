@@ -38,12 +38,16 @@ const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
 // An acknowledged commit must be durable whatever the server's default is; it
 // may be stricter than on (remote_apply), so only off is changed. Plans are
 // made once: they are the same for any values.
-const limits = `SELECT
-	set_config('idle_in_transaction_session_timeout', '1s', true),
+var limits = limitsOf("1s")
+
+func limitsOf(idle string) string {
+	return `SELECT
+	set_config('idle_in_transaction_session_timeout', '` + idle + `', true),
 	set_config('lock_timeout', '6s', true),
 	set_config('statement_timeout', '8s', true),
 	set_config('plan_cache_mode', 'force_generic_plan', true),
 	CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END`
+}
 
 // parseURL reads the URL. Its errors name the setting and never repeat the
 // URL, which may hold a password.

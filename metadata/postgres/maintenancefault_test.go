@@ -226,7 +226,7 @@ func (f *maintained) meanwhile(holder *pgx.Conn, work, meanwhile func()) {
 	var wg sync.WaitGroup
 	wg.Go(work)
 	watch := dial(f, f.url)
-	harness.Eventually(f, 5*time.Second, func() error {
+	harness.Eventually(f, time.Minute, func() error {
 		var waiting int
 		err := watch.QueryRow(f.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting)
 		if err == nil && waiting == 0 {

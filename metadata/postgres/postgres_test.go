@@ -17,7 +17,10 @@ import (
 	"github.com/wadi-log/wadi/test/harness"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+func TestMain(m *testing.M) {
+	limits = limitsOf("60s") // of a process that waits for a busy machine
+	os.Exit(harness.Main(m))
+}
 
 func TestConformance(t *testing.T) {
 	metadatatest.Run(t, newDatabases(harness.Postgres(t)))

@@ -66,7 +66,7 @@ func TestExportHoldsNoCommitUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := s.ExportSnapshot(t.Context(), func(metadata.SnapshotRow) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		topic, err := other.CreateTopic(ctx, metadata.NewTopic{Name: "other", Partitions: 1})
 		if err != nil {

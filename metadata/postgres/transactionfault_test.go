@@ -296,9 +296,7 @@ func TestTransactionIsNotKnownToHaveEndedBeforeThatIsReplicated(t *testing.T) {
 	requests := []metadata.TransactionRequest{{ID: "t", Op: f.ending(true)}}
 	requireStandby(t, url, "nobody")
 	for try := range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		_, err := f.observer.ChangeTransactions(ctx, requests)
-		cancel()
+		err := patience(t, 2*time.Second, func(ctx context.Context) error { _, err := f.observer.ChangeTransactions(ctx, requests); return err })
 		if !errors.Is(err, metadata.ErrOutcomeUnknown) {
 			t.Errorf("try %d: %v, want ErrOutcomeUnknown", try, err)
 		}

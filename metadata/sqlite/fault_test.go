@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wadi-log/wadi/metadata"
+	"github.com/wadi-log/wadi/metadata/metadatatest"
 )
 
 func createTopic(t *testing.T, s *Store) metadata.PartitionID {
@@ -229,8 +230,11 @@ func runChild(path string) error {
 	}
 	for {
 		file := newFile(1)
-		result, err := s.CommitFiles(context.Background(), []metadata.File{file})
-		if err != nil {
+		var result metadata.CommitResult
+		if err := metadatatest.Patiently(func() (err error) {
+			result, err = s.CommitFiles(context.Background(), []metadata.File{file})
+			return err
+		}); err != nil {
 			return err
 		}
 		if _, err := fmt.Println(file.ID, result.Files[0].Outcomes[0][0].BaseOffset); err != nil {
@@ -277,8 +281,9 @@ func TestTwoProcesses(t *testing.T) {
 	own := int64(0)
 	for len(acknowledged) < 50 && lines.Scan() {
 		scan()
-		if _, err := s.CommitFiles(t.Context(), []metadata.File{newFile(partition)}); err != nil {
-			t.Error(err)
+		file := newFile(partition)
+		if err := metadatatest.Patiently(func() error { _, err := s.CommitFiles(t.Context(), []metadata.File{file}); return err }); err != nil {
+			t.Fatal(err)
 		}
 		own++
 	}

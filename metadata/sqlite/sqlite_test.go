@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/metadata/metadatatest"
+	"github.com/wadi-log/wadi/test/harness"
 )
 
 func TestMain(m *testing.M) {
@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, runChild(path))
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(harness.Main(m))
 }
 
 func TestConformance(t *testing.T) {

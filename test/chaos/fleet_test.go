@@ -114,7 +114,8 @@ func (f *fleet) suffer(d, pause time.Duration, check func()) {
 	}
 	for _, v := range f.agents {
 		if v.dead {
-			v.Restart()
+			harness.Eventually(f.t, patience, v.TryRestart)
+			v.dead = false
 		}
 		v.Ready()
 	}

@@ -224,7 +224,7 @@ func (l *load) progress() {
 	for w := range enough {
 		enough[w] += l.journal.Count(w.world, w.kind)
 	}
-	harness.Eventually(l.t, time.Minute, func() error {
+	harness.Eventually(l.t, patience, func() error {
 		l.check()
 		for w, want := range enough {
 			if n := l.journal.Count(w.world, w.kind); n < want {

@@ -63,7 +63,7 @@ func startHAProxy(t *testing.T, agents []*standIn) (kafka, status string) {
 		t.Fatal(err)
 	}
 	check(t, exec.Command(program, "-c", "-f", write(t, "haproxy.cfg", config)))
-	hurry := strings.NewReplacer("inter 1s", "inter 100ms", "timeout check 4s", "timeout check 500ms")
+	hurry := strings.NewReplacer("inter 1s", "inter 100ms", "timeout check 4s", "timeout check 2s")
 	harness.StartProgram(t, "HAProxy", exec.Command(program, "-db", "-f", write(t, "haproxy.cfg", hurry.Replace(config))))
 	harness.Eventually(t, time.Minute, func() error { return get("http://" + status + "/healthz") })
 	return kafka, status

@@ -146,6 +146,9 @@ func mustConnect(t *testing.T, address string) *connection {
 
 // works tells whether the connection still carries something there and back.
 func (c *connection) works() error {
+	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		return err
+	}
 	if _, err := fmt.Fprintln(c, "still there?"); err != nil {
 		return err
 	}

@@ -23,7 +23,8 @@ func TestBrokerBehindABalancerKeepsItsID(t *testing.T) {
 	fleet := startFleet(t, options, 3)
 	bootstrap := fleet.balancer.Address()
 	createTopic(t, bootstrap, "lines", 1)
-	lines, produced := startKcat(t, bootstrap, "lines"), producing(t)
+	produced := producing(t) // which stops after kcat, that it may wait for
+	lines := startKcat(t, bootstrap, "lines")
 	produced.start(func(_ context.Context, i int) { lines.write(i) })
 	admin := kadm.NewClient(client(t, kgo.SeedBrokers(bootstrap)))
 

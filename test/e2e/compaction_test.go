@@ -126,7 +126,7 @@ func TestCompactedTopicsKeepTheLatestRecords(t *testing.T) {
 		}
 		// In the end nothing else is left, soon also for the agents that have just written and read what is gone.
 		for _, agent := range agents {
-			harness.Eventually(t, 10*time.Second, func() error {
+			harness.Eventually(t, time.Minute, func() error {
 				got := readCompacted(t, agent.Bootstrap(), topic)
 				for key, want := range latest {
 					if records := got[key]; len(records) != 1 || records[0] != want {

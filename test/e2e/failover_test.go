@@ -56,7 +56,7 @@ func TestAgentWaitsForAConnection(t *testing.T) {
 	harness.Binary(t) // which may take longer than connections are held
 	server := harness.StartPostgres(t, "max_connections=10")
 	held := takeAll(t, server.URL())
-	time.AfterFunc(2*time.Second, func() {
+	time.AfterFunc(10*time.Second, func() {
 		for _, conn := range held {
 			_ = conn.Close(context.Background()) // the server ends with the test
 		}
@@ -93,10 +93,11 @@ func TestLostTailIsRefused(t *testing.T) {
 			options := on(t, primary.FailoverURL(replica))
 			agent, unaware := harness.Agent(t, options), harness.Agent(t, options)
 			createTopic(t, agent.Bootstrap(), "ledger", 2)
-			acknowledged := func(a *harness.AgentProcess) error {
-				err, _ := produceRaw(t, a.Bootstrap(), "ledger", checksum(batch()), 2*time.Second)
+			produced := func(a *harness.AgentProcess, within time.Duration) error {
+				err, _ := produceRaw(t, a.Bootstrap(), "ledger", checksum(batch()), within)
 				return err
 			}
+			acknowledged := func(a *harness.AgentProcess) error { return produced(a, 30*time.Second) }
 			for range 3 {
 				if err := acknowledged(agent); err != nil {
 					t.Fatal(err)
@@ -128,7 +129,7 @@ func TestLostTailIsRefused(t *testing.T) {
 			}
 			for _, a := range []*harness.AgentProcess{agent, unaware} {
 				harness.Eventually(t, time.Minute, func() error { return says(a, http.StatusServiceUnavailable, "lacks changes") })
-				if err := acknowledged(a); !kerr.IsRetriable(err) {
+				if err := produced(a, 2*time.Second); !kerr.IsRetriable(err) {
 					t.Errorf("a producer is told %v, want a retriable error", err)
 				}
 				harness.Eventually(t, time.Minute, func() error { return shows(a, "wadi_metadata_halted", 1) })

@@ -83,7 +83,7 @@ func join(t *testing.T, j *journal, bootstrap, group, topic string, options ...k
 	c, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(bootstrap), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.HeartbeatInterval(500 * time.Millisecond), kgo.SessionTimeout(10 * time.Second), kgo.RebalanceTimeout(20 * time.Second),
+		kgo.HeartbeatInterval(500 * time.Millisecond), kgo.SessionTimeout(15 * time.Second), kgo.RebalanceTimeout(20 * time.Second),
 		kgo.AutoCommitMarks(), kgo.AutoCommitInterval(200 * time.Millisecond),
 		kgo.MetadataMinAge(100 * time.Millisecond), kgo.RetryTimeout(time.Minute),
 		kgo.AlwaysRetryEOF(), // an agent that dies while it greets a client doesn't ask for TLS

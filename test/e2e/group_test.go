@@ -24,7 +24,7 @@ const (
 var groupFlags = []string{
 	"--kafka-config=group.initial.rebalance.delay.ms=200",
 	"--kafka-config=group.consumer.min.session.timeout.ms=5000",
-	"--kafka-config=group.consumer.session.timeout.ms=8000",
+	"--kafka-config=group.consumer.session.timeout.ms=15000",
 	"--kafka-config=group.consumer.min.heartbeat.interval.ms=200",
 	"--kafka-config=group.consumer.heartbeat.interval.ms=500",
 }

@@ -15,13 +15,11 @@ import (
 // groupKinds are the kinds of members that a group can have.
 func groupKinds(t *testing.T) map[string][]kgo.Opt {
 	t.Helper()
-	//nolint:staticcheck // the key is franz-go's
-	next := context.WithValue(t.Context(), "opt_in_kafka_next_gen_balancer_beta", true)
 	return map[string][]kgo.Opt{
 		"classic":         {},
 		"classic-static":  {kgo.InstanceID("one")},
-		"consumer":        {kgo.WithContext(next)},
-		"consumer-static": {kgo.WithContext(next), kgo.InstanceID("one")},
+		"consumer":        {kgo.ServerSideBalancer()},
+		"consumer-static": {kgo.ServerSideBalancer(), kgo.InstanceID("one")},
 	}
 }
 

@@ -65,7 +65,9 @@ func (m *mergeReads) stopped() bool {
 
 // write writes up to 500 transactions of three records, which number those that are committed, and aborts each third.
 func (m *mergeReads) write() {
-	producer, err := kgo.NewClient(kgo.SeedBrokers(m.bootstraps[0]), kgo.TransactionalID("writer"), kgo.DefaultProduceTopic(mergeReadsTopic))
+	ctx, cancel := context.WithTimeout(m.t.Context(), 5*time.Minute)
+	defer cancel()
+	producer, err := kgo.NewClient(kgo.WithContext(ctx), kgo.SeedBrokers(m.bootstraps[0]), kgo.TransactionalID("writer"), kgo.DefaultProduceTopic(mergeReadsTopic))
 	if err != nil {
 		m.t.Error(err)
 		return

@@ -87,7 +87,7 @@ func checkerConfig(t *testing.T) txncheck.Config {
 	if config.Seed, err = strconv.ParseUint(seed, 10, 64); err != nil {
 		t.Fatalf("WADI_TXNCHECK_SEED: %v", err)
 	}
-	config.Logf = t.Logf
+	config.Logf, config.Settle = t.Logf, 5*time.Minute
 	t.Logf("WADI_TXNCHECK_SEED=%s repeats this", seed)
 	return config
 }

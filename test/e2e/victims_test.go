@@ -44,18 +44,17 @@ func victimFleet(t *testing.T) *victims {
 }
 
 // suffer does something to a server every few seconds for d, and leaves all running. What is
-// done comes in rounds, each in another order, so that a short run has all of it.
+// done comes in rounds, each in another order, the first of which is always whole: a short run has all of it.
 func (v *victims) suffer(r *rand.Rand, d time.Duration) {
 	over := time.Now().Add(d)
-	for round := v.round(r); ; round = round[1:] {
-		if len(round) == 0 {
-			round = v.round(r)
+	for first := true; first || time.Now().Before(over); first = false {
+		for _, do := range v.round(r) {
+			<-time.After(time.Duration(500+r.IntN(1500)) * time.Millisecond)
+			if !first && time.Now().After(over) {
+				break
+			}
+			do()
 		}
-		<-time.After(time.Duration(500+r.IntN(1500)) * time.Millisecond)
-		if time.Now().After(over) {
-			break
-		}
-		round[0]()
 	}
 	for _, agent := range v.agents {
 		agent.Ready()

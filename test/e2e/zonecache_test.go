@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -73,13 +74,15 @@ func fetchUpTo(t *testing.T, agent *harness.AgentProcess, topic string, from, en
 		return 0, err
 	}
 	defer reader.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
 	for from < end {
 		req := kmsg.NewPtrFetchRequest()
 		req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 10_000, 1, 1<<20
 		req.Topics = []kmsg.FetchRequestTopic{{Topic: topic, Partitions: []kmsg.FetchRequestTopicPartition{
 			{FetchOffset: from, PartitionMaxBytes: 1 << 20, CurrentLeaderEpoch: -1}}}}
 		start := time.Now()
-		resp, err := reader.SeedBrokers()[0].Request(t.Context(), oldFetch{req})
+		resp, err := reader.SeedBrokers()[0].Request(ctx, oldFetch{req})
 		if err != nil {
 			return 0, err
 		}
@@ -127,7 +130,7 @@ func acquaint(t *testing.T, topic string, zones ...zone) {
 	}
 	const files = 20
 	end := int64(0)
-	harness.Eventually(t, time.Minute, func() error {
+	harness.Eventually(t, 3*time.Minute, func() error {
 		before := make([]int, len(zones))
 		for i, z := range zones {
 			before[i] = z.fallbacks()

@@ -194,8 +194,38 @@ func TestFolderInUseIsNotRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	removeAbandoned(dir)
+	if _, err := os.Stat(folder); err != nil {
+		t.Errorf("a folder that is about to be locked was removed: %v", err)
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(lock.Name(), old, old); err != nil {
+		t.Fatal(err)
+	}
+	removeAbandoned(dir)
 	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the folder of a dead process is still there: %v", err)
+	}
+}
+
+func TestPortsAreGivenOnce(t *testing.T) {
+	given := map[int]bool{}
+	for range 200 {
+		port, err := freePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if given[port] {
+			t.Fatalf("port %d was given twice", port)
+		}
+		given[port] = true
+	}
+	var other portRange
+	if err := other.claim(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.lock.Close() }() // nothing was written
+	if other.first == ports.first {
+		t.Errorf("two processes take ports from %d on", other.first)
 	}
 }
 

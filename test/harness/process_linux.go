@@ -24,6 +24,9 @@ func dieWithParent(attr *syscall.SysProcAttr, death syscall.Signal) {
 // are gone: Postgres does not start again while one still holds its shared memory.
 func killFamily(p *process) error {
 	pid := p.cmd.Process.Pid
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil && !errors.Is(err, os.ErrProcessDone) { // it starts none while they are listed
+		return fmt.Errorf("stop %d: %w", pid, err)
+	}
 	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
 		return fmt.Errorf("list the children of %d: %w", pid, err)

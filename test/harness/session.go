@@ -123,7 +123,10 @@ func removeAbandoned(dir string) {
 			}
 			continue
 		}
-		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		// A lock that is new may be about to be taken.
+		info, statErr := lock.Stat()
+		old := statErr == nil && time.Since(info.ModTime()) > time.Minute
+		if old && syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			_ = os.RemoveAll(folder)
 		}
 		_ = lock.Close()

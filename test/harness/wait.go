@@ -6,7 +6,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -50,13 +53,37 @@ func poll(limit time.Duration, p *process, attempt func() error) error {
 // errEnded: a server ended before it was ready.
 var errEnded = errors.New("the process ended")
 
-// freePort returns a port of 127.0.0.1 that nobody listens on. It lies below
-// the ports that systems give to outgoing connections: a server that is
-// stopped and started again in a test must find its port free, and a client
-// that retries meanwhile must not connect to itself.
+// Ports lie below those that systems give to outgoing connections: a server that is stopped and started again in a
+// test must find its port free, and a client that retries meanwhile must not connect to itself. Test processes that run side
+// by side take them from ranges of their own.
+const (
+	firstPort  = 10_000
+	portRanges = 22
+	rangePorts = 1000
+)
+
+// ports are those of this process.
+var ports portRange
+
+type portRange struct {
+	mu    sync.Mutex // guards what follows
+	lock  *os.File   // is held while the process lives
+	first int
+	given int // how many ports were given, from a random one on
+}
+
+// freePort returns a port of 127.0.0.1 that nobody listens on, and that was not given before, as long as there are others.
 func freePort() (int, error) {
-	for range 100 {
-		port := 10_000 + rand.IntN(22_000)
+	ports.mu.Lock()
+	defer ports.mu.Unlock()
+	if ports.lock == nil {
+		if err := ports.claim(); err != nil {
+			return 0, err
+		}
+	}
+	for range rangePorts {
+		port := ports.first + ports.given%rangePorts
+		ports.given++
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			continue
@@ -66,7 +93,35 @@ func freePort() (int, error) {
 		}
 		return port, nil
 	}
-	return 0, errors.New("no free port on 127.0.0.1 in 100 tries between 10000 and 32000")
+	return 0, fmt.Errorf("no free port on 127.0.0.1 from %d to %d", ports.first, ports.first+rangePorts-1)
+}
+
+// claim finds a range that no other process has.
+func (p *portRange) claim() error {
+	var errs []error
+	for _, i := range rand.Perm(portRanges) {
+		// Left behind, as removing it would let two processes lock two files of its name.
+		lock, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("wadi-ports-%d", i)), os.O_CREATE|os.O_RDWR, 0o600)
+		if err == nil {
+			if err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+				p.lock, p.first, p.given = lock, firstPort+i*rangePorts, rand.IntN(rangePorts)
+				return nil
+			}
+			err = errors.Join(err, lock.Close())
+		}
+		errs = append(errs, err)
+	}
+	return fmt.Errorf("no range of ports is free: %w", errors.Join(errs...))
+}
+
+// FreePort is FreeAddress without the host.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // FreeAddress returns an address of 127.0.0.1 with a port that nobody listens on, for a server that a

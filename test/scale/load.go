@@ -149,8 +149,8 @@ func (l *Load) produce(ctx context.Context, client *kgo.Client, random *rand.Ran
 				case err != nil:
 					l.fail(fmt.Errorf("a record was not acknowledged: %w", err))
 				default:
-					l.acked.Add(1)
 					l.waited(func(w *Waits) { w.Acked = append(w.Acked, time.Since(l.began)-at) })
+					l.acked.Add(1)
 				}
 			})
 		}
@@ -180,8 +180,8 @@ func (l *Load) consume(client *kgo.Client) {
 			}
 			l.next[r.Partition] = r.Offset + 1
 		})
-		l.read.Add(int64(len(waits)))
 		l.waited(func(w *Waits) { w.Read = append(w.Read, waits...) })
+		l.read.Add(int64(len(waits)))
 	}
 }
 

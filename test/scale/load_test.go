@@ -35,7 +35,7 @@ func TestLoadCountsAndChecks(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer cluster.Close()
-			config := Config{Bootstrap: cluster.ListenAddrs(), Topic: "scale", Partitions: 5, Producers: 3, Consumers: 2, Rate: 1 << 20, ValueBytes: 256, Patience: 20 * time.Second}
+			config := Config{Bootstrap: cluster.ListenAddrs(), Topic: "scale", Partitions: 5, Producers: 3, Consumers: 2, Rate: 1 << 20, ValueBytes: 256, Patience: 2 * time.Minute}
 			load, err := Start(t.Context(), config)
 			if err != nil {
 				t.Fatal(err)

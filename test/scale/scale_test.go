@@ -155,10 +155,23 @@ func measureCluster(t *testing.T, c *cluster, config scale.Config, length time.D
 	defer load.Close()
 	warmUp := min(length/3, 10*time.Second)
 	<-time.After(warmUp)
+	moves := func(waits scale.Waits) scale.Waits { // a busy machine may take longer
+		harness.Eventually(t, time.Minute, func() error {
+			more := load.Waits()
+			waits.Acked, waits.Read = append(waits.Acked, more.Acked...), append(waits.Read, more.Read...)
+			if len(waits.Acked) == 0 || len(waits.Read) == 0 {
+				return fmt.Errorf("%d records acknowledged and %d read", len(waits.Acked), len(waits.Read))
+			}
+			return nil
+		})
+		return waits
+	}
+	moves(scale.Waits{})
 	before := c.look(load)
 	load.Waits()
 	<-time.After(length)
-	waits, after := load.Waits(), c.look(load)
+	waits := moves(load.Waits())
+	after := c.look(load)
 	if err := load.Finish(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}

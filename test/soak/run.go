@@ -211,7 +211,7 @@ func (r Report) String() string {
 }
 
 // maxProblems is the number of problems that are kept: one fault shows in many reads.
-const maxProblems = 50
+const maxProblems = 1000
 
 type problems struct {
 	mu    sync.Mutex

@@ -59,7 +59,7 @@ func TestFaultsOfAClusterAreFound(t *testing.T) {
 			defer cluster.Close()
 			config := DefaultConfig()
 			config.Bootstrap, config.Seed, config.Rate = cluster.ListenAddrs(), 1, 1<<20
-			config.Writers, config.Patience = 2, 20*time.Second
+			config.Writers, config.Patience = 2, 2*time.Minute
 			config.Topics = []Topic{{Name: "kept", Partitions: 3, Share: 1}, {Name: "compacted", Partitions: 2, Share: 1, Keys: 10}}
 			if test.says != "" {
 				config.Patience = 3 * time.Second // what is broken may never come to its end

@@ -61,7 +61,7 @@ func TestFaultsOfAClusterAreFound(t *testing.T) {
 				return nil, nil, false
 			})
 			config := DefaultConfig()
-			config.Bootstrap, config.Seed, config.Settle, config.Logf = cluster.ListenAddrs()[0], 1, time.Minute, t.Logf
+			config.Bootstrap, config.Seed, config.Settle, config.Logf = cluster.ListenAddrs()[0], 1, 5*time.Minute, t.Logf
 			config.LongTimeout = config.ShortTimeout // kfake keeps the first that an ID had
 			if test.rules != nil {
 				config.Settle = 5 * time.Second // what is broken may never settle

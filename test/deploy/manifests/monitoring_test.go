@@ -2,11 +2,13 @@ package manifests
 
 import (
 	"encoding/json"
+	"errors"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -314,6 +316,14 @@ func workedAgents(t *testing.T) map[string][]map[string]string {
 	}
 	for _, a := range agents {
 		work(t, a.Bootstrap())
+	}
+	for _, a := range agents { // some are there from a round on
+		harness.Eventually(t, time.Minute, func() error {
+			if a.Metrics()[`wadi_job_rounds_total{name="merge"}`] == 0 {
+				return errors.New("no round of merges yet")
+			}
+			return nil
+		})
 	}
 	exposed := map[string][]map[string]string{}
 	label := regexp.MustCompile(`(\w+)="((?:[^"\\]|\\.)*)"`)

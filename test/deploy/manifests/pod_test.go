@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,7 +24,7 @@ func TestRenderedPodsServe(t *testing.T) {
 	bucket, database := harness.MinIO(t), harness.Postgres(t)
 	var programs []*harness.Program
 	for i, zone := range []string{"a", "b"} {
-		kafka, external, peer, web := freePort(t), freePort(t), freePort(t), freePort(t)
+		kafka, external, peer, web := harness.FreePort(t), harness.FreePort(t), harness.FreePort(t), harness.FreePort(t)
 		all, _ := render(t, "--values", values(t, fmt.Sprintf(`
 image: {repository: wadi, tag: test}
 metadata: {url: %q}
@@ -179,15 +178,4 @@ func get(ctx context.Context, url string, into any) error {
 		return nil
 	}
 	return json.NewDecoder(response.Body).Decode(into)
-}
-
-// freePort returns a port of 127.0.0.1 that nobody listens on.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }() // it was only asked for its port
-	return l.Addr().(*net.TCPAddr).Port
 }
