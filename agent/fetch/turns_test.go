@@ -158,7 +158,7 @@ func TestTailingFetchNeedsNoTurn(t *testing.T) {
 	c.produce(t, map[int32][]protocol.Batch{0: {batch}})
 	a := c.agent(t) // whose tail begins behind that
 	a.turns = oneTurn()
-	a.turns.way.period = time.Hour
+	a.turns.way = newWay(time.Hour)
 	a.produce(t, map[int32][]protocol.Batch{0: {batch}})
 	a.fetch(t, fetchFrom(10)) // from here on the tail knows where the log begins
 	holder := turn{turns: a.turns}

@@ -220,7 +220,7 @@ func TestMemberIsHeardThroughAnyAgent(t *testing.T) {
 	a := f.agent()
 	f.agent()
 	var c *client
-	join := func() (at time.Time) {
+	join := func() time.Time {
 		c = f.client("g")
 		c.timeout = 2 * time.Second
 		if resp := c.join(a); resp.ErrorCode != 0 {
@@ -238,9 +238,10 @@ func TestMemberIsHeardThroughAnyAgent(t *testing.T) {
 	}, nil)
 	heard := start
 	f.eventually("it lived through more than two sessions", func() bool {
+		asked := time.Now()
 		code := c.heartbeat(a)
 		late := time.Since(heard) > time.Second
-		heard = time.Now()
+		heard = asked
 		switch {
 		case late && code != 0: // a busy machine kept it from beating
 			start = join()

@@ -67,14 +67,14 @@ func (r *Runner) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// run runs the rounds of one job. The first comes at any time within its interval, so that agents that were
-// started together don't work together, though not at once.
+// run runs the rounds of one job. The first comes at any time within its interval, though not at once, so that agents that were
+// started together don't work together.
 func (r *Runner) run(ctx context.Context, job Job, progress *Progress) {
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = firstRetry, lastRetry
 	retry.RandomizationFactor = 0.5
 	var failed time.Duration // the wait after a failure, 0 after a success
-	share, least, more := rand.Float64(), settles, false
+	share, started, more := rand.Float64(), false, false
 	for r.wait(ctx, job, func() time.Duration {
 		switch {
 		case failed > 0:
@@ -83,7 +83,11 @@ func (r *Runner) run(ctx context.Context, job Job, progress *Progress) {
 			return 0
 		}
 		every := job.Every()
-		return max(time.Duration(share*float64(every)), min(least, every/2))
+		if !started {
+			least := min(settles, every/2)
+			return least + time.Duration(share*float64(every-least))
+		}
+		return time.Duration(share * float64(every))
 	}) {
 		var err error
 		more, err = r.round(ctx, job, progress)
@@ -101,7 +105,7 @@ func (r *Runner) run(ctx context.Context, job Job, progress *Progress) {
 			r.metrics.failures.WithLabelValues(job.Name).Inc()
 			r.log.Warn("background work failed; it is tried again", "job", job.Name, "again_in", failed.Round(time.Millisecond), "error", err)
 		}
-		share, least = 0.5+rand.Float64(), 0
+		share, started = 0.5+rand.Float64(), true
 	}
 }
 

@@ -57,19 +57,32 @@ func TestRunnerSpreadsRoundsAroundTheInterval(t *testing.T) {
 func TestRunnerLeavesANewAgentToItsClients(t *testing.T) {
 	for interval, least := range map[time.Duration]time.Duration{5 * time.Minute: 30 * time.Second, time.Second: 500 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
+			const jobs = 500
 			began := time.Now()
-			var jobs []Job
-			for range 500 {
+			var all []Job
+			var mu sync.Mutex
+			firsts := map[time.Duration]bool{}
+			for range jobs {
 				waits := true
-				jobs = append(jobs, Job{Name: "a", Every: every(interval), Round: func(context.Context, *Progress) (bool, error) {
-					if first := time.Since(began); waits && (first < least || first > interval) {
-						t.Errorf("a first round after %v, every %v", first, interval)
+				all = append(all, Job{Name: "a", Every: every(interval), Round: func(context.Context, *Progress) (bool, error) {
+					if waits {
+						waits = false
+						mu.Lock()
+						defer mu.Unlock()
+						firsts[time.Since(began)] = true
 					}
-					waits = false
 					return false, nil
 				}})
 			}
-			runFor(t, interval, NewMetrics(prometheus.NewRegistry()), never, jobs...)
+			runFor(t, interval+time.Second, NewMetrics(prometheus.NewRegistry()), never, all...)
+			if len(firsts) < jobs*9/10 {
+				t.Errorf("%d first rounds, of different times, of %d jobs", len(firsts), jobs)
+			}
+			for first := range firsts {
+				if first < least || first > interval {
+					t.Errorf("a first round after %v, every %v", first, interval)
+				}
+			}
 		})
 	}
 }

@@ -25,7 +25,7 @@ var errHung = errors.New("this process hung for a while, and the client has aske
 // connection outlives a hang. A request is started only if its connection was made after the last hang, and if
 // none has just ended that nobody has noticed yet.
 type pulse struct {
-	// hungAfter is by how much a beat is late then.
+	// hungAfter: a beat that is later than this means a hang.
 	hungAfter time.Duration
 
 	once  sync.Once // starts it

@@ -40,6 +40,7 @@ const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
 // made once: they are the same for any values.
 var limits = limitsOf("1s")
 
+// limitsOf are the limits with the longest time between two round trips.
 func limitsOf(idle string) string {
 	return `SELECT
 	set_config('idle_in_transaction_session_timeout', '` + idle + `', true),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,29 +273,34 @@ func TestFrozenAgentHoldsOthersUpForASecond(t *testing.T) {
 			url := harness.Postgres(t)
 			s := open(t, url)
 			partition := createTopic(t, s)
+			watch := dial(t, url)
+			var all []*pgx.Conn // before any holds the lock, for a second
+			for range connections {
+				all = append(all, dial(t, url))
+			}
 			var waiting sync.WaitGroup
 			defer waiting.Wait()
-			for i := range connections {
-				frozen := dial(t, url)
+			var locked atomic.Int32
+			for i, frozen := range all {
 				lock := func() {
 					b := &pgx.Batch{}
-					for _, query := range []string{begin, limitsOf("1s"), lockSequencer} {
+					for _, query := range []string{begin, shipped, lockSequencer} {
 						b.Queue(query)
 					}
 					if err := frozen.SendBatch(t.Context(), b).Close(); err != nil {
 						t.Error(err)
 					}
+					locked.Add(1)
 				}
 				if i == 0 {
 					lock()
 					continue
 				}
 				waiting.Go(lock)
-				watch := dial(t, url)
 				harness.Eventually(t, time.Minute, func() error {
 					var waits int
 					err := watch.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waits)
-					if err == nil && waits < i {
+					if err == nil && waits < i && int(locked.Load()) <= i { // or has it already, on a busy machine
 						err = errors.New("it doesn't wait yet")
 					}
 					return err

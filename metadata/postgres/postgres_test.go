@@ -17,6 +17,9 @@ import (
 	"github.com/wadi-log/wadi/test/harness"
 )
 
+// shipped are the limits that agents have.
+var shipped = limits
+
 func TestMain(m *testing.M) {
 	limits = limitsOf("60s") // of a process that waits for a busy machine
 	os.Exit(harness.Main(m))

@@ -283,7 +283,8 @@ func TestTwoProcesses(t *testing.T) {
 		scan()
 		file := newFile(partition)
 		if err := metadatatest.Patiently(func() error { _, err := s.CommitFiles(t.Context(), []metadata.File{file}); return err }); err != nil {
-			t.Fatal(err)
+			t.Error(err)
+			break
 		}
 		own++
 	}

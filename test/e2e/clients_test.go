@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -72,11 +73,11 @@ func readAll(t testing.TB, bootstrap, topic string) []received {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	admin := kadm.NewClient(c)
 	starts, err := admin.ListStartOffsets(t.Context(), topic)
-	if err != nil {
+	if err = errors.Join(err, starts.Error()); err != nil {
 		t.Fatal(err)
 	}
 	ends, err := admin.ListEndOffsets(t.Context(), topic)
-	if err != nil {
+	if err = errors.Join(err, ends.Error()); err != nil {
 		t.Fatal(err)
 	}
 	missing := int64(0)

@@ -141,9 +141,11 @@ func TestServersDieWithTheTestProcess(t *testing.T) {
 		})
 	}
 	pattern := filepath.Join(temp, folderPrefix+"*")
-	if left, err := filepath.Glob(pattern); err != nil || len(left) != 1 {
+	left, err := filepath.Glob(pattern)
+	if err != nil || len(left) != 1 {
 		t.Fatalf("the child left the folders %v (%v), want one", left, err)
 	}
+	age(t, filepath.Join(left[0], "lock"), time.Hour)
 	// Postgres may still write a last line into a folder being removed.
 	Eventually(t, time.Minute, func() error {
 		removeAbandoned(temp)
@@ -186,6 +188,7 @@ func TestFolderInUseIsNotRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	age(t, lock.Name(), time.Hour)
 	removeAbandoned(dir)
 	if _, err := os.Stat(folder); err != nil {
 		t.Errorf("the folder of a living process was removed: %v", err)
@@ -193,17 +196,24 @@ func TestFolderInUseIsNotRemoved(t *testing.T) {
 	if err := lock.Close(); err != nil {
 		t.Fatal(err)
 	}
+	age(t, lock.Name(), 0)
 	removeAbandoned(dir)
 	if _, err := os.Stat(folder); err != nil {
 		t.Errorf("a folder that is about to be locked was removed: %v", err)
 	}
-	old := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(lock.Name(), old, old); err != nil {
-		t.Fatal(err)
-	}
+	age(t, lock.Name(), time.Hour)
 	removeAbandoned(dir)
 	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the folder of a dead process is still there: %v", err)
+	}
+}
+
+// age makes a file as old as that.
+func age(t *testing.T, path string, by time.Duration) {
+	t.Helper()
+	at := time.Now().Add(-by)
+	if err := os.Chtimes(path, at, at); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -25,16 +25,16 @@ func Main(m *testing.M) int {
 	}
 	// Idle connections of the default client are nobody's leak.
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	if err := Leaks(before); err != nil {
+	if err := leaks(before); err != nil {
 		fmt.Fprintln(os.Stderr, "harness: goroutines left after all tests:", err)
 		return 1
 	}
 	return 0
 }
 
-// Leaks finds goroutines that don't end. goleak gives them less than half a second, which on a busy machine may not be enough to get
+// leaks finds goroutines that don't end. goleak gives them less than half a second, which on a busy machine may not be enough to get
 // to their end: half a minute is.
-func Leaks(options ...goleak.Option) (err error) {
+func leaks(options ...goleak.Option) (err error) {
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
 		if err = goleak.Find(options...); err == nil {
 			return nil

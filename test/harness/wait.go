@@ -100,8 +100,9 @@ func freePort() (int, error) {
 func (p *portRange) claim() error {
 	var errs []error
 	for _, i := range rand.Perm(portRanges) {
-		// Left behind, as removing it would let two processes lock two files of its name.
-		lock, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("wadi-ports-%d", i)), os.O_CREATE|os.O_RDWR, 0o600)
+		// Left behind, as removing it would let two processes lock two files of its name. Users have files of their own: few may open
+		// another's.
+		lock, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("wadi-ports-%d-of-%d", i, os.Getuid())), os.O_CREATE|os.O_RDWR, 0o600)
 		if err == nil {
 			if err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
 				p.lock, p.first, p.given = lock, firstPort+i*rangePorts, rand.IntN(rangePorts)

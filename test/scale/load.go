@@ -149,6 +149,7 @@ func (l *Load) produce(ctx context.Context, client *kgo.Client, random *rand.Ran
 				case err != nil:
 					l.fail(fmt.Errorf("a record was not acknowledged: %w", err))
 				default:
+					// Counted last: who sees the count finds the wait.
 					l.waited(func(w *Waits) { w.Acked = append(w.Acked, time.Since(l.began)-at) })
 					l.acked.Add(1)
 				}

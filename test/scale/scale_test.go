@@ -155,7 +155,8 @@ func measureCluster(t *testing.T, c *cluster, config scale.Config, length time.D
 	defer load.Close()
 	warmUp := min(length/3, 10*time.Second)
 	<-time.After(warmUp)
-	moves := func(waits scale.Waits) scale.Waits { // a busy machine may take longer
+	// untilBoth adds to waits until some are of records acknowledged, and some of records read: a busy machine may take longer.
+	untilBoth := func(waits scale.Waits) scale.Waits {
 		harness.Eventually(t, time.Minute, func() error {
 			more := load.Waits()
 			waits.Acked, waits.Read = append(waits.Acked, more.Acked...), append(waits.Read, more.Read...)
@@ -166,11 +167,11 @@ func measureCluster(t *testing.T, c *cluster, config scale.Config, length time.D
 		})
 		return waits
 	}
-	moves(scale.Waits{})
+	untilBoth(scale.Waits{})
 	before := c.look(load)
 	load.Waits()
 	<-time.After(length)
-	waits := moves(load.Waits())
+	waits := untilBoth(load.Waits())
 	after := c.look(load)
 	if err := load.Finish(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)

@@ -210,7 +210,7 @@ func (r Report) String() string {
 		r.Written, float64(r.Bytes)/1e6/r.Took.Seconds(), r.Took.Round(time.Second), r.Read, r.Gaps, r.CatchUps)
 }
 
-// maxProblems is the number of problems that are kept: one fault shows in many reads.
+// maxProblems is the number of problems that are kept: one fault shows in many reads, and another one must be seen among them.
 const maxProblems = 1000
 
 type problems struct {

@@ -317,7 +317,7 @@ func workedAgents(t *testing.T) map[string][]map[string]string {
 	for _, a := range agents {
 		work(t, a.Bootstrap())
 	}
-	for _, a := range agents { // some are there from a round on
+	for _, a := range agents { // some metrics are there from the first round on
 		harness.Eventually(t, time.Minute, func() error {
 			if a.Metrics()[`wadi_job_rounds_total{name="merge"}`] == 0 {
 				return errors.New("no round of merges yet")
