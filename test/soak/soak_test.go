@@ -85,7 +85,7 @@ func TestSoak(t *testing.T) {
 	}
 	c.save()
 	c.checkRows(retention, length)
-	c.settle(config, retention, length)
+	c.settle(run, config, retention, length)
 	run.Close()
 	c.fsck()
 }
@@ -178,9 +178,10 @@ func (c *cluster) sample(run *soak.Run) {
 
 // settle waits until maintenance has done what is due: no partition holds a run that retention lets go,
 // no dead file is beyond its grace (which a short run does not wait for), and the bucket holds little more
-// than what lives.
-func (c *cluster) settle(config soak.Config, retention, length time.Duration) {
+// than what lives, which is what the producers wrote behind the log starts.
+func (c *cluster) settle(run *soak.Run, config soak.Config, retention, length time.Duration) {
 	c.Helper()
+	var kept int64
 	harness.Eventually(c, settleTime, func() error {
 		if err := c.stores.overdue(c.Context(), config.Topics, retention+10*checkEvery); err != nil {
 			return err
@@ -197,12 +198,20 @@ func (c *cluster) settle(config soak.Config, retention, length time.Duration) {
 		if s.objectBytes > limit {
 			return fmt.Errorf("the bucket holds %d bytes, of which %d live, %d are dead and %d orphans", s.objectBytes, s.liveBytes, s.deadBytes, s.orphanBytes)
 		}
+		var err error
+		if kept, err = run.Kept(c.Context()); err != nil {
+			return err
+		}
+		// Values with their keys and headers, in batches of few records.
+		if limit := kept + kept/4 + 16<<20; s.liveBytes > limit {
+			return fmt.Errorf("%d bytes live, of %d that producers wrote behind the log starts", s.liveBytes, kept)
+		}
 		return nil
 	})
 	s := c.stores.look(c.T)
 	c.count()
-	c.Logf("in the bucket: %d objects with %d MB, of which %d MB live, %d MB dead, %d MB in %d orphans of killed agents", s.objects, s.objectBytes/1e6,
-		s.liveBytes/1e6, s.deadBytes/1e6, s.orphanBytes/1e6, s.orphans)
+	c.Logf("in the bucket: %d objects with %d MB, of which %d MB live, %d MB dead, %d MB in %d orphans of killed agents; producers wrote %d MB behind the log starts",
+		s.objects, s.objectBytes/1e6, s.liveBytes/1e6, s.deadBytes/1e6, s.orphanBytes/1e6, s.orphans, kept/1e6)
 	for _, name := range counters {
 		c.Logf("%s %.0f", name, c.sums[name])
 	}
