@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/objstore/datafile"
 	"github.com/wadi-log/wadi/protocol"
+	"github.com/wadi-log/wadi/test/harness"
 )
 
 func compactedUntil(seq int64, p metadata.PartitionID, offset int64) []metadata.Commit {
@@ -194,11 +196,12 @@ func (c *cluster) followed(t testing.TB, agents ...*agent) {
 	t.Helper()
 	last := c.lastSeq(t)
 	for _, a := range agents {
-		for deadline := time.Now().Add(time.Minute); a.tail.Seq() < last; time.Sleep(time.Millisecond) {
-			a.follower.Kick()
-			if time.Now().After(deadline) {
-				t.Fatalf("at commit %d of %d", a.tail.Seq(), last)
+		harness.Eventually(t, time.Minute, func() error {
+			if seq := a.tail.Seq(); seq < last {
+				a.follower.Kick()
+				return fmt.Errorf("at commit %d of %d", seq, last)
 			}
-		}
+			return nil
+		})
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/wadi-log/wadi/agent"
-	"github.com/wadi-log/wadi/test/harness"
 )
 
 // agentProcess is wadi agent as a process, with what it says read line by line.
@@ -107,22 +106,33 @@ func TestAgentServesAndDrains(t *testing.T) {
 			if out, err := consume.Output(); err != nil || string(out) != "0 hello\n" {
 				t.Errorf("got %q, %v, %s", out, err, stderr(consume))
 			}
-			harness.Eventually(t, time.Minute, func() error {
-				response, err := http.Get(health + "/readyz")
-				if err == nil && response.StatusCode != http.StatusOK {
-					err = errors.New(response.Status)
+			for deadline := time.Now().Add(time.Minute); ; <-time.After(50 * time.Millisecond) {
+				err := get(health + "/readyz")
+				if err == nil {
+					break
 				}
-				if response != nil {
-					err = errors.Join(err, response.Body.Close())
+				if time.Now().After(deadline) {
+					t.Fatal(err)
 				}
-				return err
-			})
+			}
 
 			if rest, code := a.end(t, s); code != 0 {
 				t.Errorf("exit code %d after a drain:\n%s", code, rest)
 			}
 		})
 	}
+}
+
+// get wants 200 of the URL.
+func get(url string) error {
+	response, err := http.Get(url)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		err = errors.New(response.Status)
+	}
+	return errors.Join(err, response.Body.Close())
 }
 
 func TestAgentThatLogsJSONPrintsNothingElse(t *testing.T) {
