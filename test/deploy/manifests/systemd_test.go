@@ -96,3 +96,25 @@ func TestTheEnvironmentFileIsTheAgents(t *testing.T) {
 		t.Errorf("found only %d variables", set)
 	}
 }
+
+// TestSecretsStayInTheEnvironmentFile: systemctl show tells everybody what a unit or a drop-in puts into the environment.
+func TestSecretsStayInTheEnvironmentFile(t *testing.T) {
+	const readme = "deploy/systemd/README.md"
+	texts := []string{file(t, "deploy/systemd/wadi.service")}
+	dropIns := 0
+	for _, block := range blocks(t, readme, "ini") {
+		checkVariables(t, readme, block)
+		if strings.Contains(block, "[Service]") {
+			texts = append(texts, block)
+			dropIns++
+		}
+	}
+	if dropIns != 1 {
+		t.Errorf("%s has %d drop-ins, want 1", readme, dropIns)
+	}
+	for _, text := range texts {
+		if strings.Contains(text, "WADI_") || strings.Contains(text, "secret") {
+			t.Errorf("a setting stands where everybody can read it:\n%s", text)
+		}
+	}
+}
