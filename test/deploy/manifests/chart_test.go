@@ -240,6 +240,43 @@ func TestChartAdvertisesAsTheListenersSay(t *testing.T) {
 	}
 }
 
+// TestChartTakesConnectionsOnEachNodePort: with Local, nodes without an agent drop what comes to them, which only load balancers notice.
+func TestChartTakesConnectionsOnEachNodePort(t *testing.T) {
+	for _, test := range []struct{ kind, policy, want string }{
+		{"LoadBalancer", "", "Local"},
+		{"NodePort", "", "Cluster"},
+		{"LoadBalancer", "Cluster", "Cluster"},
+		{"NodePort", "Local", "Local"},
+	} {
+		for _, listener := range []string{"PLAINTEXT", "OTHER"} { // one that values.yaml has, and one that it doesn't
+			set := "listeners." + listener + "."
+			args := []string{"--values", example(t, "minimal"), "--set", set + "port=9099," + set + "advertise=a.example.org:9099," + set + "type=" + test.kind}
+			if test.policy != "" {
+				args = append(args, "--set", set+"externalTrafficPolicy="+test.policy)
+			}
+			all, _ := render(t, args...)
+			found := 0
+			for _, service := range all.kind("Service") {
+				var spec struct {
+					Type   string
+					Policy string `yaml:"externalTrafficPolicy"`
+				}
+				service.decode(t, &spec)
+				if spec.Type != test.kind {
+					continue
+				}
+				found++
+				if spec.Policy != test.want {
+					t.Errorf("%s of type %s with policy %q has %q, want %q", listener, test.kind, test.policy, spec.Policy, test.want)
+				}
+			}
+			if found != 1 {
+				t.Errorf("%s: %d Services of type %s, want 1", listener, found, test.kind)
+			}
+		}
+	}
+}
+
 // TestChartTellsAgentsTheirZone: from the label that newer Kubernetes copies to pods, or fixed, and then
 // the pods have to be there.
 func TestChartTellsAgentsTheirZone(t *testing.T) {

@@ -90,7 +90,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $all := dict -}}
 {{- range $name, $listener := .Values.listeners -}}
 {{- if $listener -}}
-{{- $defaults := dict "mode" "balancer" "type" "ClusterIP" "externalTrafficPolicy" "Local" -}}
+{{- $policy := ternary "Local" "Cluster" (eq (get $listener "type") "LoadBalancer") -}}
+{{- $defaults := dict "mode" "balancer" "type" "ClusterIP" "externalTrafficPolicy" $policy -}}
 {{- $_ := set $all $name (merge (deepCopy $listener) $defaults) -}}
 {{- end -}}
 {{- end -}}
