@@ -38,6 +38,12 @@ func TestImageHoldsTheProgramAlone(t *testing.T) {
 	if regexp.MustCompile(`(?m)^RUN `).MatchString(last) {
 		t.Error("the last stage runs something, but has no shell")
 	}
+	// SQLite's temporary files come to lie where the program runs, for want of /tmp.
+	for _, want := range []string{"WORKDIR /var/lib/wadi\n", "--chown=65532:65532 /out/data /var/lib/wadi\n", "WADI_DATA_DIR=/var/lib/wadi\n"} {
+		if !strings.Contains(last, want) {
+			t.Errorf("the last stage lacks %q", want)
+		}
+	}
 	for _, want := range []string{"--platform=$BUILDPLATFORM", "CGO_ENABLED=0", "-trimpath", "TARGETARCH"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the Dockerfile lacks %s", want)
