@@ -121,6 +121,10 @@ func TestComposeWaitsForWhatIsReady(t *testing.T) {
 		if len(agent.Volumes) != 0 || !agent.ReadOnly {
 			t.Errorf("%s has a disk to write on, which an agent needs not", name)
 		}
+		// Else it takes what the machine has, as if it were alone.
+		if agent.MemLimit == 0 {
+			t.Errorf("%s has no limit of memory to fit itself to", name)
+		}
 		// --drain-timeout and what comes before it.
 		if grace := agent.StopGracePeriod; grace == nil || time.Duration(*grace) < 40*time.Second {
 			t.Errorf("%s is given %v to drain", name, grace)
