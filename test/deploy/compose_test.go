@@ -39,22 +39,25 @@ func agents(t *testing.T, project *types.Project) map[string]types.ServiceConfig
 	return found
 }
 
-// TestComposeBuildsOneImageOnce: services that build the same image do so at the same time, and the second one may find its
+// TestComposeBuildsEachImageOnce: services that build the same image do so at the same time, and the second one may find its
 // name taken ("already exists"). No registry is to be asked for what is built here.
-func TestComposeBuildsOneImageOnce(t *testing.T) {
+func TestComposeBuildsEachImageOnce(t *testing.T) {
 	project := compose(t)
-	var builds []string
+	builders := map[string][]string{}
 	for name, service := range project.Services {
 		if service.Build != nil {
-			builds = append(builds, name)
+			builders[service.Image] = append(builders[service.Image], name)
+			if _, err := os.Stat(filepath.Join(service.Build.Context, service.Build.Dockerfile)); err != nil {
+				t.Errorf("%s is built from what is not there: %v", name, err)
+			}
 		}
 	}
-	if len(builds) != 1 {
-		t.Errorf("%q are built, want one service", builds)
+	if want := map[string][]string{"wadi:compose": {"agent-1"}, "wadi-minio:compose": {"minio"}}; !maps.EqualFunc(builders, want, slices.Equal) {
+		t.Errorf("images are built by %q, want %q", builders, want)
 	}
-	for name, agent := range agents(t, project) {
-		if agent.PullPolicy != types.PullPolicyNever {
-			t.Errorf("%s is pulled: %q", name, agent.PullPolicy)
+	for name, service := range project.Services {
+		if built := builders[service.Image] != nil; built != (service.PullPolicy == types.PullPolicyNever) {
+			t.Errorf("%s runs %s, built here: %t, and pulls it by %q", name, service.Image, built, service.PullPolicy)
 		}
 	}
 }
@@ -62,14 +65,14 @@ func TestComposeBuildsOneImageOnce(t *testing.T) {
 // TestComposeWatchesWhatRuns: a service without a health check looks well whatever it does.
 func TestComposeWatchesWhatRuns(t *testing.T) {
 	for name, service := range compose(t).Services {
-		if ends := service.Restart == ""; !ends && (service.HealthCheck == nil || len(service.HealthCheck.Test) < 2) {
+		if service.HealthCheck == nil || len(service.HealthCheck.Test) < 2 {
 			t.Errorf("%s has no health check", name)
 		}
 	}
 }
 
 func TestComposeStartsWhatWadiNeedsAndToolsWhenAsked(t *testing.T) {
-	needed := []string{"agent-1", "agent-2", "agent-3", "bucket", "haproxy", "minio", "postgres"}
+	needed := []string{"agent-1", "agent-2", "agent-3", "haproxy", "minio", "postgres"}
 	for _, test := range []struct {
 		profiles, want []string
 	}{
@@ -99,15 +102,11 @@ func TestComposeWaitsForWhatIsReady(t *testing.T) {
 				if other.HealthCheck == nil || len(other.HealthCheck.Test) < 2 {
 					t.Errorf("%s waits until %s is healthy, which has no health check", name, needed)
 				}
-			case types.ServiceConditionCompletedSuccessfully:
-				if other.Restart != "" {
-					t.Errorf("%s waits until %s has ended, which is started again when it does", name, needed)
-				}
 			default:
 				t.Errorf("%s waits for %s to be %s", name, needed, how.Condition)
 			}
 		}
-		if name != "bucket" && service.Restart != "unless-stopped" {
+		if service.Restart != "unless-stopped" {
 			t.Errorf("%s is not started again after a crash", name)
 		}
 	}
@@ -148,8 +147,8 @@ func TestComposePublishesOnThisMachineOnly(t *testing.T) {
 	}
 }
 
-// pinned images are of one version: of three numbers (Postgres has two), or a release's time.
-var pinned = regexp.MustCompile(`^(postgres:\d+\.\d+(-alpine)?|[a-z0-9./-]+:(v?\d+\.\d+\.\d+(-alpine)?|RELEASE\.\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ))$`)
+// pinned images are of one version: of three numbers, or Postgres' two.
+var pinned = regexp.MustCompile(`^(postgres:\d+\.\d+(-alpine)?|[a-z0-9./-]+:v?\d+\.\d+\.\d+(-alpine)?)$`)
 
 func TestImagesArePinned(t *testing.T) {
 	for name, service := range compose(t).Services {
@@ -157,40 +156,47 @@ func TestImagesArePinned(t *testing.T) {
 			t.Errorf("%s runs %s, which may be another one tomorrow", name, service.Image)
 		}
 	}
-	for _, image := range []string{"postgres", "postgres:latest", "postgres:17", "golang:1.26-alpine", "minio/minio:RELEASE.2025"} {
+	for _, path := range []string{"deploy/Dockerfile", "deploy/minio.Dockerfile"} {
+		for _, image := range stages(t, path) {
+			if image != "scratch" && !pinned.MatchString(image) {
+				t.Errorf("%s starts from %s, which may be another one tomorrow", path, image)
+			}
+		}
+	}
+	for _, image := range []string{"postgres", "postgres:latest", "postgres:17", "golang:1.26-alpine", "alpine:3.22"} {
 		if pinned.MatchString(image) {
 			t.Errorf("%s counts as pinned", image)
 		}
 	}
 }
 
-// TestComposeRunsTheMinIOThatIsTested: its module's version, which make setup builds, and the image's name the same commit by time.
+// TestComposeRunsTheMinIOThatIsTested: the version of its module that make setup builds, which readers of the Pi's
+// guide build, too.
 func TestComposeRunsTheMinIOThatIsTested(t *testing.T) {
-	setup, err := os.ReadFile(filepath.Join(root, "test/setup/setup.sh"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tested := regexp.MustCompile(`minio_version=v0\.0\.0-(\d{14})-`).FindSubmatch(setup)
+	tested := regexp.MustCompile(`(?m)^minio_version=(v\S+)$`).FindStringSubmatch(file(t, "test/setup/setup.sh"))
 	if tested == nil {
 		t.Fatal("setup.sh pins no MinIO")
 	}
-	_, release, _ := strings.Cut(compose(t).Services["minio"].Image, "RELEASE.")
-	if digits := regexp.MustCompile(`\D`).ReplaceAllString(release, ""); digits != string(tested[1]) {
-		t.Errorf("the compose file runs MinIO of %s, tests run that of %s", digits, tested[1])
+	built := regexp.MustCompile(`(?m)^ARG MINIO_VERSION=(v\S+)$`).FindStringSubmatch(file(t, "deploy/minio.Dockerfile"))
+	if built == nil || built[1] != tested[1] {
+		t.Errorf("the compose file runs MinIO %q, tests run %s", built, tested[1])
+	}
+	if guide := "github.com/minio/minio@" + tested[1] + "\n"; !strings.Contains(file(t, "deploy/raspberry-pi.md"), guide) {
+		t.Errorf("raspberry-pi.md builds a MinIO that is not %s", tested[1])
 	}
 }
 
-// TestComposeCredentialsAgree: what agents and the bucket's maker sign in with is what the stores
-// were told, by default and when it is changed.
+// TestComposeCredentialsAgree: what agents sign in with is what the stores were told, by default and when it is
+// changed, and their bucket is the folder that MinIO's command makes in its volume.
 func TestComposeCredentialsAgree(t *testing.T) {
 	for _, environ := range [][]string{nil, {"POSTGRES_PASSWORD=changed-for-postgres", "MINIO_PASSWORD=changed-for-minio"}} {
 		project := compose(t, environ...)
 		database := project.Services["postgres"].Environment
-		store := project.Services["minio"].Environment
-		bucket := project.Services["bucket"]
-		maker := parse(t, *bucket.Environment["MC_HOST_minio"])
-		if password, _ := maker.User.Password(); maker.User.Username() != *store["MINIO_ROOT_USER"] || password != *store["MINIO_ROOT_PASSWORD"] {
-			t.Errorf("the bucket is made with %s", maker.Redacted())
+		minio := project.Services["minio"]
+		store := minio.Environment
+		bucket := regexp.MustCompile(`^mkdir -p (/\S+)/([^/\s]+) && exec minio server (/\S+)$`).FindStringSubmatch(minio.Command[len(minio.Command)-1])
+		if bucket == nil || bucket[1] != minio.Volumes[0].Target || bucket[3] != bucket[1] {
+			t.Fatalf("MinIO's command is %q, which doesn't make a bucket in %s and serve it", minio.Command, minio.Volumes[0].Target)
 		}
 		if environ != nil && (*database["POSTGRES_PASSWORD"] != "changed-for-postgres" || *store["MINIO_ROOT_PASSWORD"] != "changed-for-minio") {
 			t.Error("passwords can't be changed")
@@ -203,8 +209,8 @@ func TestComposeCredentialsAgree(t *testing.T) {
 				t.Errorf("%s connects to %s, which is not what Postgres was told", name, metadata.Redacted())
 			}
 			objects := parse(t, *agent.Environment["WADI_OBJECTS"])
-			if objects.Host != maker.Host || "minio"+objects.Path != bucket.Command[len(bucket.Command)-1] {
-				t.Errorf("%s keeps objects in %s, the bucket is %q of %s", name, objects, bucket.Command, maker.Host)
+			if objects.Scheme != "minio" || objects.Host != "minio:9000" || objects.Path != "/"+bucket[2] {
+				t.Errorf("%s keeps objects in %s, the bucket of minio:9000 is %s", name, objects, bucket[2])
 			}
 			if *agent.Environment["WADI_OBJECTS_ACCESS_KEY"] != *store["MINIO_ROOT_USER"] ||
 				*agent.Environment["WADI_OBJECTS_SECRET_KEY"] != *store["MINIO_ROOT_PASSWORD"] {

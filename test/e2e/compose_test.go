@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,8 +18,6 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/jackc/pgx/v5"
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -39,7 +36,6 @@ func TestComposeFileRuns(t *testing.T) {
 	c := &composed{t: t, project: project, addresses: map[string]string{}, agents: map[string]*harness.Program{}}
 	c.startPostgres()
 	c.startMinIO()
-	c.makeBucket()
 	names := []string{"agent-1", "agent-2", "agent-3"}
 	for _, name := range names {
 		c.startAgent(name)
@@ -246,46 +242,19 @@ func (c *composed) startPostgres() {
 	c.addresses["postgres:5432"] = server.Host
 }
 
-// startMinIO runs the service's command with its environment, on a folder of this test.
+// startMinIO runs the service's command with its environment, on a folder and an address of this test in place of the
+// container's, and waits as its health check does.
 func (c *composed) startMinIO() {
 	service, folder := c.project.Services["minio"], c.t.TempDir()
-	if len(service.Volumes) != 1 {
-		c.t.Fatalf("MinIO mounts %v", service.Volumes)
+	if len(service.Volumes) != 1 || len(service.Command) != 3 {
+		c.t.Fatalf("MinIO mounts %v and runs %q", service.Volumes, service.Command)
 	}
-	args := []string{}
-	for _, arg := range service.Command {
-		args = append(args, strings.ReplaceAll(arg, service.Volumes[0].Target, filepath.Join(folder, "data")))
-	}
-	args = append(args, "--address", c.address("minio", "9000"), "--certs-dir", filepath.Join(folder, "certs"))
-	cmd := exec.Command(harness.Tool(c.t, "minio"), args...)
-	cmd.Env = append(c.environment("minio"), "HOME="+folder, "MINIO_BROWSER=off", "MINIO_UPDATE=off")
-	harness.StartProgram(c.t, "MinIO", cmd)
-}
-
-// makeBucket does what the service bucket asks of MinIO's client: mb NAME/BUCKET, with the address and the keys of MC_HOST_NAME.
-func (c *composed) makeBucket() {
-	command := c.project.Services["bucket"].Command
-	if len(command) != 3 || command[0] != "mb" || command[1] != "--ignore-existing" {
-		c.t.Fatalf("the service bucket runs %q", command)
-	}
-	alias, bucket, _ := strings.Cut(command[2], "/")
-	host, err := url.Parse(c.translate("bucket", c.variable("bucket", "MC_HOST_"+alias)))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	secret, _ := host.User.Password()
-	transport := &http.Transport{DisableKeepAlives: true}
-	store, err := minio.New(host.Host, &minio.Options{
-		Creds: credentials.NewStaticV4(host.User.Username(), secret, ""), Transport: transport,
-	})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	harness.Eventually(c.t, time.Minute, func() error {
-		ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
-		defer cancel()
-		return store.MakeBucket(ctx, bucket, minio.MakeBucketOptions{})
-	})
+	program, address := harness.Tool(c.t, "minio"), c.address("minio", "9000")
+	script := strings.ReplaceAll(service.Command[2], service.Volumes[0].Target, filepath.Join(folder, "data"))
+	script += " --address " + address + " --certs-dir " + filepath.Join(folder, "certs")
+	cmd := exec.Command(service.Command[0], service.Command[1], script)
+	cmd.Env = append(c.environment("minio"), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "HOME="+folder, "MINIO_BROWSER=off", "MINIO_UPDATE=off")
+	c.awaitHealth("minio", harness.StartProgram(c.t, "MinIO", cmd))
 }
 
 // startAgent runs the image's program as the image does.
@@ -338,11 +307,24 @@ func (c *composed) startHAProxy() {
 		c.t.Fatal(err)
 	}
 	proxy := harness.StartProgram(c.t, "HAProxy", exec.Command(harness.Tool(c.t, "haproxy"), "-db", "-f", path))
-	health := "http://" + c.published("8404") + "/healthz"
+	c.awaitHealth("haproxy", proxy)
+}
+
+// awaitHealth asks what the health check of a service asks with wget, until it is well.
+func (c *composed) awaitHealth(service string, program *harness.Program) {
+	test := c.project.Services[service].HealthCheck.Test
+	if len(test) < 3 || test[0] != "CMD" || test[1] != "wget" {
+		c.t.Fatalf("the health check of %s is %q", service, test)
+	}
+	health, err := url.Parse(test[len(test)-1])
+	if err != nil || health.Hostname() != "127.0.0.1" {
+		c.t.Fatalf("the health check of %s asks %s, not the container itself (%v)", service, health, err)
+	}
+	health.Host = c.address(service, health.Port())
 	harness.Eventually(c.t, time.Minute, func() error {
-		proxy.Check()
+		program.Check()
 		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-		response, err := client.Get(health)
+		response, err := client.Get(health.String())
 		if err != nil {
 			return err
 		}
