@@ -109,10 +109,15 @@ func (p *Progress) Deleted(bytes int64) { p.metrics.deleted.WithLabelValues(p.jo
 // Damaged counts data that the job met and can't read, and so left alone: a person must look.
 func (p *Progress) Damaged(n int) { p.metrics.damaged.WithLabelValues(p.job).Add(float64(n)) }
 
-// Backlog shows how much work is due, in the job's own items, and how long the oldest has been.
+// Backlog shows how much work is due, in the job's own items, and for how long the oldest has been: from now on
+// that grows by itself. Less than 0 says after how long something will be due, whoever looks then; no items and 0 that nothing is.
 func (p *Progress) Backlog(items int64, oldest time.Duration) {
+	var since time.Time
+	if items > 0 || oldest != 0 {
+		since = time.Now().Add(-oldest)
+	}
 	p.metrics.backlog.WithLabelValues(p.job).Set(float64(items))
-	p.metrics.oldest.WithLabelValues(p.job).Set(max(0, oldest).Seconds())
+	p.metrics.oldest.set(p.job, since)
 }
 
 // Waiting is Backlog of a job that does not know how long its work has been due: it counts from when the job
@@ -134,6 +139,12 @@ func (p *Progress) Waiting(items int64) {
 	p.Backlog(items, time.Since(since))
 }
 
+// Elsewhere says that it is another agent's turn, which shows what is due: this one saw it too long ago.
+func (p *Progress) Elsewhere() {
+	p.Waiting(0)
+	p.BacklogBytes(0)
+}
+
 // BacklogBytes shows how many bytes are due.
 func (p *Progress) BacklogBytes(n int64) {
 	p.metrics.backlogBytes.WithLabelValues(p.job).Set(float64(n))
@@ -147,7 +158,8 @@ type Metrics struct {
 	files, runs, damaged  *prometheus.CounterVec
 	records, deleted      *prometheus.CounterVec
 	backlog, backlogBytes *prometheus.GaugeVec
-	oldest, paused        *prometheus.GaugeVec
+	paused                *prometheus.GaugeVec
+	oldest                *dueSince
 }
 
 // NewMetrics registers the metrics. Their label is the name of the job: one called job would become
@@ -173,16 +185,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		records:      counter("records_total", "Records that jobs removed from the logs of partitions."),
 		deleted:      counter("deleted_bytes_total", "Bytes of objects that jobs deleted from the object store."),
 		damaged:      counter("damaged_total", "Damaged or missing data that jobs met and left alone."),
-		backlog:      gauge("backlog", "Work that is due, in the job's own items, as this agent saw it last."),
-		backlogBytes: gauge("backlog_bytes", "Bytes of the work that is due, as this agent saw it last."),
-		oldest:       gauge("oldest_due_seconds", "How long the oldest work that is due has been so."),
+		backlog:      gauge("backlog", "Work that is due, in the job's own items, as this agent saw it last; 0 while it is another agent's turn."),
+		backlogBytes: gauge("backlog_bytes", "Bytes of the work that is due, as this agent saw it last; 0 while it is another agent's turn."),
+		oldest:       newDueSince("wadi_job_oldest_due_seconds", "How long the oldest work that is due has been so."),
 		paused:       gauge("paused", "1 while the job is paused by wadi.jobs.paused."),
 	}
 	m.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "wadi_job_round_seconds", Help: "How long rounds of background work took.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 4, 10),
 	}, []string{"name"})
-	reg.MustRegister(m.seconds)
+	reg.MustRegister(m.seconds, m.oldest)
 	return m
 }
 
@@ -191,8 +203,9 @@ func (m *Metrics) show(job string) {
 	for _, counter := range []*prometheus.CounterVec{m.rounds, m.failures, m.read, m.written, m.files, m.runs, m.records, m.deleted, m.damaged} {
 		counter.WithLabelValues(job)
 	}
-	for _, gauge := range []*prometheus.GaugeVec{m.backlog, m.backlogBytes, m.oldest, m.paused} {
+	for _, gauge := range []*prometheus.GaugeVec{m.backlog, m.backlogBytes, m.paused} {
 		gauge.WithLabelValues(job)
 	}
+	m.oldest.set(job, time.Time{})
 	m.seconds.WithLabelValues(job)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/time/rate"
 
 	"github.com/wadi-log/wadi/agent/maintenance"
@@ -376,6 +377,28 @@ func TestSnapshotsComeAtTheirInterval(t *testing.T) {
 	if !j.last().After(first) {
 		t.Errorf("%v, then %v", first, j.last())
 	}
+}
+
+// The next snapshot shows as due when it is, also if the job is paused by then.
+func TestSnapshotThatNobodyTakesIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJobs(t)
+		reg := prometheus.NewRegistry()
+		p := maintenance.NewProgress("snapshot", rate.NewLimiter(rate.Inf, 1<<30), maintenance.NewMetrics(reg))
+		job := backup.Job(j.store, j.bucket, func(context.Context) error { return nil }, time.Hour, uuid.New(), slog.New(slog.DiscardHandler))
+		for range 2 { // one that writes it, one that only looks
+			if _, err := job.Round(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(30 * time.Minute)
+		}
+		time.Sleep(time.Minute)
+		want := "# HELP wadi_job_oldest_due_seconds How long the oldest work that is due has been so.\n" +
+			"# TYPE wadi_job_oldest_due_seconds gauge\nwadi_job_oldest_due_seconds{name=\"snapshot\"} 60\n"
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "wadi_job_oldest_due_seconds"); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A clock that was two hours ahead for a while has left snapshots of the future. The next one comes at once, not in two hours, and

@@ -80,7 +80,7 @@ func (j *job) due(ctx context.Context, p *maintenance.Progress) (now time.Time, 
 		p.Backlog(1, 0)
 		return now, true, nil
 	case age < j.interval:
-		p.Backlog(0, 0)
+		p.Backlog(0, age-j.interval) // it will be due, also if nobody looks any more
 		return now, false, nil
 	}
 	p.Backlog(1, age-j.interval)
@@ -116,7 +116,7 @@ func (j *job) snapshot(ctx context.Context, p *maintenance.Progress, now time.Ti
 	if err := j.store.NoteSnapshot(ctx, at); err != nil {
 		return err
 	}
-	p.Backlog(0, 0)
+	p.Backlog(0, -j.interval)
 	return Prune(ctx, j.bucket, l)
 }
 

@@ -195,6 +195,8 @@ func (m *Merger) tell(ctx context.Context, p *maintenance.Progress) {
 		switch age := now.Sub(l.OldestAt) - m.config.After; {
 		case l.Level == 0 && (age > 0 && l.Files > 1 || l.Files >= files0):
 			due, bytes, oldest = due+l.Files, bytes+l.Bytes, max(oldest, age)
+		case l.Level == 0 && l.Files > 1:
+			oldest = age // to come
 		case l.Level > 0 && l.Files >= filesN:
 			due, bytes = due+l.Files, bytes+l.Bytes
 		}

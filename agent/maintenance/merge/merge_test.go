@@ -1,7 +1,10 @@
 package merge
 
 import (
+	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,5 +79,24 @@ func TestMergeTellsWhatIsDue(t *testing.T) {
 	}
 	if waiting := testutil.ToFloat64(m.metrics.files.WithLabelValues("1")); waiting != 1 {
 		t.Errorf("%v files of level 1 wait", waiting)
+	}
+}
+
+// TestMergeTellsWhatWillBeDue: it may be paused by then.
+func TestMergeTellsWhatWillBeDue(t *testing.T) {
+	for files, due := range map[int64]float64{1: 0, 2: 60} { // one file has nobody to be merged with
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			m := c.merger(Config{})
+			m.config.After, m.store = time.Hour, &farBehind{faultyStore: c.store, files: files}
+			reg := prometheus.NewRegistry()
+			m.tell(t.Context(), maintenance.NewProgress("merge", rate.NewLimiter(rate.Inf, 1<<20), maintenance.NewMetrics(reg)))
+			time.Sleep(time.Hour + time.Minute)
+			want := fmt.Sprintf("# HELP wadi_job_oldest_due_seconds How long the oldest work that is due has been so.\n"+
+				"# TYPE wadi_job_oldest_due_seconds gauge\nwadi_job_oldest_due_seconds{name=\"merge\"} %v\n", due)
+			if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "wadi_job_oldest_due_seconds"); err != nil {
+				t.Errorf("%d files: %v", files, err)
+			}
+		})
 	}
 }

@@ -100,6 +100,7 @@ func (r *retention) round(ctx context.Context, p *maintenance.Progress) (bool, e
 		return false, fmt.Errorf("acquire lease %s: %w", lease, err)
 	}
 	if !mine {
+		p.Elsewhere()
 		return false, nil
 	}
 	return false, r.look(ctx, p)

@@ -78,8 +78,12 @@ func (d *deleter) every() time.Duration {
 // round deletes what has been dead for long enough, if no other agent did lately.
 func (d *deleter) round(ctx context.Context, p *maintenance.Progress) (more bool, err error) {
 	mine, err := turn(ctx, d.store, d.holder, "delete", d.every())
-	if err != nil || !mine {
+	if err != nil {
 		return false, err
+	}
+	if !mine {
+		p.Elsewhere()
+		return false, nil
 	}
 	files, due, now, err := d.due(ctx)
 	if err != nil {

@@ -362,6 +362,25 @@ func TestOneAgentOfAllDeletes(t *testing.T) {
 	})
 }
 
+// TestBacklogIsShownByTheAgentThatLooks: what the others saw is long over.
+func TestBacklogIsShownByTheAgentThatLooks(t *testing.T) {
+	run(t, func(c *cluster) {
+		s := &snapshots{at: time.Now()} // nothing may be deleted before the next
+		dead := c.die(3)
+		a, other := c.deleter(s), c.deleter(s)
+		c.sleep(grace + time.Second)
+		c.must(a.round(c.Context()))
+		a.wantMetrics(map[string]float64{"backlog": 3, "backlog_bytes": 30, "oldest_due_seconds": 1})
+		a.wait()
+		c.must(other.round(c.Context()))
+		c.must(a.round(c.Context()))
+		a.wantMetrics(map[string]float64{"backlog": 0, "backlog_bytes": 0, "oldest_due_seconds": 0})
+		c.sleep(time.Hour) // other is paused
+		other.wantMetrics(map[string]float64{"backlog": 3, "backlog_bytes": 30, "oldest_due_seconds": (time.Hour + a.job.Every() + time.Second).Seconds()})
+		c.wantObjects(true, dead...)
+	})
+}
+
 // TestAgentsClocksDontCount has the metadata store's clock two hours off the agents', both ways.
 func TestAgentsClocksDontCount(t *testing.T) {
 	for _, skew := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {

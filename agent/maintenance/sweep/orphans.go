@@ -65,8 +65,12 @@ type foreign struct {
 // round walks through the whole bucket, if no other agent did lately.
 func (o *orphans) round(ctx context.Context, p *maintenance.Progress) (bool, error) {
 	mine, err := turn(ctx, o.store, o.holder, "orphans", o.every)
-	if err != nil || !mine {
+	if err != nil {
 		return false, err
+	}
+	if !mine {
+		p.Elsewhere()
+		return false, nil
 	}
 	if err := o.onward(ctx); err != nil {
 		return false, fmt.Errorf("look for orphaned data files: %w", err)
