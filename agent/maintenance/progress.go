@@ -106,6 +106,9 @@ func (p *Progress) Records(n int64) { p.metrics.records.WithLabelValues(p.job).A
 // Deleted counts the bytes of objects that were deleted.
 func (p *Progress) Deleted(bytes int64) { p.metrics.deleted.WithLabelValues(p.job).Add(float64(bytes)) }
 
+// Refused counts objects that the object store did not let the job delete, each time.
+func (p *Progress) Refused(n int) { p.metrics.refused.WithLabelValues(p.job).Add(float64(n)) }
+
 // Damaged counts data that the job met and can't read, and so left alone: a person must look.
 func (p *Progress) Damaged(n int) { p.metrics.damaged.WithLabelValues(p.job).Add(float64(n)) }
 
@@ -156,7 +159,8 @@ type Metrics struct {
 	seconds               *prometheus.HistogramVec
 	read, written         *prometheus.CounterVec
 	files, runs, damaged  *prometheus.CounterVec
-	records, deleted      *prometheus.CounterVec
+	records               *prometheus.CounterVec
+	deleted, refused      *prometheus.CounterVec
 	backlog, backlogBytes *prometheus.GaugeVec
 	paused                *prometheus.GaugeVec
 	oldest                *dueSince
@@ -184,6 +188,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		runs:         counter("runs_total", "Rows of the index that jobs replaced, removed or wrote."),
 		records:      counter("records_total", "Records that jobs removed from the logs of partitions."),
 		deleted:      counter("deleted_bytes_total", "Bytes of objects that jobs deleted from the object store."),
+		refused:      counter("refused_total", "Objects that the object store refused to delete, each time that a job tried."),
 		damaged:      counter("damaged_total", "Damaged or missing data that jobs met and left alone."),
 		backlog:      gauge("backlog", "Work that is due, in the job's own items, as this agent saw it last; 0 while it is another agent's turn."),
 		backlogBytes: gauge("backlog_bytes", "Bytes of the work that is due, as this agent saw it last; 0 while it is another agent's turn."),
@@ -200,7 +205,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 // show makes all metrics of a job show, so that what never happened is 0 and not missing.
 func (m *Metrics) show(job string) {
-	for _, counter := range []*prometheus.CounterVec{m.rounds, m.failures, m.read, m.written, m.files, m.runs, m.records, m.deleted, m.damaged} {
+	for _, counter := range []*prometheus.CounterVec{m.rounds, m.failures, m.read, m.written, m.files, m.runs, m.records, m.deleted, m.refused, m.damaged} {
 		counter.WithLabelValues(job)
 	}
 	for _, gauge := range []*prometheus.GaugeVec{m.backlog, m.backlogBytes, m.paused} {

@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -96,13 +97,13 @@ func (d *deleter) round(ctx context.Context, p *maintenance.Progress) (more bool
 	if err := d.onward(ctx); err != nil {
 		return false, fmt.Errorf("delete dead data files: %w", err)
 	}
-	refusals := 0
+	objects := remover[metadata.DeadFile]{bucket: d.bucket, key: keyOf, deleted: func(gone []metadata.DeadFile) error { return d.forget(ctx, p, gone) }}
 	for done := 0; done < due; {
 		some := files[done:min(due, done+deleteSlice)]
 		// The longest dead come first, also in the next round: those that the store refuses
 		// to delete must not be in the way of the others.
-		err := remove(ctx, d.bucket, some, keyOf, &refusals, func(gone []metadata.DeadFile) error { return d.forget(ctx, p, gone) })
-		if err != nil {
+		if err := cmp.Or(objects.remove(ctx, some), objects.refusal); err != nil {
+			p.Refused(len(objects.refused))
 			return false, fmt.Errorf("delete dead data files: %w", err)
 		}
 		done += len(some)

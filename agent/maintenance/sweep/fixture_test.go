@@ -92,6 +92,14 @@ func (c *cluster) put(at time.Time) uuid.UUID {
 	return id
 }
 
+// probe puts an object as an agent leaves it that dies while it tries out the store.
+func (c *cluster) probe() (key string) {
+	c.Helper()
+	key = objstore.ProbePrefix + "left"
+	c.must(c.store.Put(c.Context(), key, []byte("x")))
+	return key
+}
+
 // commit puts files with a record each and commits them.
 func (c *cluster) commit(n int) (ids []uuid.UUID) {
 	c.Helper()

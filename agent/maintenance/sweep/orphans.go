@@ -1,7 +1,6 @@
 package sweep
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +25,10 @@ const (
 	// uploadAge is how long an upload must have been under way to be taken for dead, and
 	// probeAge how old an object must be with which an agent tried out the store.
 	uploadAge, probeAge = 24 * time.Hour, 24 * time.Hour
+	// orphansLease is taken for half the time between two walks of an agent.
+	orphansLease = "orphans"
+	// releaseTimeout bounds what a stopping agent waits for.
+	releaseTimeout = 2 * time.Second
 	// examples is the number of keys that a log line shows.
 	examples = 5
 )
@@ -64,7 +67,7 @@ type foreign struct {
 
 // round walks through the whole bucket, if no other agent did lately.
 func (o *orphans) round(ctx context.Context, p *maintenance.Progress) (bool, error) {
-	mine, err := turn(ctx, o.store, o.holder, "orphans", o.every)
+	mine, err := turn(ctx, o.store, o.holder, orphansLease, o.every)
 	if err != nil {
 		return false, err
 	}
@@ -72,16 +75,36 @@ func (o *orphans) round(ctx context.Context, p *maintenance.Progress) (bool, err
 		p.Elsewhere()
 		return false, nil
 	}
+	if err := o.look(ctx, p); err != nil {
+		return false, errors.Join(fmt.Errorf("look for orphaned data files: %w", err), o.giveUp(ctx))
+	}
+	return false, nil
+}
+
+// giveUp leaves the turn to another agent, which may fare better, also when ctx has ended.
+func (o *orphans) giveUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	if err := o.store.ReleaseLease(ctx, o.holder, orphansLease); err != nil {
+		return fmt.Errorf("release lease %s: %w", orphansLease, err)
+	}
+	return nil
+}
+
+// look walks through the whole bucket. Orphans that the store refuses to delete are no failure: they are met again the next
+// time, and a walk costs too much to be tried again for them.
+func (o *orphans) look(ctx context.Context, p *maintenance.Progress) error {
 	if err := o.onward(ctx); err != nil {
-		return false, fmt.Errorf("look for orphaned data files: %w", err)
+		return err
 	}
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	now, err := o.store.Now(call)
 	cancel()
 	if err != nil {
-		return false, fmt.Errorf("ask the metadata store for the time: %w", err)
+		return fmt.Errorf("ask the metadata store for the time: %w", err)
 	}
 	w := &walk{orphans: o, progress: p, now: now, left: map[string]orphan{}}
+	w.objects = remover[objstore.ObjectInfo]{bucket: o.bucket, key: func(o objstore.ObjectInfo) string { return o.Key }, deleted: w.deleted}
 	err = o.bucket.List(ctx, filesPrefix, func(object objstore.ObjectInfo) error { return w.visit(ctx, object) })
 	if err == nil {
 		err = w.ask(ctx)
@@ -92,12 +115,17 @@ func (o *orphans) round(ctx context.Context, p *maintenance.Progress) (bool, err
 	if w.files > 0 {
 		o.log.Info("deleted orphaned data files, to which no record belongs", "files", w.files, "bytes", w.bytes)
 	}
-	if err = cmp.Or(err, w.refused); err != nil {
-		return false, fmt.Errorf("look for orphaned data files: %w", err)
+	if n := len(w.objects.refused); n > 0 {
+		p.Refused(n)
+		o.log.Warn("the object store refuses to delete orphaned data files; it is tried again with the next look for orphans", "files", n, "error", w.objects.refusal)
 	}
-	o.report(w)
-	o.clear(ctx, now)
-	return false, nil
+	if ctx.Err() == nil {
+		o.clear(ctx, now)
+	}
+	if err == nil {
+		o.report(w)
+	}
+	return err
 }
 
 // report logs which objects a whole walk found that are none of ours, if that is news.
@@ -108,8 +136,8 @@ func (o *orphans) report(w *walk) {
 	o.reported = w.foreign
 }
 
-// clear removes what agents leave behind that die while they put an object or try out the store. The
-// orphans are gone: an error (a store may not know such requests, or not allow them) is no reason to look for them again.
+// clear removes what agents leave behind that die while they put an object or try out the store. An error
+// (a store may not know such requests, or not allow them) is no reason to look for orphans again.
 func (o *orphans) clear(ctx context.Context, now time.Time) {
 	uploads, err := objstore.AbortUploads(ctx, o.bucket, filesPrefix, uploadAge)
 	if err != nil && ctx.Err() == nil {
@@ -147,9 +175,7 @@ type walk struct {
 	files   int64
 	bytes   int64
 	foreign foreign
-	// refused is the first error of orphans that the store did not let us delete.
-	refused  error
-	refusals int
+	objects remover[objstore.ObjectInfo]
 }
 
 // orphan is an object that may be deleted since it was due.
@@ -208,12 +234,7 @@ func (w *walk) ask(ctx context.Context) error {
 		return err
 	}
 	w.show()
-	err = remove(ctx, w.bucket, unknown, func(o objstore.ObjectInfo) string { return o.Key }, &w.refusals, w.deleted)
-	if errors.Is(err, objstore.ErrConfig) && w.refusals < maxRefusals {
-		w.refused = cmp.Or(w.refused, err) // that concerns some objects; the walk goes on
-		return nil
-	}
-	return err
+	return w.objects.remove(ctx, unknown)
 }
 
 // show shows the orphans that are there.

@@ -111,31 +111,87 @@ func TestManyFilesAreAskedForAtOnce(t *testing.T) {
 	})
 }
 
-// TestOrphanThatTheStoreRefusesToDeleteIsInNobodysWay of this walk; the round tells.
+// TestOrphanThatTheStoreRefusesToDeleteIsInNobodysWay: the walk goes on, ends well, and is told of.
 func TestOrphanThatTheStoreRefusesToDeleteIsInNobodysWay(t *testing.T) {
 	run(t, func(c *cluster) {
+		refused := map[string]bool{}
+		c.bucket = objstoretest.NewFaulty(picky{c.store, refused})
 		var ids []uuid.UUID
 		for range 100 {
 			ids = append(ids, c.put(time.Now()))
 		}
-		c.sleep(3 * time.Hour)
-		a := c.sweeper()
-		refused := map[string]bool{datafile.Key(ids[42]): true}
-		o := &orphans{store: calls{c}, bucket: picky{c.bucket, refused}, onward: c.onward, every: time.Hour, log: discard}
-		if _, err := o.round(c.Context(), a.p); !errors.Is(err, objstore.ErrConfig) {
-			t.Errorf("the round ends with %v", err)
-		}
+		refused[datafile.Key(ids[42])] = true
+		probe := c.probe()
+		c.sleep(probeAge + time.Hour)
+		a, other := c.sweeper(), c.sweeper()
+		c.must(a.round(c.Context()))
 		for i, id := range ids {
 			if c.has(id) != (i == 42) {
 				t.Errorf("orphan %d: is there: %v", i, c.has(id))
 			}
 		}
-		a.wantMetrics(map[string]float64{"files_total": 99, "backlog": 1, "backlog_bytes": 10, "oldest_due_seconds": 3600})
-		c.must(c.store.Delete(c.Context(), datafile.Key(ids[42])))
-		_, err := o.round(c.Context(), a.p)
-		c.must(err)
+		a.wantMetrics(map[string]float64{"files_total": 99, "refused_total": 1, "backlog": 1, "backlog_bytes": 10, "oldest_due_seconds": (probeAge - time.Hour).Seconds()})
+		if !strings.Contains(c.logged.String(), "files=1 error=") {
+			t.Errorf("not in the log:\n%s", c.logged.String())
+		}
+		if slices.Contains(c.keys(), probe) {
+			t.Error("leftovers of agents stayed")
+		}
+		lists := c.bucket.Calls(objstoretest.List)
+		c.must(other.round(c.Context()))
+		if n := c.bucket.Calls(objstoretest.List); n != lists {
+			t.Errorf("the next agent walks at once")
+		}
+		clear(refused)
+		c.must(a.round(c.Context()))
+		c.wantObjects(false, ids...)
 		a.wantMetrics(map[string]float64{"backlog": 0, "backlog_bytes": 0, "oldest_due_seconds": 0})
 	})
+}
+
+// TestStoreThatRefusesToDeleteAnyOrphanIsAskedALittle: not for every object, and not by a walk after the other.
+func TestStoreThatRefusesToDeleteAnyOrphanIsAskedALittle(t *testing.T) {
+	run(t, func(c *cluster) {
+		var ids []uuid.UUID
+		for range 2 * askSlice {
+			ids = append(ids, c.put(time.Now()))
+		}
+		c.sleep(3 * time.Hour)
+		c.bucket.Fail(objstoretest.Delete, 1<<30, objstoretest.Fault{Err: objstore.ErrConfig})
+		a := c.sweeper()
+		c.must(a.round(c.Context()))
+		c.wantObjects(true, ids...)
+		if n := c.bucket.Calls(objstoretest.Delete); n > 2*2*maxRefusals {
+			t.Errorf("%d requests", n)
+		}
+		a.wantMetrics(map[string]float64{"files_total": 0, "refused_total": 2 * askSlice, "backlog": 2 * askSlice})
+	})
+}
+
+// TestWalkThatFailsIsLeftToAnotherAgent, and leftovers go all the same.
+func TestWalkThatFailsIsLeftToAnotherAgent(t *testing.T) {
+	for _, step := range []string{"list", "KnownFiles", "delete"} {
+		for name, kind := range faultKinds {
+			t.Run(step+"/"+name, func(t *testing.T) {
+				run(t, func(c *cluster) {
+					probe := c.probe()
+					orphan := c.put(time.Now())
+					c.sleep(probeAge + time.Second)
+					a, other := c.sweeper(), c.sweeper()
+					a.spoil(step, kind)
+					if left := slices.Contains(c.keys(), probe); left != kind.killed {
+						t.Errorf("leftovers of agents are there: %v", left)
+					}
+					lists := c.bucket.Calls(objstoretest.List)
+					c.must(other.round(c.Context()))
+					c.wantObjects(false, orphan)
+					if c.bucket.Calls(objstoretest.List) == lists {
+						t.Error("the next agent doesn't walk")
+					}
+				})
+			})
+		}
+	}
 }
 
 // TestLeftoversOfAgentsThatDiedAreRemoved: what they tried out the store with, and uploads.

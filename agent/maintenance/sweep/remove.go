@@ -16,7 +16,8 @@ import (
 const (
 	// callTimeout bounds one call of the metadata store.
 	callTimeout = 30 * time.Second
-	// maxRefusals is the number of requests of one round that the object store may refuse.
+	// maxRefusals is the number of requests that the object store may refuse before the items of one call of remove are
+	// no longer told apart.
 	maxRefusals = 64
 )
 
@@ -24,26 +25,47 @@ const (
 // dead since may be in use where it went on: nothing is deleted then.
 type Onward func(ctx context.Context) error
 
-// remove deletes the objects of the items and calls deleted with those that are gone. When the
-// store refuses, which may be for one object alone (a folder of another owner, a
-// legal hold), it tries again with both halves, so that the others go all the same.
-func remove[T any](ctx context.Context, bucket objstore.Bucket, items []T, key func(T) string, refusals *int, deleted func([]T) error) error {
+// remover deletes the objects of items.
+type remover[T any] struct {
+	bucket objstore.Bucket
+	key    func(T) string
+	// deleted is called with items whose objects are gone.
+	deleted func([]T) error
+	// refused are the items whose objects the store did not let us delete, and refusal is why the first of them.
+	refused []T
+	refusal error
+}
+
+// remove deletes the objects of some items. When the store refuses, which may be for one object alone (a folder
+// of another owner, a legal hold), it tries again with both halves, so that the others go all the same: refusals
+// are no errors.
+func (r *remover[T]) remove(ctx context.Context, items []T) error {
+	refusals := 0
+	return r.try(ctx, items, &refusals)
+}
+
+func (r *remover[T]) try(ctx context.Context, items []T, refusals *int) error {
 	keys := make([]string, len(items))
 	for i, item := range items {
-		keys[i] = key(item)
+		keys[i] = r.key(item)
 	}
-	err := bucket.Delete(ctx, keys...)
-	if err == nil {
-		return deleted(items)
-	}
-	*refusals++
-	if len(items) == 1 || *refusals >= maxRefusals || !errors.Is(err, objstore.ErrConfig) {
+	err := r.bucket.Delete(ctx, keys...)
+	switch {
+	case err == nil:
+		return r.deleted(items)
+	case !errors.Is(err, objstore.ErrConfig):
 		return err
 	}
+	r.refusal = cmp.Or(r.refusal, err)
+	if *refusals++; len(items) == 1 || *refusals >= maxRefusals {
+		r.refused = append(r.refused, items...)
+		return nil
+	}
 	half := len(items) / 2
-	first := remove(ctx, bucket, items[:half], key, refusals, deleted)
-	second := remove(ctx, bucket, items[half:], key, refusals, deleted)
-	return cmp.Or(first, second)
+	if err := r.try(ctx, items[:half], refusals); err != nil {
+		return err
+	}
+	return r.try(ctx, items[half:], refusals)
 }
 
 // turn takes a lease for half the time between two rounds of an agent, and so tells whether the
