@@ -1,7 +1,6 @@
 package sweep
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -98,16 +97,19 @@ func (d *deleter) round(ctx context.Context, p *maintenance.Progress) (more bool
 		return false, fmt.Errorf("delete dead data files: %w", err)
 	}
 	objects := remover[metadata.DeadFile]{bucket: d.bucket, key: keyOf, deleted: func(gone []metadata.DeadFile) error { return d.forget(ctx, p, gone) }}
-	for done := 0; done < due; {
-		some := files[done:min(due, done+deleteSlice)]
+	left := files
+	for some := range slices.Chunk(files[:due], deleteSlice) {
 		// The longest dead come first, also in the next round: those that the store refuses
 		// to delete must not be in the way of the others.
-		if err := cmp.Or(objects.remove(ctx, some), objects.refusal); err != nil {
-			p.Refused(len(objects.refused))
+		if err := objects.remove(ctx, some); err != nil {
 			return false, fmt.Errorf("delete dead data files: %w", err)
 		}
-		done += len(some)
-		d.show(p, files[done:], now)
+		left = left[len(some):]
+		d.show(p, slices.Concat(objects.refused, left), now)
+	}
+	if n := len(objects.refused); n > 0 {
+		p.Refused(n)
+		return false, fmt.Errorf("delete dead data files: %d of %d are refused: %w", n, due, objects.refusal)
 	}
 	return due == deleteRound, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -219,6 +220,35 @@ func TestObjectThatTheStoreRefusesToDeleteIsInNobodysWay(t *testing.T) {
 		_, err = d.round(c.Context(), a.p)
 		c.must(err)
 		c.wantObjects(false, dead...)
+	})
+}
+
+// TestSliceThatTheStoreRefusesToDeleteIsInNobodysWay: what died later goes in the same round.
+func TestSliceThatTheStoreRefusesToDeleteIsInNobodysWay(t *testing.T) {
+	run(t, func(c *cluster) {
+		refused := map[string]bool{}
+		c.bucket = objstoretest.NewFaulty(picky{c.store, refused})
+		held := c.die(deleteSlice)
+		c.sleep(time.Second)
+		later := c.die(deleteSlice + 10)
+		for _, id := range append(held, later[500]) {
+			refused[datafile.Key(id)] = true
+		}
+		c.sleep(grace + time.Second)
+		a := c.deleter(nil)
+		if err := a.round(c.Context()); !errors.Is(err, objstore.ErrConfig) {
+			t.Errorf("the round ends with %v", err)
+		}
+		c.wantObjects(true, held...)
+		c.wantObjects(true, later[500])
+		c.wantObjects(false, slices.Concat(later[:500], later[501:])...)
+		if n := c.bucket.Calls(objstoretest.Delete); n > 2*2*maxRefusals {
+			t.Errorf("%d requests", n)
+		}
+		const left = deleteSlice + 1
+		a.wantMetrics(map[string]float64{
+			"files_total": deleteSlice + 9, "refused_total": left, "backlog": left, "backlog_bytes": 10 * left, "oldest_due_seconds": 2,
+		})
 	})
 }
 
