@@ -83,6 +83,7 @@ func (a *Agent) compactJob(holder uuid.UUID) maintenance.Job {
 		},
 		Heavy: true,
 		Round: compactor.Round,
+		Waits: compactor.KeepLease,
 	}
 }
 

@@ -30,4 +30,7 @@ type Job struct {
 	// It is not called while the job is paused. An error is logged and counted, and the next
 	// round comes after a growing wait.
 	Round func(ctx context.Context, p *Progress) (more bool, err error)
+	// Waits, if it is set, is called while a heavy round waits for its turn. It keeps what must outlast that, as a
+	// lease, until ctx ends: the turn has come, or the job is paused or stopped. The round begins after it has returned.
+	Waits func(ctx context.Context)
 }

@@ -163,12 +163,10 @@ func (r *Runner) round(ctx context.Context, job Job, progress *Progress) (more b
 		}
 	})
 	if job.Heavy {
-		select {
-		case r.heavy <- struct{}{}:
-			defer func() { <-r.heavy }()
-		case <-ctx.Done():
-			return true, context.Cause(ctx)
+		if err := r.turn(ctx, job); err != nil {
+			return true, err
 		}
+		defer func() { <-r.heavy }()
 	}
 	began := time.Now()
 	more, err = protected(ctx, job, progress)
@@ -178,6 +176,23 @@ func (r *Runner) round(ctx context.Context, job Job, progress *Progress) (more b
 	r.metrics.rounds.WithLabelValues(job.Name).Inc()
 	r.metrics.seconds.WithLabelValues(job.Name).Observe(time.Since(began).Seconds())
 	return more, err
+}
+
+// turn waits for the place of heavy rounds and takes it. An error is why ctx ended.
+func (r *Runner) turn(ctx context.Context, job Job) error {
+	if job.Waits != nil {
+		waiting, come := context.WithCancel(ctx)
+		var keeping sync.WaitGroup
+		defer keeping.Wait()
+		defer come()
+		keeping.Go(func() { job.Waits(waiting) })
+	}
+	select {
+	case r.heavy <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // protected calls the job. A panic is a bug in background work, for which clients must not pay.

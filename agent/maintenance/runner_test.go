@@ -220,6 +220,48 @@ func TestRunnerRunsOneHeavyRoundAtATime(t *testing.T) {
 	})
 }
 
+// TestRunnerKeepsWhatAJobWaitsWith: while another job has the turn, and not when the job works, is paused or stopped.
+func TestRunnerKeepsWhatAJobWaitsWith(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var paused, waiting, working atomic.Bool
+		waits := 0
+		time.AfterFunc(time.Hour, func() { paused.Store(true) })
+		time.AfterFunc(2*time.Hour, func() { paused.Store(false) })
+		began := time.Now()
+		runFor(t, 3*time.Hour, NewMetrics(prometheus.NewRegistry()), func() []string {
+			if paused.Load() {
+				return []string{"a"}
+			}
+			return nil
+		}, Job{Name: "a", Heavy: true, Every: every(time.Second), Waits: func(ctx context.Context) {
+			waiting.Store(true)
+			defer waiting.Store(false)
+			if at := time.Since(began); working.Load() || at > time.Hour && at < 2*time.Hour {
+				t.Errorf("it waits for its turn after %v", at)
+			}
+			<-ctx.Done()
+			if at := time.Since(began); at > time.Hour+time.Second && at < 2*time.Hour {
+				t.Errorf("it waited for its turn until %v", at)
+			}
+			waits++
+		}, Round: func(ctx context.Context, _ *Progress) (bool, error) {
+			if waiting.Load() {
+				t.Error("it waits and works")
+			}
+			working.Store(true)
+			defer working.Store(false)
+			pause(ctx, time.Second)
+			return true, nil
+		}}, Job{Name: "b", Heavy: true, Every: every(time.Second), Round: func(ctx context.Context, _ *Progress) (bool, error) {
+			pause(ctx, time.Minute)
+			return true, nil
+		}})
+		if waits < 100 {
+			t.Errorf("it waited %d times in two hours", waits)
+		}
+	})
+}
+
 func TestProgressBoundsTheBandwidth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const bandwidth = 1 << 20

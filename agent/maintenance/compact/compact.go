@@ -245,8 +245,8 @@ func (c *Compactor) begin(ctx context.Context, reader *rewrite.Reader, group []c
 	return passes, nil
 }
 
-// goOn does the next part of the pass over a large partition. Between two of them the lease stays, for
-// as long as it lasts.
+// goOn does the next part of the pass over a large partition. Between two of them the lease is kept by KeepLease. If
+// another agent has it nevertheless, what the pass has done is the other one's to do.
 func (c *Compactor) goOn(ctx context.Context, progress *maintenance.Progress) error {
 	p := c.large
 	c.large = nil // if anything goes wrong
@@ -261,10 +261,13 @@ func (c *Compactor) goOn(ctx context.Context, progress *maintenance.Progress) er
 		if err != nil {
 			return fmt.Errorf("read how far partition %d is compacted: %w", p.partition(), err)
 		}
-		if p.begun {
-			p.LogStartOffset = states[0].LogStartOffset
-		} else {
-			p.Compaction = states[0] // another agent may have been here since the plan was made
+		switch now := states[0]; {
+		case !p.begun:
+			p.Compaction = now // another agent may have been here since the plan was made
+		case now.CleanUntil > max(p.CleanUntil, now.LogStartOffset):
+			return nil // another agent made a pass since the last round: it had the lease while this one waited for too long
+		default:
+			p.LogStartOffset = now.LogStartOffset
 		}
 		p.left = c.slice
 		over, err := p.step(ctx, c.keys, &output{c: c, file: file})

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wadi-log/wadi/agent/maintenance"
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/objstore"
 	"github.com/wadi-log/wadi/objstore/datafile"
@@ -246,6 +248,164 @@ func TestOneAgentAtATimeByLease(t *testing.T) {
 			t.Errorf("clean to %d", b.CleanUntil)
 		}
 	})
+}
+
+// TestAPassStaysWithItsAgentWhileOthersHaveTheirTurn runs an agent whose rounds wait for twice as long as a lease lasts, beside one
+// that has nothing else to do.
+func TestAPassStaysWithItsAgentWhileOthersHaveTheirTurn(t *testing.T) {
+	inWorld(t, func(w *world) {
+		first, second := w.largePass(), w.agent()
+		var agents sync.WaitGroup
+		ctx, stop := context.WithTimeout(w.Context(), time.Hour)
+		defer stop()
+		agents.Go(func() { w.run(ctx, never, first.job(), busy(2*leasePeriod)) })
+		w.waitFor(ctx, func() bool { return first.rounds.Load() > 0 })
+		agents.Go(func() { w.run(ctx, never, second.job()) })
+		w.waitFor(ctx, func() bool { return first.finished.Load()+second.finished.Load() > 0 })
+		w.wait(5 * time.Minute) // in which nobody begins anew
+		stop()
+		agents.Wait()
+		if first.rounds.Load() < 4 || first.finished.Load() != 1 || second.finished.Load() != 0 {
+			t.Errorf("%d rounds and %d passes of the first agent, %d passes of the second", first.rounds.Load(), first.finished.Load(), second.finished.Load())
+		}
+		w.checkLargePass(first.topic)
+	})
+}
+
+// TestAPassGoesToAnotherAgentWhenItsOwnDoesNotGoOn in each way in which it may not.
+func TestAPassGoesToAnotherAgentWhenItsOwnDoesNotGoOn(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		// turn is how long other work of the first agent takes each time, within how long the second must be done.
+		turn, within  time.Duration
+		stops, pauses bool
+	}{
+		{name: "stopped", turn: time.Minute, within: leasePeriod + 30*time.Second, stops: true},
+		{name: "paused", turn: time.Minute, within: leasePeriod + 30*time.Second, pauses: true},
+		{name: "its turn doesn't come", turn: 24 * time.Hour, within: longestWait + leasePeriod + 30*time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				first, second := w.largePass(), w.agent()
+				var agents sync.WaitGroup
+				ctx, stop := context.WithTimeout(w.Context(), 2*time.Hour)
+				defer stop()
+				firstCtx, stopFirst := context.WithCancel(ctx)
+				defer stopFirst()
+				var paused atomic.Bool
+				agents.Go(func() {
+					w.run(firstCtx, func() []string {
+						if paused.Load() {
+							return []string{"compact"}
+						}
+						return nil
+					}, first.job(), busy(c.turn))
+				})
+				w.waitFor(ctx, func() bool { return first.rounds.Load() > 0 })
+				if c.stops {
+					stopFirst()
+				}
+				paused.Store(c.pauses)
+				began := time.Now()
+				agents.Go(func() { w.run(ctx, never, second.job()) })
+				w.waitFor(ctx, func() bool { return second.finished.Load() > 0 })
+				if took := time.Since(began); took > c.within {
+					t.Errorf("the second agent was done after %v", took)
+				}
+				paused.Store(false)
+				w.wait(5 * time.Minute) // in which the first one goes on, if it can
+				stop()
+				agents.Wait()
+				if first.finished.Load() != 0 || second.finished.Load() != 1 {
+					t.Errorf("%d passes of the first agent, %d of the second", first.finished.Load(), second.finished.Load())
+				}
+				w.checkLargePass(first.topic)
+			})
+		})
+	}
+}
+
+// agent is a compaction whose rounds and passes are counted.
+type agent struct {
+	*Compactor
+	w                *world
+	topic            metadata.Topic
+	rounds, finished atomic.Int64
+}
+
+func (w *world) agent() *agent {
+	a := &agent{Compactor: w.compactor(100), w: w}
+	a.config.WindowBytes, a.slice = 1, 300 // large is everything
+	a.store = countingStore{w.store, &a.finished}
+	return a
+}
+
+type countingStore struct {
+	*faultyStore
+	finished *atomic.Int64
+}
+
+func (s countingStore) FinishCompactions(ctx context.Context, finished []metadata.CompactedUntil) ([]metadata.Commit, error) {
+	s.finished.Add(1)
+	return s.faultyStore.FinishCompactions(ctx, finished)
+}
+
+// largePass returns an agent that needs some rounds for the partition of its topic.
+func (w *world) largePass() *agent {
+	a := w.agent()
+	a.topic = w.topic("t", 1)
+	for i := range 10 {
+		w.put(a.topic, kv("a", fmt.Sprint(i)), kv(fmt.Sprint(i), "1"))
+	}
+	return a
+}
+
+func (w *world) checkLargePass(topic metadata.Topic) {
+	w.Helper()
+	if b := w.bounds(topic.Partitions[0]); b.CleanUntil != b.NextOffset {
+		w.Errorf("clean to %d of %d", b.CleanUntil, b.NextOffset)
+	}
+	if records := w.read(topic.Partitions[0], 0, true); len(records) != 11 {
+		w.Errorf("%d records", len(records))
+	}
+}
+
+func (a *agent) job() maintenance.Job {
+	return maintenance.Job{Name: "compact", Heavy: true, Every: every(5 * time.Second), Waits: a.KeepLease, Round: func(ctx context.Context, p *maintenance.Progress) (bool, error) {
+		defer a.rounds.Add(1)
+		defer a.w.wait(time.Second) // in which who wants the turn next gets in line
+		return a.Round(ctx, p)
+	}}
+}
+
+// waitFor waits until it is so, or ctx ends.
+func (w *world) waitFor(ctx context.Context, isSo func() bool) {
+	for !isSo() && ctx.Err() == nil {
+		w.wait(time.Second)
+	}
+}
+
+// busy is another heavy job, which has the turn first, for a minute, and later for so long each time.
+func busy(d time.Duration) maintenance.Job {
+	takes := time.Minute
+	return maintenance.Job{Name: "busy", Heavy: true, Every: every(time.Second), Round: func(ctx context.Context, _ *maintenance.Progress) (bool, error) {
+		select {
+		case <-time.After(takes):
+			takes = d
+			return true, nil
+		case <-ctx.Done():
+			return true, ctx.Err()
+		}
+	}}
+}
+
+func every(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
+
+func never() []string { return nil }
+
+// run runs an agent's jobs until ctx ends.
+func (w *world) run(ctx context.Context, paused func() []string, jobs ...maintenance.Job) {
+	maintenance.NewRunner(jobs, paused, 0, maintenance.NewMetrics(prometheus.NewRegistry()), silent).Run(ctx)
 }
 
 // damage changes a file's object, or deletes it.

@@ -20,6 +20,9 @@ const (
 	leaseCalls = 8
 	// leaseTimeout bounds all calls for the leases of a group.
 	leaseTimeout = 8 * time.Second
+	// longestWait is how long the lease of a pass under way is kept for a round that doesn't come: heavy rounds of other
+	// jobs take minutes. Then others may do what this agent doesn't come to.
+	longestWait = 30 * time.Minute
 )
 
 func leaseOf(p *candidate) string { return fmt.Sprintf("compact/%d", p.partition()) }
@@ -29,7 +32,7 @@ func leaseOf(p *candidate) string { return fmt.Sprintf("compact/%d", p.partition
 func (c *Compactor) hold(ctx context.Context, group []candidate, work func(ctx context.Context, held []candidate) error) error {
 	held, err := c.acquire(ctx, group)
 	defer func() {
-		if c.large == nil { // else the work goes on soon
+		if c.large == nil { // else the work goes on soon, see KeepLease
 			c.release(ctx, held)
 		}
 	}()
@@ -38,12 +41,7 @@ func (c *Compactor) hold(ctx context.Context, group []candidate, work func(ctx c
 	}
 	working, stop := context.WithCancelCause(ctx)
 	var renewing sync.WaitGroup
-	renewing.Go(func() {
-		maintenance.Renew(working, stop, leasePeriod, func(ctx context.Context) (bool, error) {
-			still, err := c.acquire(ctx, held)
-			return len(still) == len(held), err
-		})
-	})
+	renewing.Go(func() { c.renew(working, stop, held) })
 	err = work(working, held)
 	if cause := context.Cause(working); err != nil && errors.Is(cause, maintenance.ErrLeaseLost) {
 		err = fmt.Errorf("compaction of %d partitions: %w", len(held), cause)
@@ -51,6 +49,26 @@ func (c *Compactor) hold(ctx context.Context, group []candidate, work func(ctx c
 	stop(nil)
 	renewing.Wait()
 	return err
+}
+
+// KeepLease keeps the lease of a pass under way while its next round waits, until ctx ends, for [longestWait] at most: see
+// [maintenance.Job]. Else an agent whose round waits for longer than a lease lasts would lose all that the pass has done to
+// another one, and that in turn to this. When the lease is lost, the next round finds out.
+func (c *Compactor) KeepLease(ctx context.Context) {
+	if c.large == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, longestWait)
+	defer cancel()
+	c.renew(ctx, func(error) {}, []candidate{c.large.candidate})
+}
+
+// renew renews the leases until ctx ends. When one is lost it calls stop.
+func (c *Compactor) renew(ctx context.Context, stop context.CancelCauseFunc, held []candidate) {
+	maintenance.Renew(ctx, stop, leasePeriod, func(ctx context.Context) (bool, error) {
+		still, err := c.acquire(ctx, held)
+		return len(still) == len(held), err
+	})
 }
 
 // acquire returns the partitions whose leases it got, in their order. With an error it got those, too.
