@@ -88,6 +88,8 @@ type check struct {
 	// suspects are the files whose counts seem wrong.
 	suspects []uuid.UUID
 	leftover map[metadata.PartitionID]bool
+	// lastSeq is how many changes the store had when it was last asked before a repair.
+	lastSeq int64
 
 	mu     sync.Mutex
 	report Report
@@ -121,11 +123,8 @@ func (c *check) run(ctx context.Context) (err error) {
 	if err := c.findSnapshot(ctx); err != nil {
 		return err
 	}
-	if c.options.Repair {
-		// What an old copy of the store doesn't know is no orphan.
-		if err := backup.CheckNotBehind(ctx, c.store, c.bucket); err != nil {
-			return err
-		}
+	if err := c.onward(ctx); err != nil {
+		return err
 	}
 	// The order matters: what rows name is known before orphans are looked for, and
 	// which objects have another size before their footers are read.
@@ -136,6 +135,28 @@ func (c *check) run(ctx context.Context) (err error) {
 	}
 	c.report.EndedAt, err = c.store.Now(ctx)
 	return err
+}
+
+// onward fails before a repair if the metadata store has gone back in time: behind the newest snapshot in the bucket, or
+// behind what this check has seen of it. What an old copy of the store doesn't know is no orphan, and what it takes for dead may be in
+// use. A check takes long, and the store that answers may become another one, so each batch of deletes is asked for anew.
+func (c *check) onward(ctx context.Context) error {
+	if !c.options.Repair {
+		return nil
+	}
+	if err := backup.CheckNotBehind(ctx, c.store, c.bucket); err != nil {
+		return err
+	}
+	last, err := c.store.LastSeq(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the metadata store how far it is: %w", err)
+	}
+	if last < c.lastSeq {
+		return fmt.Errorf("%w: the metadata store had %d changes, and then %d: it went back in time under this check, which repairs nothing more",
+			objstore.ErrConfig, c.lastSeq, last)
+	}
+	c.lastSeq = last
+	return nil
 }
 
 // findSnapshot finds out when the newest snapshot was begun. A store that was recovered knows of none before it has one

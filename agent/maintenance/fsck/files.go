@@ -29,13 +29,12 @@ func (c *check) checkFiles(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		var dead []metadata.InspectedFile
 		group, inGroup := errgroup.WithContext(ctx)
 		group.SetLimit(max(c.options.Parallel, 1))
 		for _, f := range files {
 			if f.State == metadata.FileDead {
-				if err := c.checkDead(ctx, f, now); err != nil {
-					return errors.Join(err, group.Wait())
-				}
+				dead = append(dead, f)
 				continue
 			}
 			c.report.Files.add(f.Size)
@@ -54,6 +53,9 @@ func (c *check) checkFiles(ctx context.Context) error {
 			})
 		}
 		if err := group.Wait(); err != nil {
+			return err
+		}
+		if err := c.checkDead(ctx, dead, now); err != nil {
 			return err
 		}
 		after = files[len(files)-1].ID

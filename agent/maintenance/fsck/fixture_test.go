@@ -345,6 +345,13 @@ type brokenStore struct {
 	store
 	rows, files, list, now error
 	before                 func(call string)
+	// lost is how many of its commits it doesn't know any more.
+	lost int64
+}
+
+func (b *brokenStore) LastSeq(ctx context.Context) (int64, error) {
+	last, err := b.store.LastSeq(ctx)
+	return last - b.lost, err
 }
 
 func (b *brokenStore) tell(call string) {

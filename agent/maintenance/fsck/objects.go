@@ -66,48 +66,73 @@ func (c *check) checkPage(ctx context.Context, page []object) error {
 	if err != nil {
 		return err
 	}
+	var orphans []object
 	for i, f := range files {
 		o := page[i]
 		switch {
 		case f.State == metadata.FileUnknown && !c.named[o.id]:
-			err = c.checkUnknown(ctx, o, now)
+			orphan, err := c.checkUnknown(ctx, o, now)
+			if err != nil {
+				return err
+			}
+			if orphan {
+				orphans = append(orphans, o)
+			}
 		case f.State == metadata.FileLive && f.Size != o.size:
 			c.misfits[o.id] = o.size
 		}
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return c.orphans(ctx, orphans)
 }
 
-// checkUnknown deals with an object that no file is known of: one in flight, or an orphan.
-func (c *check) checkUnknown(ctx context.Context, o object, now time.Time) error {
+// checkUnknown reports whether an object that no file is known of is an orphan. Else it is one in flight.
+func (c *check) checkUnknown(ctx context.Context, o object, now time.Time) (orphan bool, err error) {
 	hourEnds := datafile.IDTime(o.id).Truncate(time.Hour).Add(time.Hour)
 	if now.Sub(hourEnds) <= orphanAge {
 		c.report.InFlight.add(o.size)
-		return nil
+		return false, nil
 	}
 	// Since the listing it may have died, been deleted and forgotten; what is known now is not to
 	// be touched. Nothing else can happen to it: it is too old for a commit.
 	exists, err := c.exists(ctx, o.key)
 	if err != nil || !exists {
-		return err
+		return false, err
 	}
 	f, err := c.inspectFile(ctx, o.id)
-	if err != nil || f.State != metadata.FileUnknown {
+	return err == nil && f.State == metadata.FileUnknown, err
+}
+
+// orphans reports the orphans of a page, and deletes them.
+func (c *check) orphans(ctx context.Context, orphans []object) error {
+	if len(orphans) == 0 {
+		return nil
+	}
+	var err error
+	if c.options.Repair {
+		err = c.deleteObjects(ctx, orphans)
+	}
+	for _, o := range orphans {
+		finding := Finding{Kind: Orphan, Key: o.key, File: &o.id, Detail: fmt.Sprintf("an object of %d bytes that the metadata store doesn't know, made %s", o.size, datafile.IDTime(o.id).Format(time.RFC3339))}
+		if err == nil && c.options.Repair {
+			c.report.DeletedOrphans.add(o.size)
+			finding.Repaired = "deleted the object"
+		}
+		c.find(finding)
+	}
+	return err
+}
+
+// deleteObjects deletes objects, a page at most.
+func (c *check) deleteObjects(ctx context.Context, objects []object) error {
+	// Behind all that the store told of them: only then it was the right one.
+	if err := c.onward(ctx); err != nil {
 		return err
 	}
-	finding := Finding{Kind: Orphan, Key: o.key, File: &o.id, Detail: fmt.Sprintf("an object of %d bytes that the metadata store doesn't know, made %s", o.size, datafile.IDTime(o.id).Format(time.RFC3339))}
-	if c.options.Repair {
-		if err := c.bucket.Delete(ctx, o.key); err != nil {
-			return err
-		}
-		c.report.DeletedOrphans.add(o.size)
-		finding.Repaired = "deleted the object"
+	keys := make([]string, len(objects))
+	for i, o := range objects {
+		keys[i] = o.key
 	}
-	c.find(finding)
-	return nil
+	return c.bucket.Delete(ctx, keys...)
 }
 
 // exists reports whether there is such an object.

@@ -198,11 +198,57 @@ func TestRepairDeletesWhatIsDeadForLong(t *testing.T) {
 	})
 }
 
+// TestRepairDeletesNothingOnceTheStoreWentBack in the middle of the check, before it comes to what it would delete.
+func TestRepairDeletesNothingOnceTheStoreWentBack(t *testing.T) {
+	for _, c := range []struct {
+		name, call string
+		// orphan: there is one. Otherwise files are dead for long.
+		orphan bool
+		back   func(t *testing.T, c *cluster, store *brokenStore)
+	}{
+		{"orphans, a newer snapshot", "InspectFiles", true, func(t *testing.T, c *cluster, _ *brokenStore) { c.putManifestOf(t, time.Now(), 1<<40) }},
+		{"orphans, fewer changes than before", "InspectFiles", true, func(_ *testing.T, _ *cluster, store *brokenStore) { store.lost = 1 }},
+		{"dead files, a newer snapshot", "ListFiles", false, func(t *testing.T, c *cluster, _ *brokenStore) { c.putManifestOf(t, time.Now(), 1<<40) }},
+		{"dead files, fewer changes than before", "ListFiles", false, func(_ *testing.T, _ *cluster, store *brokenStore) { store.lost = 1 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cluster := newCluster(t, newSQLite(t))
+			if c.orphan {
+				must(t, cluster.objects.Put(t.Context(), datafile.Key(newID(t, time.Now().Add(-3*time.Hour))), []byte("of a file that was lost")))
+			} else {
+				cluster.exec(t, `UPDATE dead_files SET died_at = $1`, time.Now().Add(-72*time.Hour))
+			}
+			before := cluster.check(t, fsck.Options{})
+			store := &brokenStore{store: cluster.store}
+			store.before = func(call string) {
+				if call == c.call {
+					store.before = nil
+					c.back(t, cluster, store)
+				}
+			}
+			options := fsck.Options{Repair: true, Grace: time.Minute}
+			r, err := fsck.Run(t.Context(), store, cluster.objects, options)
+			if !errors.Is(err, objstore.ErrConfig) || r.DeletedOrphans.Number+r.DeletedDead.Number > 0 {
+				t.Errorf("%v, report %+v", err, r)
+			}
+			if after := cluster.check(t, fsck.Options{}); after.Objects != before.Objects || after.Dead != before.Dead {
+				t.Errorf("%+v are left of %+v, %+v dead ones of %+v", after.Objects, before.Objects, after.Dead, before.Dead)
+			}
+		})
+	}
+}
+
 // putManifest puts the manifest of a snapshot of the time, which is all that a check looks at.
 func (c *cluster) putManifest(t testing.TB, at time.Time) {
 	t.Helper()
+	c.putManifestOf(t, at, 0)
+}
+
+// putManifestOf is the same of a store that had seen so many changes.
+func (c *cluster) putManifestOf(t testing.TB, at time.Time, lastSeq int64) {
+	t.Helper()
 	name := at.UTC().Format("20060102T150405.000Z") + "-00000000"
-	b, err := json.Marshal(backup.Manifest{Version: 1, Name: name, At: at, Parts: []backup.Part{{Rows: 1, Size: 1, RawSize: 1}}})
+	b, err := json.Marshal(backup.Manifest{Version: 1, Name: name, At: at, LastSeq: lastSeq, Parts: []backup.Part{{Rows: 1, Size: 1, RawSize: 1}}})
 	must(t, err)
 	must(t, c.objects.Put(t.Context(), "snapshots/"+name+"/manifest.json", b))
 }

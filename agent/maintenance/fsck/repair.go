@@ -11,40 +11,66 @@ import (
 	"github.com/wadi-log/wadi/objstore/datafile"
 )
 
-// checkDead deals with a file that waits to be deleted.
-func (c *check) checkDead(ctx context.Context, f metadata.InspectedFile, now time.Time) error {
-	if c.named[f.ID] {
-		return nil // rows name it: who deletes it loses them
-	}
-	dead := now.Sub(f.DiedAt) - c.options.Grace
-	// What died after the newest snapshot may be in it, and be needed to recover from it.
-	deletable := dead > 0 && (!c.hasSnapshot || f.DiedAt.Before(c.snapshot.Add(-snapshotMargin)))
-	if c.options.Repair && deletable {
-		// Store first, row second: if we die in between, the row says that there is something to delete.
-		if err := c.bucket.Delete(ctx, datafile.Key(f.ID)); err != nil {
-			return err
+// checkDead deals with files that wait to be deleted, a slice at most.
+func (c *check) checkDead(ctx context.Context, files []metadata.InspectedFile, now time.Time) error {
+	var due []metadata.InspectedFile
+	for _, f := range files {
+		if c.named[f.ID] {
+			continue // rows name it: who deletes it loses them
 		}
-		if err := c.store.ForgetFiles(ctx, []uuid.UUID{f.ID}); err != nil {
-			return err
+		// What died after the newest snapshot may be in it, and be needed to recover from it.
+		if deletable := c.deadFor(f, now) > 0 && (!c.hasSnapshot || f.DiedAt.Before(c.snapshot.Add(-snapshotMargin))); c.options.Repair && deletable {
+			due = append(due, f)
+			continue
 		}
-		c.report.DeletedDead.add(f.Size)
-	} else {
 		c.report.Dead.add(f.Size)
+		if c.deadFor(f, now) <= overdueAge {
+			continue
+		}
+		exists, err := c.exists(ctx, datafile.Key(f.ID))
+		if err != nil {
+			return err
+		}
+		if exists {
+			c.find(overdue(f))
+		}
 	}
-	if dead <= overdueAge {
+	if len(due) == 0 {
 		return nil
 	}
-	if !c.options.Repair || !deletable {
-		if exists, err := c.exists(ctx, datafile.Key(f.ID)); err != nil || !exists {
-			return err
+	if err := c.deleteDead(ctx, due); err != nil {
+		return err
+	}
+	for _, f := range due {
+		c.report.DeletedDead.add(f.Size)
+		if c.deadFor(f, now) > overdueAge {
+			finding := overdue(f)
+			finding.Repaired = "deleted the object"
+			c.find(finding)
 		}
 	}
-	finding := Finding{Kind: Overdue, Key: datafile.Key(f.ID), File: &f.ID, Detail: fmt.Sprintf("nothing refers to the file of %d bytes since %s, and it was not deleted", f.Size, f.DiedAt.UTC().Format(time.RFC3339))}
-	if c.options.Repair && deletable {
-		finding.Repaired = "deleted the object"
-	}
-	c.find(finding)
 	return nil
+}
+
+// deadFor is for how long a file has been dead beyond the grace period.
+func (c *check) deadFor(f metadata.InspectedFile, now time.Time) time.Duration {
+	return now.Sub(f.DiedAt) - c.options.Grace
+}
+
+func overdue(f metadata.InspectedFile) Finding {
+	return Finding{Kind: Overdue, Key: datafile.Key(f.ID), File: &f.ID, Detail: fmt.Sprintf("nothing refers to the file of %d bytes since %s, and it was not deleted", f.Size, f.DiedAt.UTC().Format(time.RFC3339))}
+}
+
+func (c *check) deleteDead(ctx context.Context, files []metadata.InspectedFile) error {
+	objects, ids := make([]object, len(files)), make([]uuid.UUID, len(files))
+	for i, f := range files {
+		objects[i], ids[i] = object{f.ID, datafile.Key(f.ID), f.Size}, f.ID
+	}
+	// Store first, row second: if we die in between, the row says that there is something to delete.
+	if err := c.deleteObjects(ctx, objects); err != nil {
+		return err
+	}
+	return c.store.ForgetFiles(ctx, ids)
 }
 
 // checkCounts counts the rows of suspects anew, from one snapshot each, and corrects what they say.
@@ -52,6 +78,9 @@ func (c *check) checkCounts(ctx context.Context) error {
 	for ids := c.suspects; len(ids) > 0; {
 		some := ids[:min(slice, len(ids))]
 		ids = ids[len(some):]
+		if err := c.onward(ctx); err != nil {
+			return err
+		}
 		counts, err := c.store.RecountFiles(ctx, some, c.options.Repair)
 		if err != nil {
 			return err
