@@ -25,6 +25,9 @@ type Inspection interface {
 	// which keeps those waiting who count the same files down: a file without a row is
 	// dead then. Safe to repeat. Errors: ErrUnavailable (nothing happened), ErrOutcomeUnknown.
 	RecountFiles(ctx context.Context, ids []uuid.UUID, repair bool) ([]FileRecount, error)
+	// UnmarkFile gives a live file that is marked as damaged (LevelDamaged) the level, from which merges take it again,
+	// and reports whether it did. Any other file stays as it is. Safe to repeat, although whoever lost the reply may hear that it did not.
+	UnmarkFile(ctx context.Context, id uuid.UUID, level int16) (bool, error)
 }
 
 // InspectedRows is how many rows a call of ListFiles returns at most, beyond those of one file.

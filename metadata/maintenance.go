@@ -75,7 +75,8 @@ const MaxFileLevel = 3
 // runs are large enough, or have been merged as often as any is.
 const LevelSettled = -1
 
-// LevelDamaged is the level of files that nobody could read, and no merge takes at all.
+// LevelDamaged is the level of files that nobody could read, and no merge takes at all, until they can be read
+// again ([Inspection].UnmarkFile).
 const LevelDamaged = -2
 
 // SettledRunBytes is the mean size of a file's runs from which on it is settled: to

@@ -36,6 +36,7 @@ func RunInspection(t *testing.T, create func(t testing.TB) Database) {
 		{"WrongCountsAreFoundAndCorrected", wrongCountsAreFoundAndCorrected},
 		{"FileWithoutRowsDies", fileWithoutRowsDies},
 		{"LostKeysAreFoundAgain", lostKeysAreFoundAgain},
+		{"UnmarkedFilesAreMergedAgain", unmarkedFilesAreMergedAgain},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -335,6 +336,34 @@ func fileWithoutRowsDies(f *fixture) {
 		f.Errorf("dead file: %+v", c)
 	}
 	f.must(f.store.DeleteTopic(f.ctx, f.topicID("t"))) // whose rows have a hole
+}
+
+func unmarkedFilesAreMergedAgain(f *fixture) {
+	p := f.topic("t", 1).Partitions[0]
+	for range 3 {
+		f.commitOne(p, plain(1, 1))
+	}
+	claim := claimAll(0)
+	files := f.claimFiles(claim, 3)
+	unmark := func(id uuid.UUID, level int16, want bool) {
+		f.Helper()
+		got, err := f.inspection().UnmarkFile(f.ctx, id, level)
+		f.must(err)
+		if got != want {
+			f.Errorf("unmarked %v, want %v", got, want)
+		}
+	}
+	unmark(files[0].ID, 1, false) // which is not marked
+	unmark(newFile(f).ID, 0, false)
+	f.must(f.store.ReleaseFiles(f.ctx, claim.Holder, fileIDs(files[:1]), true))
+	f.must(f.store.ReleaseFiles(f.ctx, claim.Holder, fileIDs(files[1:]), false))
+	claim.Holder = uuid.New()
+	f.must(f.store.ReleaseFiles(f.ctx, claim.Holder, fileIDs(f.claimFiles(claim, 2)), false))
+	unmark(files[0].ID, 0, true)
+	unmark(files[0].ID, 1, false)
+	f.claimFiles(claim, 3)
+	f.must(f.store.DeleteTopic(f.ctx, f.topicID("t")))
+	unmark(files[0].ID, 0, false)
 }
 
 func lostKeysAreFoundAgain(f *fixture) {

@@ -240,6 +240,17 @@ func recount(ctx context.Context, tx pgx.Tx, ids []uuid.UUID, repair bool) ([]me
 	return counts, nil
 }
 
+// UnmarkFile implements metadata.Inspection.
+func (s *Store) UnmarkFile(ctx context.Context, id uuid.UUID, level int16) (bool, error) {
+	var unmarked bool
+	err := s.read(ctx, "unmark a file", func(ctx context.Context) error {
+		tag, err := s.pool.Exec(ctx, `UPDATE files SET level = $2 WHERE id = $1 AND level = $3`, id, level, metadata.LevelDamaged)
+		unmarked = tag.RowsAffected() > 0
+		return err
+	})
+	return unmarked && err == nil, err
+}
+
 // correctFile writes what a file says of its rows anew.
 func correctFile(ctx context.Context, tx pgx.Tx, id uuid.UUID, c metadata.FileRecount, rows []metadata.Run) error {
 	if c.Rows == 0 {

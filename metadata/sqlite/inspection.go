@@ -208,6 +208,16 @@ func (s *Store) RecountFiles(ctx context.Context, ids []uuid.UUID, repair bool) 
 	return counts, nil
 }
 
+// UnmarkFile implements metadata.Inspection.
+func (s *Store) UnmarkFile(ctx context.Context, id uuid.UUID, level int16) (unmarked bool, err error) {
+	err = s.change(ctx, "unmark a file", func(t *tx) error {
+		n, err := t.affected(`UPDATE files SET level = ? WHERE id = ? AND level = ?`, level, id[:], metadata.LevelDamaged)
+		unmarked = n > 0
+		return err
+	})
+	return unmarked && err == nil, err
+}
+
 // rowsOfFiles reads all of the index.
 func (t *tx) rowsOfFiles(ids []uuid.UUID) (map[uuid.UUID][]metadata.Run, error) {
 	hex := make([]string, len(ids))

@@ -31,7 +31,7 @@ type Options struct {
 	// Deep reads every section that has a row, and checks all of it.
 	Deep bool
 	// Repair deletes orphans, and files that have been dead for the grace period, and
-	// corrects what files count.
+	// corrects what files count. A deep one gives files back to merges that can be read again.
 	Repair bool
 	Grace  time.Duration
 	// Parallel is how many files are looked at at the same time. In a deep check each takes the memory
@@ -93,6 +93,8 @@ type check struct {
 
 	mu     sync.Mutex
 	report Report
+	// bad are files with which something is wrong.
+	bad    map[uuid.UUID]bool
 	listed map[Kind]int
 }
 
@@ -102,7 +104,7 @@ func Run(ctx context.Context, store Store, bucket objstore.Bucket, options Optio
 	c := &check{
 		store: store, bucket: bucket, options: options, topics: newTopics(store),
 		named: map[uuid.UUID]bool{}, misfits: map[uuid.UUID]int64{}, leftover: map[metadata.PartitionID]bool{},
-		listed: map[Kind]int{},
+		listed: map[Kind]int{}, bad: map[uuid.UUID]bool{},
 	}
 	c.report = Report{Deep: options.Deep, Repair: options.Repair, ByKind: map[Kind]int64{}, Findings: []Finding{}}
 	err := c.run(ctx)

@@ -321,6 +321,25 @@ var damages = []damage{
 		kinds: []fsck.Kind{fsck.WrongCounts}, repaired: []fsck.Kind{},
 	},
 	{
+		name:     "readable file that is marked as damaged",
+		postgres: true,
+		do: func(t *testing.T, c *cluster) {
+			c.exec(t, `UPDATE files SET level = -2 WHERE id = $1`, c.fresh[1])
+			c.exec(t, `UPDATE files SET level = -2 WHERE id = $1`, c.merged[0])
+		},
+		kinds: []fsck.Kind{fsck.MarkedDamaged, fsck.MarkedDamaged}, deep: true, detail: "no merge takes it", repaired: []fsck.Kind{},
+	},
+	{
+		name: "damaged file that is marked as such",
+		do: func(t *testing.T, c *cluster) {
+			c.exec(t, `UPDATE files SET level = -2 WHERE id = $1`, c.fresh[2])
+			b := c.object(t, c.fresh[2])
+			b[90] ^= 1
+			c.replace(t, c.fresh[2], b)
+		},
+		kinds: []fsck.Kind{fsck.DamagedSection}, deep: true,
+	},
+	{
 		name:     "rows of a partition that doesn't exist",
 		postgres: true,
 		do: func(t *testing.T, c *cluster) {

@@ -146,12 +146,18 @@ func (c *check) checkFile(ctx context.Context, f metadata.InspectedFile) error {
 	if !c.options.Deep {
 		return nil
 	}
-	return c.readSections(ctx, f.ID, sections)
+	if err := c.readSections(ctx, f.ID, sections); err != nil {
+		return err
+	}
+	return c.checkMark(ctx, f)
 }
 
 // fileProblem reports a problem with a file's runs, if they still stand. (A file is deleted only long after its last row
 // went: what stands now stood when the object was looked at.) Of a file whose runs nobody knows, it must be alive.
 func (c *check) fileProblem(ctx context.Context, kind Kind, id uuid.UUID, runs []metadata.Run, format string, args ...any) error {
+	c.mu.Lock()
+	c.bad[id] = true
+	c.mu.Unlock()
 	standing, err := c.standing(ctx, runs)
 	if err != nil || len(standing) == 0 && len(runs) > 0 {
 		return err

@@ -198,6 +198,35 @@ func TestRepairDeletesWhatIsDeadForLong(t *testing.T) {
 	})
 }
 
+// TestDeepRepairGivesFilesBackToMerges at a level at which they are due, whatever it was before.
+func TestDeepRepairGivesFilesBackToMerges(t *testing.T) {
+	stores(t, func(t *testing.T, c *cluster) {
+		c.exec(t, `UPDATE files SET level = -2`)
+		if r := c.check(t, fsck.Options{Repair: true}); r.Total() > 0 || r.Unmarked > 0 {
+			t.Errorf("a check that is not deep: %+v", r)
+		}
+		live := int64(len(c.live(t)))
+		if r := c.check(t, fsck.Options{Repair: true, Deep: true}); r.Unmarked != live || r.Total() != live {
+			t.Errorf("%d files unmarked, want %d; findings %+v", r.Unmarked, live, r.Findings)
+		}
+		for _, f := range c.live(t) {
+			want := int16(0)
+			if slices.Contains(c.merged, f.ID) {
+				want = 1
+			}
+			if f.Level != want {
+				t.Errorf("file %s is at level %d, want %d", f.ID, f.Level, want)
+			}
+		}
+		c.merge(t)
+		for _, f := range c.live(t) {
+			if f.Level == 0 {
+				t.Errorf("file %s was not merged", f.ID)
+			}
+		}
+	})
+}
+
 // TestRepairDeletesNothingOnceTheStoreWentBack in the middle of the check, before it comes to what it would delete.
 func TestRepairDeletesNothingOnceTheStoreWentBack(t *testing.T) {
 	for _, c := range []struct {

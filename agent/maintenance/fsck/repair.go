@@ -3,6 +3,7 @@ package fsck
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -71,6 +72,40 @@ func (c *check) deleteDead(ctx context.Context, files []metadata.InspectedFile) 
 		return err
 	}
 	return c.store.ForgetFiles(ctx, ids)
+}
+
+// checkMark deals with the mark of a file that a merge could not read, when all of it was read and nothing is wrong with it:
+// its object may have been away for a while, or was restored.
+func (c *check) checkMark(ctx context.Context, f metadata.InspectedFile) error {
+	c.mu.Lock()
+	bad := c.bad[f.ID]
+	c.mu.Unlock()
+	if f.Level != metadata.LevelDamaged || bad || !f.KeysKnown {
+		return nil
+	}
+	finding := Finding{Kind: MarkedDamaged, Key: datafile.Key(f.ID), File: &f.ID, Detail: fmt.Sprintf("the file of %d bytes could not be read once, and no merge takes it; it can be read", f.Size)}
+	if !c.options.Repair {
+		if now, err := c.inspectFile(ctx, f.ID); err != nil || now.State != metadata.FileLive || now.Level != metadata.LevelDamaged {
+			return err
+		}
+		c.find(finding)
+		return nil
+	}
+	// How often its records were merged is not known any more: once, if they were.
+	level := int16(0)
+	if slices.ContainsFunc(f.Runs, func(r metadata.Run) bool { return r.Merged }) {
+		level = metadata.FileLevel(1, f.Size, len(f.Runs))
+	}
+	unmarked, err := c.store.UnmarkFile(ctx, f.ID, level)
+	if err != nil || !unmarked {
+		return err
+	}
+	c.mu.Lock()
+	c.report.Unmarked++
+	c.mu.Unlock()
+	finding.Repaired = "given back to merges"
+	c.find(finding)
+	return nil
 }
 
 // checkCounts counts the rows of suspects anew, from one snapshot each, and corrects what they say.

@@ -42,6 +42,9 @@ const (
 	// WrongCounts: a file miscounts its rows or bytes, or doesn't find them by its keys. It will be deleted too
 	// early or never, or be merged wrongly.
 	WrongCounts Kind = "wrong-counts"
+	// MarkedDamaged: a file is marked as one that nobody can read, so that no merge takes it, and can be read (only a deep
+	// check looks).
+	MarkedDamaged Kind = "marked-damaged"
 )
 
 // Objects take room for nothing.
@@ -57,7 +60,7 @@ const (
 // severities orders kinds, the worst first.
 var severities = map[Kind]string{
 	MissingObject: Loss, WrongSize: Loss, DamagedFile: Loss, DamagedSection: Loss, UnknownFile: Loss, WrongRun: Loss, Hole: Loss,
-	Overlap: Index, Timestamps: Index, AbortedWithoutMarker: Index, LeftoverRows: Index, WrongCounts: Index,
+	Overlap: Index, Timestamps: Index, AbortedWithoutMarker: Index, LeftoverRows: Index, WrongCounts: Index, MarkedDamaged: Index,
 	Orphan: Waste, Overdue: Waste, ForeignObject: Waste,
 }
 
@@ -139,10 +142,11 @@ type Report struct {
 	ByKind   map[Kind]int64 `json:"by_kind"`
 	Findings []Finding      `json:"findings"`
 
-	// DeletedOrphans, DeletedDead and Corrected are what a repair did.
+	// DeletedOrphans, DeletedDead, Corrected and Unmarked are what a repair did.
 	DeletedOrphans Count `json:"deleted_orphans"`
 	DeletedDead    Count `json:"deleted_dead"`
 	Corrected      int64 `json:"corrected_files"`
+	Unmarked       int64 `json:"unmarked_files"`
 }
 
 // Total is the number of findings, listed or not.

@@ -42,7 +42,8 @@ nobody knows. It reads the end of each data file, with --deep all of them; a fin
 
 Nothing is written without --repair, so credentials that allow only reading will do. With it, objects that no commit can
 bring any more are deleted, and those that have been dead for --delete-grace and are in no snapshot that counts; and
-what files say of their rows is corrected. Rows are never removed: of records that are lost, they are all that is left.
+what files say of their rows is corrected. With --deep too, files that a merge could not read once, and that can be read,
+are merged again. Rows are never removed: of records that are lost, they are all that is left.
 
 The exit code is 0 without findings, 1 with findings (repaired ones, too), and 2 if the check could not be done.`,
 		Example: `  wadi fsck

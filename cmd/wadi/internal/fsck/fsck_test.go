@@ -35,7 +35,7 @@ func reports() map[string]result {
 	bad := clean
 	bad.Deep, bad.Repair = true, true
 	bad.Read, bad.InFlight, bad.Dead = fsck.Count{Number: 1, Bytes: 1 << 20}, fsck.Count{Number: 1, Bytes: 100}, fsck.Count{Number: 2, Bytes: 300}
-	bad.DeletedOrphans, bad.DeletedDead, bad.Corrected = fsck.Count{Number: 1, Bytes: 17}, fsck.Count{Number: 3, Bytes: 30}, 1
+	bad.DeletedOrphans, bad.DeletedDead, bad.Corrected, bad.Unmarked = fsck.Count{Number: 1, Bytes: 17}, fsck.Count{Number: 3, Bytes: 30}, 1, 2
 	bad.ByKind = map[fsck.Kind]int64{fsck.MissingObject: 2, fsck.Hole: 1, fsck.Orphan: 1001}
 	bad.Findings = []fsck.Finding{
 		{Kind: fsck.MissingObject, Severity: fsck.Loss, Key: datafile.Key(file), File: &file, Detail: "the object doesn't exist",

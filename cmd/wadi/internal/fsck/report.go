@@ -52,6 +52,9 @@ func writeText(w io.Writer, r result) error {
 	if r.Corrected > 0 {
 		fmt.Fprintf(out, "repaired   the counts of %s\n", counted(r.Corrected, "file"))
 	}
+	if r.Unmarked > 0 {
+		fmt.Fprintf(out, "repaired   gave %s back to merges\n", counted(r.Unmarked, "file"))
+	}
 	out.WriteString("\n")
 	for _, f := range r.Findings {
 		writeFinding(out, f)
