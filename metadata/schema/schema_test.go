@@ -107,6 +107,10 @@ func TestCheckChangesNothing(t *testing.T) {
 
 func TestManySetUpAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
+	// The first connection of all makes the file, and its log, for which SQLite lets nobody wait.
+	if err := openFile(t, path).PingContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	var wg sync.WaitGroup
 	for range 5 {
 		s := binary(t, openFile(t, path), 3)
