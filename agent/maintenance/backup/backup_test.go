@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -344,11 +345,17 @@ func newJobs(t *testing.T) *jobs {
 func (j *jobs) round(interval time.Duration) (puts int, err error) {
 	j.Helper()
 	before := j.bucket.Calls(objstoretest.Put)
-	job := backup.Job(skewed{j.store, j.ahead}, j.bucket, func(context.Context) error { return j.back }, interval, uuid.New(), slog.New(slog.DiscardHandler))
+	err = j.roundOf(skewed{j.store, j.ahead}, interval)
+	return j.bucket.Calls(objstoretest.Put) - before, err
+}
+
+// roundOf is a round of an agent that has the store.
+func (j *jobs) roundOf(store backup.Store, interval time.Duration) error {
+	job := backup.Job(store, j.bucket, func(context.Context) error { return j.back }, interval, uuid.New(), slog.New(slog.DiscardHandler))
 	if more, err := job.Round(j.Context(), progress()); err != nil || more {
-		return j.bucket.Calls(objstoretest.Put) - before, fmt.Errorf("more: %v, %w", more, err)
+		return fmt.Errorf("more: %v, %w", more, err)
 	}
-	return j.bucket.Calls(objstoretest.Put) - before, nil
+	return nil
 }
 
 func (j *jobs) want(interval time.Duration, puts int) {
@@ -531,6 +538,144 @@ func TestRoundsThatDie(t *testing.T) {
 					t.Errorf("%s %d: %d snapshots, the newest of %q; the store is at %q, %v", op, call, len(l.Whole), m.State, state, err)
 				}
 			}
+		}
+	}
+}
+
+// step is one call of the metadata store.
+type step struct {
+	call string
+	nth  int
+}
+
+// dying is a store of an agent that has trouble at a step: it fails there, before anything happens or when it
+// has, or it is the last that the agent does.
+type dying struct {
+	skewed
+	at                step
+	persisted, killed bool
+	calls             map[string]int
+	reached           bool
+}
+
+var errDied = errors.New("died")
+
+func (d *dying) try(call string, do func() error) error {
+	d.calls[call]++
+	if d.calls[call] != d.at.nth || call != d.at.call {
+		if d.killed && d.reached {
+			return errDied
+		}
+		return do()
+	}
+	d.reached = true
+	if d.persisted {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	return errDied
+}
+
+func (d *dying) Now(ctx context.Context) (at time.Time, err error) {
+	err = d.try("Now", func() error { at, err = d.skewed.Now(ctx); return err })
+	return at, err
+}
+
+func (d *dying) LastSnapshot(ctx context.Context) (at time.Time, ok bool, err error) {
+	err = d.try("LastSnapshot", func() error { at, ok, err = d.skewed.LastSnapshot(ctx); return err })
+	return at, ok, err
+}
+
+func (d *dying) AcquireLease(ctx context.Context, holder uuid.UUID, name string, period time.Duration) (ok bool, err error) {
+	err = d.try("AcquireLease", func() error { ok, err = d.skewed.AcquireLease(ctx, holder, name, period); return err })
+	return ok, err
+}
+
+func (d *dying) ReleaseLease(ctx context.Context, holder uuid.UUID, name string) error {
+	return d.try("ReleaseLease", func() error { return d.skewed.ReleaseLease(ctx, holder, name) })
+}
+
+func (d *dying) SnapshotState(ctx context.Context) (state string, err error) {
+	err = d.try("SnapshotState", func() error { state, err = d.skewed.SnapshotState(ctx); return err })
+	return state, err
+}
+
+func (d *dying) ExportSnapshot(ctx context.Context, visit func(metadata.SnapshotRow) error) error {
+	return d.try("ExportSnapshot", func() error { return d.skewed.ExportSnapshot(ctx, visit) })
+}
+
+func (d *dying) NoteSnapshot(ctx context.Context, at time.Time) error {
+	return d.try("NoteSnapshot", func() error { return d.skewed.NoteSnapshot(ctx, at) })
+}
+
+// TestMetadataStoreThatFailsAtAnyStep of a round, or an agent that is killed there: another agent takes the snapshot, within a lease.
+func TestMetadataStoreThatFailsAtAnyStep(t *testing.T) {
+	steps := 0
+	for _, call := range []string{"Now", "LastSnapshot", "AcquireLease", "SnapshotState", "ExportSnapshot", "NoteSnapshot", "ReleaseLease"} {
+		for _, how := range []dying{{}, {persisted: true}, {killed: true}, {killed: true, persisted: true}} {
+			for nth := 1; ; nth++ {
+				reached := false
+				synctest.Test(t, func(t *testing.T) {
+					j := newJobs(t)
+					for i := range backup.Kept {
+						addTopic(t, j.store, fmt.Sprint("t", i))
+						j.want(time.Nanosecond, 2)
+						time.Sleep(time.Second)
+					}
+					addTopic(t, j.store, "new")
+					store := how
+					store.skewed, store.at, store.calls = skewed{Store: j.store}, step{call, nth}, map[string]int{}
+					err := j.roundOf(&store, time.Nanosecond)
+					if reached = store.reached; !reached {
+						return
+					}
+					if !errors.Is(err, errDied) {
+						t.Errorf("%+v: %v", store.at, err)
+					}
+					time.Sleep(time.Minute) // in which the lease of an agent that is gone runs out
+					if _, err := j.round(time.Nanosecond); err != nil {
+						t.Errorf("%+v: another agent: %v", store.at, err)
+					}
+					l, m := newest(t, j.bucket)
+					state, err := j.store.SnapshotState(t.Context())
+					if err != nil || m.State != state || len(l.Whole) != backup.Kept || len(l.Torn) > 0 {
+						t.Errorf("%+v: snapshots %+v, the newest of %q; the store is at %q, %v", store.at, l, m.State, state, err)
+					}
+					if at := j.last(); at.Before(m.At) {
+						t.Errorf("%+v: noted %v, the newest snapshot is of %v", store.at, at, m.At)
+					}
+				})
+				if !reached {
+					break // there is no such step
+				}
+				steps++
+			}
+		}
+	}
+	if steps < 4*7 {
+		t.Errorf("%d steps", steps)
+	}
+}
+
+// TestAgentsThatTakeSnapshotsAtOnce take turns by the lease: each snapshot is whole, and no more are kept than should be.
+func TestAgentsThatTakeSnapshotsAtOnce(t *testing.T) {
+	j := newJobs(t)
+	for i := range 3 * backup.Kept {
+		addTopic(t, j.store, fmt.Sprint("t", i))
+		var agents sync.WaitGroup
+		for range 4 {
+			agents.Go(func() {
+				if err := j.roundOf(skewed{Store: j.store}, time.Nanosecond); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		agents.Wait()
+		l, m := newest(t, j.bucket)
+		state, err := j.store.SnapshotState(t.Context())
+		if err != nil || m.State != state || len(l.Whole) > backup.Kept || len(l.Torn) > 0 {
+			t.Errorf("snapshots %+v, the newest of %q; the store is at %q, %v", l, m.State, state, err)
 		}
 	}
 }
