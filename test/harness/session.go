@@ -100,10 +100,15 @@ func lockedFolder() (string, *os.File, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := tryLock(lock); err != nil {
 		return "", nil, errors.Join(fmt.Errorf("lock %s: %w", lock.Name(), err), lock.Close())
 	}
 	return folder, lock, nil
+}
+
+// tryLock locks a file for as long as it is open, unless somebody else has.
+func tryLock(file *os.File) error {
+	return syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }
 
 // removeAbandoned removes the folders of test processes that were killed. What
@@ -126,7 +131,7 @@ func removeAbandoned(dir string) {
 		// A lock that is new may be about to be taken.
 		info, statErr := lock.Stat()
 		old := statErr == nil && time.Since(info.ModTime()) > time.Minute
-		if old && syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		if old && tryLock(lock) == nil {
 			_ = os.RemoveAll(folder)
 		}
 		_ = lock.Close()

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -104,7 +103,7 @@ func (p *portRange) claim() error {
 		// another's.
 		lock, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("wadi-ports-%d-of-%d", i, os.Getuid())), os.O_CREATE|os.O_RDWR, 0o600)
 		if err == nil {
-			if err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+			if err = tryLock(lock); err == nil {
 				p.lock, p.first, p.given = lock, firstPort+i*rangePorts, rand.IntN(rangePorts)
 				return nil
 			}
@@ -129,11 +128,7 @@ func FreePort(t testing.TB) int {
 // test starts by itself.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	address, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(FreePort(t)))
 }
 
 // portAttempts: between freePort and the server's listen another process may
