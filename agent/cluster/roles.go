@@ -1,36 +1,11 @@
 package cluster
 
 import (
-	"time"
-
 	"github.com/google/uuid"
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/protocol"
 )
-
-const (
-	// sentFor is how long a connection whose consumer was sent elsewhere, and that asks here again, is
-	// served: the client can't go there, or doesn't want to.
-	sentFor = time.Minute
-	// maxSent is the number of connections that are remembered. A forgotten one is sent away once more.
-	maxSent = 16 << 10
-)
-
-// connection tells a client's connection from others.
-type connection struct {
-	host string
-	port uint16
-}
-
-func newSent() *lru.Cache[connection, time.Time] {
-	sent, err := lru.New[connection, time.Time](maxSent)
-	if err != nil {
-		panic(err) // only for a size below one
-	}
-	return sent
-}
 
 // TakesRecords reports whether the client's records are taken here. They are not when this agent lacks the role,
 // neither has it an agent behind the same address, and another agent has it: then that
@@ -49,10 +24,10 @@ func (r *Router) TakesRecords(client protocol.Client) bool {
 }
 
 // ReadElsewhere returns the brokers to which a consumer is sent for each partition, all of them replicas that Metadata
-// shows to it; nil when it is served here. rack is its client.rack, "" for none: the zone of a client of which nothing
+// shows to it, false for a partition that it is served here; nil when that is so for all. rack is its client.rack, "" for none: the zone of a client of which nothing
 // else tells it. It is sent elsewhere when this agent lacks the role, drains, or is not in its zone, and there are
-// agents for which that is otherwise; and it is served when it asks again.
-func (r *Router) ReadElsewhere(client protocol.Client, rack string) func(topic uuid.UUID, partition int32) (nodeID int32) {
+// agents for which that is otherwise; and it is served when it asks for the partition again.
+func (r *Router) ReadElsewhere(client protocol.Client, rack string) func(topic uuid.UUID, partition int32) (nodeID int32, elsewhere bool) {
 	self := r.agents.Self()
 	// Who reads from an agent that drains is sent on as well, while it can be told where to.
 	able := self.HasRole(metadata.RoleConsume) && self.State != metadata.Draining
@@ -74,27 +49,19 @@ func (r *Router) ReadElsewhere(client protocol.Client, rack string) func(topic u
 			}
 		}
 	}
-	if able && !listed || !r.maySend(client) {
+	if able && !listed {
 		return nil
 	}
 	places := map[uuid.UUID]*Placement{}
-	return func(topic uuid.UUID, partition int32) int32 {
+	return func(topic uuid.UUID, partition int32) (int32, bool) {
+		if !r.sent.may(client, topicPartition{topic, partition}) {
+			return 0, false
+		}
 		place, ok := places[topic]
 		if !ok {
 			place = v.Topic(topic)
 			places[topic] = place
 		}
-		return place.reader(which.zone, partition).NodeID
+		return place.reader(which.zone, partition).NodeID, true
 	}
-}
-
-// maySend notes that the client is sent elsewhere. It returns false if that was done already, and not long ago.
-func (r *Router) maySend(client protocol.Client) bool {
-	c := connection{client.Host, client.Port}
-	now := time.Now()
-	if at, sent := r.sent.Get(c); sent && now.Sub(at) < sentFor {
-		return false
-	}
-	r.sent.Add(c, now)
-	return true
 }

@@ -82,7 +82,7 @@ func TestRequestsAtTheFirstAgent(t *testing.T) {
 			}
 			reads := int32(0)
 			if to := router.ReadElsewhere(client, tc.rack); to != nil {
-				reads = to(topicID(1), 0)
+				reads, _ = to(topicID(1), 0)
 				shown := false
 				for _, id := range v.Topic(topicID(1)).Replicas(0) {
 					shown = shown || id == reads
@@ -114,7 +114,7 @@ func TestWhoIsSentElsewhereIsServedThere(t *testing.T) {
 					continue
 				}
 				for p := range int32(24) {
-					next := to(topicID(1), p)
+					next, _ := to(topicID(1), p)
 					if NewRouter(seenBy{alive, byID[next]}, Zones{}).ReadElsewhere(client, rack) != nil {
 						t.Fatalf("%s with rack %q is sent from %d to %d, and on from there", id, rack, alive[self].NodeID, next)
 					}
@@ -144,10 +144,8 @@ func TestDrainingAgentTakesRecordsAndSendsConsumersOn(t *testing.T) {
 	}
 	for rack, want := range map[string]int32{"a": 3, "b": 2} {
 		client.Port++
-		if to := router.ReadElsewhere(client, rack); to == nil || to(topicID(1), 0) != want {
-			t.Errorf("a consumer in rack %s stays, or is sent elsewhere than to %d", rack, want)
-		} else if router.ReadElsewhere(client, rack) != nil {
-			t.Error("a consumer that came back is not served")
+		if id, sent := router.ReadElsewhere(client, rack)(topicID(1), 0); !sent || id != want {
+			t.Errorf("a consumer in rack %s is sent to %d, %v, want to %d", rack, id, sent, want)
 		}
 	}
 	if NewRouter(view(alive[:1]), Zones{}).ReadElsewhere(client, "a") != nil {
@@ -158,18 +156,45 @@ func TestDrainingAgentTakesRecordsAndSendsConsumersOn(t *testing.T) {
 func TestConsumerThatComesBackIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		router := NewRouter(view(parse("p -", "c -")), Zones{})
-		sent := func(port uint16) bool {
-			return router.ReadElsewhere(protocol.Client{ID: "app", Host: "h", Port: port, Listener: metadata.DefaultListener}, "") != nil
+		sent := func(port uint16, topic int, partition int32) bool {
+			client := protocol.Client{ID: "app", Host: "h", Port: port, Listener: metadata.DefaultListener}
+			id, sent := router.ReadElsewhere(client, "")(topicID(topic), partition)
+			if sent && id != 2 {
+				t.Errorf("sent to %d", id)
+			}
+			return sent
 		}
-		if !sent(1) || sent(1) {
-			t.Error("a consumer that can't follow is not served the second time")
+		for range 2 {
+			if !sent(1, 1, 0) {
+				t.Error("a consumer is not sent, or not again when it asks once more while it goes")
+			}
 		}
-		if !sent(2) {
+		if sent(1, 1, 0) {
+			t.Error("a consumer that doesn't follow is not served the third time")
+		}
+		if !sent(1, 1, 1) || !sent(1, 2, 0) {
+			t.Error("partitions of the connection that come later are not sent")
+		}
+		if !sent(2, 1, 0) {
 			t.Error("another connection is not sent")
 		}
-		time.Sleep(sentFor)
-		if !sent(1) || sent(1) {
-			t.Error("after a while it is not tried again, once")
+		time.Sleep(atOnce)
+		if sent(1, 1, 0) || sent(1, 1, 1) {
+			t.Error("a consumer that comes back is not served")
+		}
+		time.Sleep(sentFor/2 - atOnce)
+		if !sent(1, 1, 2) || sent(1, 1, 0) {
+			t.Error("what the connection is told makes it forget what it was told")
+		}
+		time.Sleep(sentFor / 2)
+		if !sent(1, 1, 0) {
+			t.Error("after a while it is not tried again")
+		}
+		if sent(1, 1, 2) {
+			t.Error("a partition is tried again with another one, too early")
+		}
+		if n := router.sent.connections.Len(); n != 1 {
+			t.Errorf("%d connections are remembered, with one that was told nothing for a while", n)
 		}
 	})
 }

@@ -3,10 +3,8 @@ package cluster
 import (
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/cespare/xxhash/v2"
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/protocol"
@@ -26,8 +24,8 @@ const enoughInZone = 2
 type Router struct {
 	agents Agents
 	zones  Zones
-	// sent are the connections whose consumers were sent elsewhere, and when.
-	sent *lru.Cache[connection, time.Time]
+	// sent are the consumers that were sent elsewhere.
+	sent *sent
 	// memory is of agents that are gone.
 	memory memory
 }

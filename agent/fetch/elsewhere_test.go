@@ -17,16 +17,16 @@ func TestConsumerIsSentElsewhere(t *testing.T) {
 	a := c.agent(t)
 	a.produce(t, map[int32][]protocol.Batch{0: {makeBatch(t, protocol.CodecNone, recs(10, 100, 0)...)}})
 	var racks []string
-	a.config.Elsewhere = func(client protocol.Client, rack string) func(uuid.UUID, int32) int32 {
+	a.config.Elsewhere = func(_ protocol.Client, rack string) func(uuid.UUID, int32) (int32, bool) {
 		racks = append(racks, rack)
 		if rack == "here" {
 			return nil
 		}
-		return func(topic uuid.UUID, partition int32) int32 {
+		return func(topic uuid.UUID, partition int32) (int32, bool) {
 			if topic != c.topic.ID {
 				t.Errorf("asked for topic %v", topic)
 			}
-			return 10 + partition
+			return 10 + partition, true
 		}
 	}
 	for version := int16(4); version <= 18; version++ {
@@ -66,5 +66,46 @@ func TestConsumerIsSentElsewhere(t *testing.T) {
 	req.Version, req.Rack = 12, "here"
 	if p := a.answer(t.Context(), req).Topics[0].Partitions[0]; p.PreferredReadReplica != -1 || len(p.RecordBatches) == 0 {
 		t.Errorf("who stays here gets %+v", p)
+	}
+}
+
+// TestConsumerIsSentElsewhereForAPart of what it asks for: it gets the records of the others with that, or waits for none.
+func TestConsumerIsSentElsewhereForAPart(t *testing.T) {
+	c := newCluster(t, 3)
+	a := c.agent(t)
+	batch := makeBatch(t, protocol.CodecNone, recs(10, 100, 0)...)
+	a.produce(t, map[int32][]protocol.Batch{0: {batch}, 1: {batch}})
+	elsewhere := map[int32]bool{}
+	a.config.Elsewhere = func(protocol.Client, string) func(uuid.UUID, int32) (int32, bool) {
+		return func(_ uuid.UUID, partition int32) (int32, bool) { return 10, elsewhere[partition] }
+	}
+	for _, tc := range []struct {
+		name    string
+		sent    []int32
+		offsets []int64
+		records []bool
+	}{
+		{"one of two with records", []int32{0}, []int64{0, 0, 0}, []bool{false, true, false}},
+		{"those with records", []int32{0, 1}, []int64{0, 0, 0}, []bool{false, false, false}},
+		{"the one without", []int32{2}, []int64{0, 0, 0}, []bool{true, true, false}},
+		{"one of three without", []int32{1}, []int64{10, 10, 0}, []bool{false, false, false}},
+		{"none", nil, []int64{0, 10, 0}, []bool{true, false, false}},
+	} {
+		clear(elsewhere)
+		for _, p := range tc.sent {
+			elsewhere[p] = true
+		}
+		req := fetchFrom(tc.offsets...)
+		req.Version, req.MaxWaitMillis, req.MinBytes = 12, longWait, 1
+		for i, p := range a.answer(t.Context(), req).Topics[0].Partitions {
+			wantCode(t, fmt.Sprintf("%s, partition %d", tc.name, i), p.ErrorCode, nil)
+			want := int32(-1)
+			if elsewhere[p.Partition] {
+				want = 10
+			}
+			if p.PreferredReadReplica != want || len(p.RecordBatches) > 0 != tc.records[i] {
+				t.Errorf("%s, partition %d: sent to %d, %d bytes of records", tc.name, i, p.PreferredReadReplica, len(p.RecordBatches))
+			}
+		}
 	}
 }

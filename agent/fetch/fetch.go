@@ -51,10 +51,10 @@ type Config struct {
 	// ID. Merges replace files, which are deleted some time later: of older ones the metadata
 	// store is asked where their records are by now. 0 is no limit.
 	TailAge time.Duration
-	// Elsewhere returns, for a consumer that is to read from other brokers, their node IDs by partitions; nil
-	// for one that is served here, in which it may change its mind. A nil Elsewhere serves all here. rack is
-	// the consumer's, "" for none.
-	Elsewhere func(client protocol.Client, rack string) func(topic uuid.UUID, partition int32) (nodeID int32)
+	// Elsewhere returns, for a consumer that is to read from other brokers, their node IDs by partitions, false for
+	// a partition that it is served here, in which it may change its mind; nil for a consumer that is
+	// served all here. A nil Elsewhere serves all here. rack is the consumer's, "" for none.
+	Elsewhere func(client protocol.Client, rack string) func(topic uuid.UUID, partition int32) (nodeID int32, elsewhere bool)
 }
 
 // DefaultConfig has Kafka's fetch.max.bytes.
@@ -123,9 +123,8 @@ func (f *Fetcher) Fetch(ctx context.Context, client protocol.Client, req *kmsg.F
 		maxBytes: min(max(0, int64(req.MaxBytes)), f.config.MaxBytes),
 	}
 	r.minBytes = min(int64(req.MinBytes), r.maxBytes)
-	if to := f.elsewhere(client, req); to != nil {
-		f.send(ctx, r, to)
-		return resp, r.done
+	if f.config.Elsewhere != nil && req.Version >= preferredFrom {
+		r.elsewhere = f.config.Elsewhere(client, req.Rack)
 	}
 	f.await(ctx, r)
 	if ctx.Err() == nil {
@@ -138,24 +137,26 @@ func (f *Fetcher) Fetch(ctx context.Context, client protocol.Client, req *kmsg.F
 // preferredFrom is the version of Fetch from which on a consumer can be sent to another replica.
 const preferredFrom = 11
 
-func (f *Fetcher) elsewhere(client protocol.Client, req *kmsg.FetchRequest) func(topic uuid.UUID, partition int32) int32 {
-	if f.config.Elsewhere == nil || req.Version < preferredFrom {
-		return nil
+// send names the brokers to read from, for the partitions that are read elsewhere, and plans no records of these. It
+// reports whether there are any. What is wrong with a partition is told here all the same: a consumer that is told so
+// by a replica asks the leader again, which we are.
+func (r *fetching) send() (sent bool) {
+	if r.elsewhere == nil {
+		return false
 	}
-	return f.config.Elsewhere(client, req.Rack)
-}
-
-// send answers at once and without records, with the brokers to read from. What is wrong with a
-// partition is told here all the same: a consumer that is told so by a replica asks the leader again, which we are.
-func (f *Fetcher) send(ctx context.Context, r *fetching, to func(topic uuid.UUID, partition int32) int32) {
-	f.resolve(ctx, r)
-	f.plan(ctx, r)
-	f.finish(r)
-	for i, slot := range r.slots {
-		if slot.ErrorCode == 0 {
-			slot.PreferredReadReplica = to(r.topics[i], slot.Partition)
+	for i := range r.plans {
+		p := &r.plans[i]
+		if p.err != nil {
+			continue
+		}
+		if nodeID, elsewhere := r.elsewhere(r.topics[i], r.slots[i].Partition); elsewhere {
+			r.slots[i].PreferredReadReplica = nodeID
+			r.bytes -= p.bytes
+			*p = plan{Bounds: p.Bounds, until: p.until}
+			sent = true
 		}
 	}
+	return sent
 }
 
 // fetching is a Fetch request being answered.
@@ -164,6 +165,8 @@ type fetching struct {
 	resp               *kmsg.FetchResponse
 	level              isolation
 	maxBytes, minBytes int64
+	// elsewhere tells which partitions the consumer is to read from other brokers; nil is none.
+	elsewhere func(topic uuid.UUID, partition int32) (nodeID int32, elsewhere bool)
 
 	// failed: a partition is answered with an error, so nothing waits.
 	failed bool
@@ -183,13 +186,16 @@ type fetching struct {
 // having enough.
 const replanPause = 5 * time.Millisecond
 
-// await plans the request until it is worth answering.
+// await plans the request until it is worth answering. That a partition is read elsewhere is, as in Kafka.
 func (f *Fetcher) await(ctx context.Context, r *fetching) {
 	over := time.NewTimer(time.Duration(max(0, r.req.MaxWaitMillis)) * time.Millisecond)
 	defer over.Stop()
-	for {
+	for first := true; ; first = false {
 		f.resolve(ctx, r)
 		f.plan(ctx, r)
+		if first && r.send() {
+			return
+		}
 		if r.failed || len(r.parts) == 0 || r.bytes >= r.minBytes || r.req.MaxWaitMillis <= 0 {
 			return
 		}

@@ -264,7 +264,9 @@ func TestConsumerReadsInItsRack(t *testing.T) {
 	check := func(t *testing.T, done []counters) {
 		t.Helper()
 		for i, d := range done {
-			if at := i == 1; at != (d.sent > records*size/2) {
+			// Those of other racks answer with where to go. A client that asks again much later is served, if only one of
+			// the six partitions.
+			if i == 1 && d.sent < records*size/2 || i != 1 && d.sent > records*size/4 {
 				t.Errorf("agent %d sent %v bytes", i+1, d.sent)
 			}
 		}
