@@ -12,7 +12,7 @@ import (
 )
 
 // goneFor is how long the node ID of an agent that is gone stays shown: longer than clients keep to a replica that
-// they were sent to. franz-go asks its leader again after half an hour, librdkafka only when the leader changes.
+// they were sent to. franz-go asks its leader again after half an hour, kafkajs and librdkafka before 2.1 after five minutes.
 const goneFor = time.Hour
 
 // memory knows the agents that this process has seen, which the register forgets when they are gone. What it knows is
@@ -53,8 +53,8 @@ func (m *memory) note(alive []metadata.Agent) (gone []metadata.Agent) {
 }
 
 // standIns are brokers with the IDs of agents that are gone and left nobody at their address, at the addresses of others
-// that consumers may read from, if possible in the same zone. A consumer that was sent to a replica keeps to its node ID as long as its
-// leader is the same; it would wait for one that never returns. Where agents are all alike nobody is ever
+// that consumers may read from, if possible in the same zone. Some consumers that were sent to a replica keep to its node ID
+// for long (see goneFor); they would wait for one that never returns. Where agents are all alike nobody is ever
 // sent on, and there are none.
 func (v *View) standIns(alive, gone []metadata.Agent, listener string) []Broker {
 	if !slices.ContainsFunc(append(slices.Clone(alive), gone...), func(a metadata.Agent) bool {

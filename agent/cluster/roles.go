@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"time"
+
 	"github.com/google/uuid"
 
 	"github.com/wadi-log/wadi/metadata"
@@ -23,11 +25,20 @@ func (r *Router) TakesRecords(client protocol.Client) bool {
 	return false // not even shown to clients
 }
 
+const (
+	// asksForUnknown is the version of Fetch from which on clients that are sent to a broker that they don't know ask
+	// for Metadata. Of those before it kafkajs (11) does not read the partition any more until it asks by itself.
+	asksForUnknown = 12
+	// metadataAge is how often clients ask for Metadata if nothing is amiss.
+	metadataAge = 5 * time.Minute
+)
+
 // ReadElsewhere returns the brokers to which a consumer is sent for each partition, all of them replicas that Metadata
-// shows to it, false for a partition that it is served here; nil when that is so for all. rack is its client.rack, "" for none: the zone of a client of which nothing
-// else tells it. It is sent elsewhere when this agent lacks the role, drains, or is not in its zone, and there are
-// agents for which that is otherwise; and it is served when it asks for the partition again.
-func (r *Router) ReadElsewhere(client protocol.Client, rack string) func(topic uuid.UUID, partition int32) (nodeID int32, elsewhere bool) {
+// shows to it now, false for a partition that it is served here; nil when that is so for all. rack is its client.rack, "" for
+// none: the zone of a client of which nothing else tells it. It is sent elsewhere when this agent lacks the role, drains,
+// or is not in its zone, and there are agents for which that is otherwise; and it is served when it asks again
+// for what it should have read there.
+func (r *Router) ReadElsewhere(client protocol.Client, version int16, rack string) func(topic uuid.UUID, partition int32, offset int64, records bool) (nodeID int32, elsewhere bool) {
 	self := r.agents.Self()
 	// Who reads from an agent that drains is sent on as well, while it can be told where to.
 	able := self.HasRole(metadata.RoleConsume) && self.State != metadata.Draining
@@ -53,15 +64,16 @@ func (r *Router) ReadElsewhere(client protocol.Client, rack string) func(topic u
 		return nil
 	}
 	places := map[uuid.UUID]*Placement{}
-	return func(topic uuid.UUID, partition int32) (int32, bool) {
-		if !r.sent.may(client, topicPartition{topic, partition}) {
-			return 0, false
-		}
+	return func(topic uuid.UUID, partition int32, offset int64, records bool) (int32, bool) {
 		place, ok := places[topic]
 		if !ok {
 			place = v.Topic(topic)
 			places[topic] = place
 		}
-		return place.reader(which.zone, partition).NodeID, true
+		b := place.reader(which.zone, partition)
+		if version < asksForUnknown && b.since.After(client.Since) && time.Since(b.since) < metadataAge {
+			return 0, false // the client may not know it
+		}
+		return b.NodeID, r.sent.again(client, topic, partition, offset, records)
 	}
 }

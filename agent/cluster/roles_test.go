@@ -3,8 +3,6 @@ package cluster
 import (
 	"fmt"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/wadi-log/wadi/metadata"
 	"github.com/wadi-log/wadi/protocol"
@@ -81,8 +79,8 @@ func TestRequestsAtTheFirstAgent(t *testing.T) {
 				t.Error("records are refused by the agent that the client is told to write to")
 			}
 			reads := int32(0)
-			if to := router.ReadElsewhere(client, tc.rack); to != nil {
-				reads, _ = to(topicID(1), 0)
+			if to := router.ReadElsewhere(client, 18, tc.rack); to != nil {
+				reads, _ = to(topicID(1), 0, 0, true)
 				shown := false
 				for _, id := range v.Topic(topicID(1)).Replicas(0) {
 					shown = shown || id == reads
@@ -109,13 +107,13 @@ func TestWhoIsSentElsewhereIsServedThere(t *testing.T) {
 		for _, id := range []string{"app", "zone=a", "zone=b", "zone=c", "zone=d"} {
 			for _, rack := range []string{"", "a", "b", "c", "d"} {
 				client := protocol.Client{ID: id, Host: "10.0.0.1", Port: 1, Listener: metadata.DefaultListener}
-				to := NewRouter(seenBy{alive, self}, Zones{}).ReadElsewhere(client, rack)
+				to := NewRouter(seenBy{alive, self}, Zones{}).ReadElsewhere(client, 18, rack)
 				if to == nil {
 					continue
 				}
 				for p := range int32(24) {
-					next, _ := to(topicID(1), p)
-					if NewRouter(seenBy{alive, byID[next]}, Zones{}).ReadElsewhere(client, rack) != nil {
+					next, _ := to(topicID(1), p, 0, true)
+					if NewRouter(seenBy{alive, byID[next]}, Zones{}).ReadElsewhere(client, 18, rack) != nil {
 						t.Fatalf("%s with rack %q is sent from %d to %d, and on from there", id, rack, alive[self].NodeID, next)
 					}
 				}
@@ -144,57 +142,11 @@ func TestDrainingAgentTakesRecordsAndSendsConsumersOn(t *testing.T) {
 	}
 	for rack, want := range map[string]int32{"a": 3, "b": 2} {
 		client.Port++
-		if id, sent := router.ReadElsewhere(client, rack)(topicID(1), 0); !sent || id != want {
+		if id, sent := router.ReadElsewhere(client, 18, rack)(topicID(1), 0, 0, true); !sent || id != want {
 			t.Errorf("a consumer in rack %s is sent to %d, %v, want to %d", rack, id, sent, want)
 		}
 	}
-	if NewRouter(view(alive[:1]), Zones{}).ReadElsewhere(client, "a") != nil {
+	if NewRouter(view(alive[:1]), Zones{}).ReadElsewhere(client, 18, "a") != nil {
 		t.Error("a consumer is sent away from the only agent")
 	}
-}
-
-func TestConsumerThatComesBackIsServed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		router := NewRouter(view(parse("p -", "c -")), Zones{})
-		sent := func(port uint16, topic int, partition int32) bool {
-			client := protocol.Client{ID: "app", Host: "h", Port: port, Listener: metadata.DefaultListener}
-			id, sent := router.ReadElsewhere(client, "")(topicID(topic), partition)
-			if sent && id != 2 {
-				t.Errorf("sent to %d", id)
-			}
-			return sent
-		}
-		for range 2 {
-			if !sent(1, 1, 0) {
-				t.Error("a consumer is not sent, or not again when it asks once more while it goes")
-			}
-		}
-		if sent(1, 1, 0) {
-			t.Error("a consumer that doesn't follow is not served the third time")
-		}
-		if !sent(1, 1, 1) || !sent(1, 2, 0) {
-			t.Error("partitions of the connection that come later are not sent")
-		}
-		if !sent(2, 1, 0) {
-			t.Error("another connection is not sent")
-		}
-		time.Sleep(atOnce)
-		if sent(1, 1, 0) || sent(1, 1, 1) {
-			t.Error("a consumer that comes back is not served")
-		}
-		time.Sleep(sentFor/2 - atOnce)
-		if !sent(1, 1, 2) || sent(1, 1, 0) {
-			t.Error("what the connection is told makes it forget what it was told")
-		}
-		time.Sleep(sentFor / 2)
-		if !sent(1, 1, 0) {
-			t.Error("after a while it is not tried again")
-		}
-		if sent(1, 1, 2) {
-			t.Error("a partition is tried again with another one, too early")
-		}
-		if n := router.sent.connections.Len(); n != 1 {
-			t.Errorf("%d connections are remembered, with one that was told nothing for a while", n)
-		}
-	})
 }

@@ -11,78 +11,74 @@ import (
 )
 
 const (
-	// sentFor is how long a consumer that was sent elsewhere for a partition, and asks here again over the same
-	// connection, is served: it can't go there, or doesn't want to.
-	sentFor = time.Minute
-	// atOnce is how soon it may ask once more and be told once more: librdkafka does while it moves the partition to
-	// the other broker, and would throw the records away.
-	atOnce = time.Second
-	// maxSent is the number of connections that are remembered. A forgotten one is sent away once more.
-	maxSent = 16 << 10
+	// servedFor is how long a consumer that came back from elsewhere without the records is served.
+	servedFor = time.Minute
+	// Within atOnce a consumer is told up to maxTold times, so long as it does not read on: librdkafka asks once more while
+	// it moves a partition, and throws away what it gets from here; kafka-python comes back from an answer
+	// that other partitions had filled.
+	atOnce  = time.Second
+	maxTold = 8
+	// maxSent is the number of partitions of connections that are remembered, in about 13 MB. A consumer of a forgotten
+	// one is sent away once more.
+	maxSent = 64 << 10
 )
 
 // sent remembers which consumers were sent elsewhere, for which partitions: of a connection, partitions may come
 // one by one, as consumers find out where to begin, and as groups give them other ones.
 type sent struct {
-	mu          sync.Mutex
-	connections *simplelru.LRU[connection, *sending]
+	mu     sync.Mutex
+	recent *simplelru.LRU[reading, telling]
 }
 
-// connection tells a client's connection from others.
-type connection struct {
-	host string
-	port uint16
+// reading is a consumer's reading of a partition over one connection.
+type reading struct {
+	host, listener string
+	port           uint16
+	partition      int32
+	topic          uuid.UUID
 }
 
-// sending is what a connection was told, and when.
-type sending struct {
-	last       time.Time
-	partitions map[topicPartition]telling
-}
-
+// telling is what a consumer was told.
 type telling struct {
-	at    time.Time
-	twice bool
-}
-
-type topicPartition struct {
-	topic     uuid.UUID
-	partition int32
+	at     int64 // when first, in nanoseconds of Unix time
+	offset int64 // where it was to read on
+	times  uint8
+	// served: it came back without having read, so it can't go there, or doesn't want to.
+	served bool
 }
 
 func newSent() *sent {
-	connections, err := simplelru.NewLRU[connection, *sending](maxSent, nil)
+	recent, err := simplelru.NewLRU[reading, telling](maxSent, nil)
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return &sent{connections: connections}
+	return &sent{recent: recent}
 }
 
-// may notes that the client is sent elsewhere for the partition. It returns false if that was done already, neither
-// just now nor long ago.
-func (s *sent) may(client protocol.Client, p topicPartition) bool {
-	now := time.Now()
+// again reports whether a consumer that may read from the offset here is sent elsewhere, and takes note of it. records
+// tells whether there are any to read from there on.
+//
+// Who comes back with a later offset has read elsewhere: some ask here again for each fetch (kafka-python), others
+// every few minutes. Who comes back with the same one found nothing new there, or could not go.
+func (s *sent) again(client protocol.Client, topic uuid.UUID, partition int32, offset int64, records bool) bool {
+	key := reading{client.Host, client.Listener, client.Port, partition, topic}
+	now := time.Now().UnixNano()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, oldest, ok := s.connections.GetOldest(); ok && now.Sub(oldest.last) >= sentFor; _, oldest, ok = s.connections.GetOldest() {
-		s.connections.RemoveOldest()
-	}
-	c := connection{client.Host, client.Port}
-	told, ok := s.connections.Get(c)
-	if !ok {
-		told = &sending{partitions: map[topicPartition]telling{}}
-		s.connections.Add(c, told)
-	}
-	t, was := told.partitions[p]
-	switch since := now.Sub(t.at); {
-	case !was || since >= sentFor:
-		t = telling{at: now}
-		told.last = now
-	case since < atOnce && !t.twice:
-		t.twice = true
+	t, told := s.recent.Get(key)
+	since := time.Duration(now - t.at)
+	switch {
+	case !told || since >= servedFor || !t.served && offset != t.offset:
+		t = telling{at: now, offset: offset, times: 1}
+	case !t.served && t.times < maxTold && since < atOnce:
+		t.times++
+	case !t.served && records:
+		t.served = true
+		s.recent.Add(key, t)
+		return false
 	default:
 		return false
 	}
-	told.partitions[p] = t
+	s.recent.Add(key, t)
 	return true
 }

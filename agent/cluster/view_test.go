@@ -100,9 +100,9 @@ func TestAgentsOfOtherZonesServeWhoComesToThem(t *testing.T) {
 	if !router.TakesRecords(inA) {
 		t.Error("records are not taken behind an address that takes records")
 	}
-	if to := router.ReadElsewhere(inA, ""); to == nil {
+	if to := router.ReadElsewhere(inA, 18, ""); to == nil {
 		t.Error("a consumer of another zone is not sent there")
-	} else if id, sent := to(topicID(1), 0); !sent || id != 1 && id != 2 {
+	} else if id, sent := to(topicID(1), 0, 0, true); !sent || id != 1 && id != 2 {
 		t.Errorf("it is sent to %d", id)
 	}
 }

@@ -17,12 +17,15 @@ func TestConsumerIsSentElsewhere(t *testing.T) {
 	a := c.agent(t)
 	a.produce(t, map[int32][]protocol.Batch{0: {makeBatch(t, protocol.CodecNone, recs(10, 100, 0)...)}})
 	var racks []string
-	a.config.Elsewhere = func(_ protocol.Client, rack string) func(uuid.UUID, int32) (int32, bool) {
+	a.config.Elsewhere = func(_ protocol.Client, _ int16, rack string) Elsewhere {
 		racks = append(racks, rack)
 		if rack == "here" {
 			return nil
 		}
-		return func(topic uuid.UUID, partition int32) (int32, bool) {
+		return func(topic uuid.UUID, partition int32, offset int64, records bool) (int32, bool) {
+			if offset != 0 || records != (partition == 0) {
+				t.Errorf("partition %d: asked for offset %d, with records: %v", partition, offset, records)
+			}
 			if topic != c.topic.ID {
 				t.Errorf("asked for topic %v", topic)
 			}
@@ -76,8 +79,8 @@ func TestConsumerIsSentElsewhereForAPart(t *testing.T) {
 	batch := makeBatch(t, protocol.CodecNone, recs(10, 100, 0)...)
 	a.produce(t, map[int32][]protocol.Batch{0: {batch}, 1: {batch}})
 	elsewhere := map[int32]bool{}
-	a.config.Elsewhere = func(protocol.Client, string) func(uuid.UUID, int32) (int32, bool) {
-		return func(_ uuid.UUID, partition int32) (int32, bool) { return 10, elsewhere[partition] }
+	a.config.Elsewhere = func(protocol.Client, int16, string) Elsewhere {
+		return func(_ uuid.UUID, partition int32, _ int64, _ bool) (int32, bool) { return 10, elsewhere[partition] }
 	}
 	for _, tc := range []struct {
 		name    string

@@ -51,11 +51,14 @@ type Config struct {
 	// ID. Merges replace files, which are deleted some time later: of older ones the metadata
 	// store is asked where their records are by now. 0 is no limit.
 	TailAge time.Duration
-	// Elsewhere returns, for a consumer that is to read from other brokers, their node IDs by partitions, false for
-	// a partition that it is served here, in which it may change its mind; nil for a consumer that is
-	// served all here. A nil Elsewhere serves all here. rack is the consumer's, "" for none.
-	Elsewhere func(client protocol.Client, rack string) func(topic uuid.UUID, partition int32) (nodeID int32, elsewhere bool)
+	// Elsewhere returns where a consumer is to read, by what it asks for; nil for one that is served all here. A nil
+	// Elsewhere serves all here. rack is the consumer's, "" for none, and version that of its request.
+	Elsewhere func(client protocol.Client, version int16, rack string) Elsewhere
 }
+
+// Elsewhere returns the node ID of the broker from which a consumer is to read a partition; false for one that is
+// served here, in which it may change its mind. records tells whether there are any from the offset on.
+type Elsewhere = func(topic uuid.UUID, partition int32, offset int64, records bool) (nodeID int32, elsewhere bool)
 
 // DefaultConfig has Kafka's fetch.max.bytes.
 func DefaultConfig() Config {
@@ -124,7 +127,7 @@ func (f *Fetcher) Fetch(ctx context.Context, client protocol.Client, req *kmsg.F
 	}
 	r.minBytes = min(int64(req.MinBytes), r.maxBytes)
 	if f.config.Elsewhere != nil && req.Version >= preferredFrom {
-		r.elsewhere = f.config.Elsewhere(client, req.Rack)
+		r.elsewhere = f.config.Elsewhere(client, req.Version, req.Rack)
 	}
 	f.await(ctx, r)
 	if ctx.Err() == nil {
@@ -149,7 +152,8 @@ func (r *fetching) send() (sent bool) {
 		if p.err != nil {
 			continue
 		}
-		if nodeID, elsewhere := r.elsewhere(r.topics[i], r.slots[i].Partition); elsewhere {
+		at := r.parts[i].offset
+		if nodeID, elsewhere := r.elsewhere(r.topics[i], r.slots[i].Partition, at, p.until > at); elsewhere {
 			r.slots[i].PreferredReadReplica = nodeID
 			r.bytes -= p.bytes
 			*p = plan{Bounds: p.Bounds, until: p.until}
@@ -166,7 +170,7 @@ type fetching struct {
 	level              isolation
 	maxBytes, minBytes int64
 	// elsewhere tells which partitions the consumer is to read from other brokers; nil is none.
-	elsewhere func(topic uuid.UUID, partition int32) (nodeID int32, elsewhere bool)
+	elsewhere Elsewhere
 
 	// failed: a partition is answered with an error, so nothing waits.
 	failed bool

@@ -294,8 +294,8 @@ func TestConsumerReadsInItsRack(t *testing.T) {
 	})
 }
 
-// TestConsumersGoOnWhenTheirReplicaDies: real clients keep to a replica that they were sent to, so long as
-// the leader is the same; they find another agent under its node ID.
+// TestConsumersGoOnWhenTheirReplicaDies: franz-go keeps to the replica that it was sent to, and finds another agent under
+// its node ID; kcat asks the leader again.
 func TestConsumersGoOnWhenTheirReplicaDies(t *testing.T) {
 	agents := startAgents(t, setups[1].options(t), "--zone=a", "--zone=b")
 	const records = 100
