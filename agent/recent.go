@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// recentFor is how old a call may be that still tells of a store.
-	recentFor = 10 * time.Second
+	// recentFor is how old a call may be that still tells of a store: in less than two beats' time, so that one slow call
+	// speaks at two beats, and an agent is slow by three.
+	recentFor = 2*cluster.BeatEvery - time.Second
 	// recentCalls bounds how many are remembered.
 	recentCalls = 64
 )

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/wadi-log/wadi/agent/cluster"
 )
 
 func TestRecentCallsHaveAMedian(t *testing.T) {
@@ -45,6 +47,12 @@ func TestRecentCallsHaveAMedian(t *testing.T) {
 		<-time.After(time.Minute)
 		want(time.Minute + recentFor)
 		end(context.Canceled)
+		want(0)
+
+		// A single call is no matter of three beats.
+		took(time.Minute, nil)
+		want(time.Minute)
+		<-time.After(2 * cluster.BeatEvery)
 		want(0)
 	})
 }

@@ -16,16 +16,16 @@ import (
 )
 
 const (
-	// beatEvery is the time between two beats: three may fail before
+	// BeatEvery is the time between two beats of an agent: three may fail before
 	// metadata.AgentTimeout.
-	beatEvery = 3 * time.Second
+	BeatEvery = 3 * time.Second
 	// beatTimeout bounds one call of the register.
 	beatTimeout = 3 * time.Second
 	// silentFor is after how long without a beat that arrived others may have been kept from theirs for so long, too, that the
 	// register takes them for dead: some beats sooner than metadata.AgentTimeout, since theirs came before.
 	silentFor = metadata.AgentTimeout / 2
 	// patience is how many beats of ours arrive after that before the others must have had theirs.
-	patience = int(metadata.AgentTimeout/beatEvery) + 1
+	patience = int(metadata.AgentTimeout/BeatEvery) + 1
 	// registerTries is how often an agent that starts asks a metadata store that does not answer, which may be
 	// waiting for the locks of an agent that hangs.
 	registerTries = 4
@@ -82,7 +82,7 @@ func NewMembership(store metadata.Agents, self metadata.Agent, gauge Gauge, log 
 	self.Incarnation = uuid.New()
 	self.State = metadata.Serving
 	return &Membership{
-		store: store, gauge: gauge, log: log, wish: self.NodeID, every: beatEvery, self: self,
+		store: store, gauge: gauge, log: log, wish: self.NodeID, every: BeatEvery, self: self,
 		now: make(chan chan struct{}), probe: make(chan struct{}, 1),
 	}
 }

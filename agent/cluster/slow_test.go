@@ -80,7 +80,7 @@ func TestAFleetIsNeverSlowAsAWhole(t *testing.T) {
 	all, healths := fleet(agents), make([]health, agents)
 	now := time.Unix(1_800_000_000, 0)
 	for beat := range 100 {
-		now = now.Add(beatEvery)
+		now = now.Add(BeatEvery)
 		slow := 0
 		for i := range all {
 			if beat > 3*i {
