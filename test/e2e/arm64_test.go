@@ -47,7 +47,7 @@ func TestArm64ProgramDoesTheMainJob(t *testing.T) {
 	agent := harness.Agent(t, options)
 	at := agent.Bootstrap()
 	createTopic(t, at, "flights", 12)
-	run(t, kcat, "-b", at, "-P", "-t", "flights", "-K", `\t`, "-l", file)
+	run(t, kcat, "-b", at, "-P", "-t", "flights", "-X", "enable.idempotence=true", "-K", `\t`, "-l", file)
 	t.Run("kcat", func(t *testing.T) {
 		checkFlights(t, parseReceived(t, run(t, kcat, "-b", at, "-C", "-t", "flights", "-o", "beginning", "-e", "-q", "-f", `%p\t%o\t%k\t%s\n`)))
 	})

@@ -75,7 +75,7 @@ func TestBrokerBehindABalancerKeepsItsID(t *testing.T) {
 // brokerAt asks one agent for the ID of the broker that it tells clients of, which is at the address and alone.
 func brokerAt(t *testing.T, agent, address string) int32 {
 	t.Helper()
-	resp, err := client(t, kgo.SeedBrokers(agent)).SeedBrokers()[0].Request(t.Context(), kmsg.NewPtrMetadataRequest())
+	resp, err := client(t, kgo.SeedBrokers(agent)).SeedBrokers()[0].RetriableRequest(t.Context(), kmsg.NewPtrMetadataRequest())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func maxMessageBytes(t *testing.T, agent *harness.AgentProcess) string {
 	t.Helper()
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "lines", ConfigNames: []string{"max.message.bytes"}}}
-	resp, err := client(t, kgo.SeedBrokers(agent.Bootstrap())).SeedBrokers()[0].Request(t.Context(), req)
+	resp, err := client(t, kgo.SeedBrokers(agent.Bootstrap())).SeedBrokers()[0].RetriableRequest(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}

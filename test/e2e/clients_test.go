@@ -22,7 +22,7 @@ func run(t testing.TB, program string, args ...string) []byte {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if filepath.Base(program) == "kcat" {
-		args = append([]string{"-m", "60"}, args...) // the metadata of a busy machine may take more than 5 s
+		args = append(patient(), args...)
 	}
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)
@@ -38,6 +38,10 @@ func kcat(t testing.TB) string {
 	t.Helper()
 	return harness.Tool(t, "kcat")
 }
+
+// patient are the arguments of a kcat that waits for the metadata of a busy machine for more than 5 s, and goes on
+// where librdkafka hints, as no error, that no connection is open at the moment. An agent that hung closes all.
+func patient() []string { return []string{"-m", "60", "-E"} }
 
 // clientLife is how long a client of a test lives. What waits for records that never come, which franz-go does for
 // ever, fails then, in its own test, with "client closed".

@@ -118,10 +118,8 @@ func TestCompactedTopicsKeepTheLatestRecords(t *testing.T) {
 			return nil
 		})
 		for _, agent := range agents {
-			for name, value := range agent.Metrics() {
-				if value > 0 && (name == `wadi_job_damaged_total{name="compact"}` || name == `wadi_job_errors_total{name="compact"}`) {
-					t.Errorf("%s is %v", name, value)
-				}
+			if n := agent.Metrics()[`wadi_job_damaged_total{name="compact"}`]; n > 0 {
+				t.Errorf("%v runs are damaged", n)
 			}
 		}
 		// In the end nothing else is left, soon also for the agents that have just written and read what is gone.

@@ -26,7 +26,7 @@ func TestBrokerConfigsActOnEveryAgent(t *testing.T) {
 	request.Acks, request.TimeoutMillis = -1, 10_000
 	request.Topics = []kmsg.ProduceRequestTopic{{Topic: topic, Partitions: []kmsg.ProduceRequestTopicPartition{{Records: checksum(batch())}}}}
 	produce := func() int16 {
-		resp, err := writer.Request(t.Context(), pin{request})
+		resp, err := writer.RetriableRequest(t.Context(), pin{request})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +46,7 @@ func TestBrokerConfigsActOnEveryAgent(t *testing.T) {
 		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 		req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker,
 			Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "message.max.bytes", Op: step.op, Value: &value}}}}
-		resp, err := admin.Request(t.Context(), req)
+		resp, err := admin.RetriableRequest(t.Context(), req)
 		if err != nil {
 			t.Fatal(err)
 		}

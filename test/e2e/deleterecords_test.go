@@ -91,7 +91,7 @@ func askAgent(t *testing.T, name string, agent *harness.AgentProcess, topic stri
 
 func (a asked) request(req kmsg.Request) kmsg.Response {
 	a.t.Helper()
-	resp, err := a.broker.Request(a.t.Context(), req)
+	resp, err := a.broker.RetriableRequest(a.t.Context(), req)
 	if err != nil {
 		a.t.Fatalf("%s: %v", a.name, err)
 	}

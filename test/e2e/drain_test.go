@@ -153,14 +153,12 @@ type kcatPair struct {
 	err   error
 }
 
-// startKcat starts both with -E: kcat would end where librdkafka tells it, as a hint and no error, that
-// no connection is open at the moment.
 func startKcat(t *testing.T, bootstrap, topic string) *kcatPair {
 	t.Helper()
 	k := &kcatPair{t: t, ended: make(chan struct{})}
-	k.producer = exec.Command(kcat(t), "-E", "-P", "-b", bootstrap, "-t", topic, "-p", "0", "-X", "enable.idempotence=true", "-X", "linger.ms=0")
+	k.producer = exec.Command(kcat(t), append(patient(), "-P", "-b", bootstrap, "-t", topic, "-p", "0", "-X", "enable.idempotence=true", "-X", "linger.ms=0")...)
 	k.producer.Stdout, k.producer.Stderr = &k.said, &k.said
-	k.consumer = exec.Command(kcat(t), "-E", "-C", "-u", "-b", bootstrap, "-t", topic, "-p", "0", "-o", "beginning")
+	k.consumer = exec.Command(kcat(t), append(patient(), "-C", "-u", "-b", bootstrap, "-t", topic, "-p", "0", "-o", "beginning")...)
 	k.consumer.Stderr = &k.consumerSaid
 	out, err := k.consumer.StdoutPipe()
 	if err == nil {

@@ -35,7 +35,7 @@ func TestLongPollWakesOnCommitOfAnotherAgent(t *testing.T) {
 	}
 	answered := make(chan result, 1)
 	go func() {
-		resp, err := c.SeedBrokers()[0].Request(t.Context(), oldFetch{fetch})
+		resp, err := c.SeedBrokers()[0].RetriableRequest(t.Context(), oldFetch{fetch})
 		answered <- result{resp, err}
 	}()
 	eventually(t, "the fetch waits", func() bool { return reader.Metrics()["wadi_fetch_waiting"] == 1 })

@@ -142,7 +142,7 @@ func (g *groupRun) remove(i int) *member {
 }
 
 // rebalance waits, after a change, until each partition has one owner again, all
-// members have some, and that stays so for a second.
+// members have some and are in one generation, and that stays so for a second.
 func (g *groupRun) rebalance(what string, change func()) time.Duration {
 	g.t.Helper()
 	start := time.Now()
@@ -166,7 +166,11 @@ func (g *groupRun) rebalance(what string, change func()) time.Duration {
 
 func (g *groupRun) balanced() error {
 	owners := map[int32]int{}
+	_, first := g.members[0].GroupMetadata()
 	for i, m := range g.members {
+		if _, generation := m.GroupMetadata(); generation != first {
+			return fmt.Errorf("member %d is in generation %d, the first in %d", i, generation, first)
+		}
 		partitions := m.partitions()
 		if len(partitions) == 0 {
 			return fmt.Errorf("member %d of %d has no partition", i, len(g.members))

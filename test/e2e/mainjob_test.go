@@ -20,7 +20,7 @@ func TestFlightsAreReadBackOnceAndInOrder(t *testing.T) {
 			topic, program string
 			args           []string
 		}{
-			{"by-kcat", kcat, []string{"-b", at, "-P", "-t", "by-kcat", "-K", `\t`, "-l", file}},
+			{"by-kcat", kcat, []string{"-b", at, "-P", "-t", "by-kcat", "-X", "enable.idempotence=true", "-K", `\t`, "-l", file}},
 			{"by-wadi", wadi, []string{"produce", "by-wadi", "--bootstrap", at, "--key-separator", `\t`, "--file", file}},
 		}
 		for _, p := range producers {

@@ -104,7 +104,7 @@ func produceAt(t *testing.T, agent *harness.AgentProcess, topic string, at time.
 // stand where records go, and sees them go on at the log start.
 func TestRetentionActsAndChangesLive(t *testing.T) {
 	eachSetup(t, func(t *testing.T, options harness.AgentOptions) {
-		options.Flags = append(options.Flags, hastyFlags...)
+		options.Flags = append(append(options.Flags, hastyFlags...), "--merge-after=1h") // retention goes by whole runs
 		agent := harness.Agent(t, options)
 		const topic, kept = "retained", "kept"
 		for _, name := range []string{topic, kept} {

@@ -48,6 +48,7 @@ func TestSmallFilesAreMerged(t *testing.T) {
 			}
 		}
 		var committed []string
+		merged := 0.0 // when it was asked for last
 		for round := range rounds {
 			var records []*kgo.Record
 			for p := range int32(partitions) {
@@ -73,9 +74,12 @@ func TestSmallFilesAreMerged(t *testing.T) {
 			}
 			if round%20 == 19 {
 				follow(int64(round + 1))
-				merged := agent.Metrics()[`wadi_job_files_total{name="merge"}`]
 				if victim == nil {
-					eventually(t, "a merge", func() bool { return agent.Metrics()[`wadi_job_files_total{name="merge"}`] > merged })
+					before := merged
+					eventually(t, "a merge", func() bool {
+						merged = agent.Metrics()[`wadi_job_files_total{name="merge"}`]
+						return merged > before
+					})
 				}
 			}
 			if round == rounds/2 && victim != nil {

@@ -67,7 +67,7 @@ func (m *mergeReads) stopped() bool {
 func (m *mergeReads) write() {
 	ctx, cancel := context.WithTimeout(m.t.Context(), 5*time.Minute)
 	defer cancel()
-	producer, err := kgo.NewClient(kgo.WithContext(ctx), kgo.SeedBrokers(m.bootstraps[0]), kgo.TransactionalID("writer"), kgo.DefaultProduceTopic(mergeReadsTopic))
+	producer, err := kgo.NewClient(kgo.WithContext(ctx), kgo.AlwaysRetryEOF(), kgo.SeedBrokers(m.bootstraps[0]), kgo.TransactionalID("writer"), kgo.DefaultProduceTopic(mergeReadsTopic))
 	if err != nil {
 		m.t.Error(err)
 		return
@@ -112,7 +112,7 @@ func (m *mergeReads) readAgain(level kgo.IsolationLevel) {
 func (m *mergeReads) read(bootstrap string, level kgo.IsolationLevel) error {
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
-	consumer, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.FetchIsolationLevel(level), kgo.KeepControlRecords(), kgo.KeepRetryableFetchErrors(),
+	consumer, err := kgo.NewClient(kgo.AlwaysRetryEOF(), kgo.SeedBrokers(bootstrap), kgo.FetchIsolationLevel(level), kgo.KeepControlRecords(), kgo.KeepRetryableFetchErrors(),
 		kgo.FetchMaxPartitionBytes(50_000), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{mergeReadsTopic: {0: kgo.NewOffset().At(0)}}))
 	if err != nil {
 		return err

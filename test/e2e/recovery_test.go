@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -78,7 +77,14 @@ func (d *drill) run() {
 	d.produce("early", 300)
 	d.transact("early", 3)
 	consumed := d.consume(time.Minute)
+	merges := func() (runs float64) {
+		for _, a := range d.agents {
+			runs += a.Metrics()[`wadi_job_runs_total{name="merge"}`]
+		}
+		return runs
+	}
 	before := d.wadi(0, "backup", "--json")
+	mergesBefore := merges()
 	atSnapshot := d.copyAcked()
 
 	for part := range 3 {
@@ -87,14 +93,7 @@ func (d *drill) run() {
 	}
 	open := d.openTransaction()
 	d.consume(time.Minute) // these offsets are lost
-	harness.Eventually(d, time.Minute, func() error {
-		for _, a := range d.agents {
-			if a.Metrics()[`wadi_job_runs_total{name="merge"}`] > 0 {
-				return nil
-			}
-		}
-		return errors.New("nothing was merged")
-	})
+	eventually(d, "something is merged that the snapshot doesn't know", func() bool { return merges() > mergesBefore })
 	for _, a := range d.agents {
 		a.Kill()
 	}
@@ -119,14 +118,7 @@ func (d *drill) start() {
 	d.Helper()
 	d.agents = []*harness.AgentProcess{harness.Agent(d, d.options), harness.Agent(d, d.options)}
 	for _, a := range d.agents {
-		admin := kadm.NewClient(client(d, kgo.SeedBrokers(a.Bootstrap())))
-		harness.Eventually(d, time.Minute, func() error {
-			known, err := admin.ListBrokers(d.Context())
-			if err == nil && len(known) != len(d.agents) {
-				err = fmt.Errorf("%s knows %d agents", a.Bootstrap(), len(known))
-			}
-			return err
-		})
+		eventually(d, "all agents know of each other", func() bool { return len(agentStates(d, a)) == len(d.agents) })
 	}
 }
 

@@ -79,7 +79,7 @@ func TestSlowAgentStepsAsideAndComesBack(t *testing.T) {
 }
 
 // agentStates are what GET /v1/agents tells, by node ID.
-func agentStates(t *testing.T, agent *harness.AgentProcess) (states []string) {
+func agentStates(t testing.TB, agent *harness.AgentProcess) (states []string) {
 	t.Helper()
 	resp, err := http.Get(agent.HTTP() + "/v1/agents")
 	if err != nil {
@@ -98,7 +98,7 @@ func agentStates(t *testing.T, agent *harness.AgentProcess) (states []string) {
 // brokersOf are the addresses that the agent tells clients of.
 func brokersOf(t *testing.T, agent *harness.AgentProcess) (brokers []string) {
 	t.Helper()
-	resp, err := client(t, kgo.SeedBrokers(agent.Bootstrap())).SeedBrokers()[0].Request(t.Context(), kmsg.NewPtrMetadataRequest())
+	resp, err := client(t, kgo.SeedBrokers(agent.Bootstrap())).SeedBrokers()[0].RetriableRequest(t.Context(), kmsg.NewPtrMetadataRequest())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func produceAlways(t *testing.T, c *kgo.Client, topic string, stop <-chan struct
 			return
 		case <-time.After(20 * time.Millisecond):
 		}
-		resp, err := c.SeedBrokers()[0].Request(t.Context(), pin{req})
+		resp, err := c.SeedBrokers()[0].RetriableRequest(t.Context(), pin{req})
 		if err != nil {
 			t.Errorf("produce: %v", err)
 			return

@@ -48,15 +48,28 @@ func (z zone) fallbacks() int {
 	return z.count(`wadi_peer_requests_total{result="failed"}`) + z.count(`wadi_peer_requests_total{result="skipped"}`)
 }
 
-// produceFiles writes data files of one small batch each through the agent.
+// produceFiles writes data files of one small batch each through the agent, idempotently: a request may have to be repeated.
 func produceFiles(t *testing.T, agent *harness.AgentProcess, topic string, files int) {
 	t.Helper()
 	writer := client(t, kgo.SeedBrokers(agent.Bootstrap())).SeedBrokers()[0]
-	for range files {
+	init := kmsg.NewPtrInitProducerIDRequest()
+	resp, err := writer.RetriableRequest(t.Context(), init)
+	if err != nil {
+		t.Fatal(err)
+	}
+	producer := resp.(*kmsg.InitProducerIDResponse)
+	if err := kerr.ErrorForCode(producer.ErrorCode); err != nil {
+		t.Fatal(err)
+	}
+	for sequence := range files {
+		b := batch()
+		binary.BigEndian.PutUint64(b[43:], uint64(producer.ProducerID))
+		binary.BigEndian.PutUint16(b[51:], uint16(producer.ProducerEpoch))
+		binary.BigEndian.PutUint32(b[53:], uint32(sequence))
 		req := kmsg.NewPtrProduceRequest()
 		req.Acks, req.TimeoutMillis = -1, 30_000
-		req.Topics = []kmsg.ProduceRequestTopic{{Topic: topic, Partitions: []kmsg.ProduceRequestTopicPartition{{Records: checksum(batch())}}}}
-		resp, err := writer.Request(t.Context(), pin{req})
+		req.Topics = []kmsg.ProduceRequestTopic{{Topic: topic, Partitions: []kmsg.ProduceRequestTopicPartition{{Records: checksum(b)}}}}
+		resp, err := writer.RetriableRequest(t.Context(), pin{req})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +82,7 @@ func produceFiles(t *testing.T, agent *harness.AgentProcess, topic string, files
 // fetchUpTo reads partition 0 through the agent itself, whatever Metadata says, from an offset up to an end that may
 // not be there yet, and returns how long the slowest answer took.
 func fetchUpTo(t *testing.T, agent *harness.AgentProcess, topic string, from, end int64) (slowest time.Duration, err error) {
-	reader, err := kgo.NewClient(kgo.SeedBrokers(agent.Bootstrap()))
+	reader, err := kgo.NewClient(kgo.AlwaysRetryEOF(), kgo.SeedBrokers(agent.Bootstrap()))
 	if err != nil {
 		return 0, err
 	}
@@ -82,7 +95,7 @@ func fetchUpTo(t *testing.T, agent *harness.AgentProcess, topic string, from, en
 		req.Topics = []kmsg.FetchRequestTopic{{Topic: topic, Partitions: []kmsg.FetchRequestTopicPartition{
 			{FetchOffset: from, PartitionMaxBytes: 1 << 20, CurrentLeaderEpoch: -1}}}}
 		start := time.Now()
-		resp, err := reader.SeedBrokers()[0].Request(ctx, oldFetch{req})
+		resp, err := reader.SeedBrokers()[0].RetriableRequest(ctx, oldFetch{req})
 		if err != nil {
 			return 0, err
 		}
