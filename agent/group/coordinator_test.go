@@ -259,7 +259,7 @@ func TestOutageEndsNoSession(t *testing.T) {
 	f := newFleet(t, nil)
 	a := f.agent()
 	c := f.client("g")
-	c.timeout = 3 * time.Second
+	c.timeout = 5 * time.Second
 	if resp := c.join(a); resp.ErrorCode != 0 {
 		t.Fatalf("%+v", resp)
 	}
@@ -267,7 +267,7 @@ func TestOutageEndsNoSession(t *testing.T) {
 	away := errors.Join(metadata.ErrUnavailable, errors.New("pulled out"))
 	a.spy.disturb(func(string) error { return away }, nil)
 	start := time.Now()
-	f.eventually("the outage is over", func() bool { return time.Since(start) > 5*time.Second })
+	f.eventually("the outage is over", func() bool { return time.Since(start) > 7*time.Second })
 	if code := c.heartbeat(a); code != kerr.CoordinatorNotAvailable.Code {
 		t.Errorf("during the outage a heartbeat is answered %v", kerr.ErrorForCode(code))
 	}

@@ -275,7 +275,7 @@ func (c *client) release() { c.released.Add(1) }
 var nobodyLeaves = Waiting{Release: func() {}}
 
 func (f *fleet) client(group string) *client {
-	return &client{t: f, group: group, generation: -1, timeout: 30 * time.Second, released: new(atomic.Int32)}
+	return &client{t: f, group: group, generation: -1, timeout: time.Minute, released: new(atomic.Int32)}
 }
 
 var software = protocol.Client{ID: "test", Host: "127.0.0.1"}

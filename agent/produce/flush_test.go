@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,20 +104,20 @@ func TestFilesCommitInTheOrderTheyWereSealed(t *testing.T) {
 
 func TestFailedFileTakesThoseBehindItAlong(t *testing.T) {
 	p := newPath(t, func(c *Config) { c.FlushBytes = 1 })
-	release := make(chan struct{})
-	var doomed atomic.Bool
-	doomed.Store(true)
-	p.bucket.Inject(func(op objstoretest.Op, _ string) objstoretest.Fault {
-		if op == objstoretest.Put && doomed.CompareAndSwap(true, false) {
-			return objstoretest.Fault{Block: release, Err: objstore.ErrConfig}
+	release, doomed := make(chan struct{}), make(chan struct{})
+	var first sync.Once
+	p.bucket.Inject(func(op objstoretest.Op, _ string) (fault objstoretest.Fault) {
+		if op == objstoretest.Put {
+			first.Do(func() {
+				fault = objstoretest.Fault{Block: release, Err: objstore.ErrConfig}
+				close(doomed)
+			})
 		}
-		return objstoretest.Fault{}
+		return fault
 	})
 	var tickets []Ticket
 	tickets = append(tickets, p.add(0, newBatch(7, 0, "k", "v")))
-	for p.bucket.Calls(objstoretest.Put) == 0 {
-		<-after(time.Millisecond)
-	}
+	<-doomed
 	for i := range 5 {
 		tickets = append(tickets, p.add(0, newBatch(7, int32(i+1), "k", "v")))
 	}

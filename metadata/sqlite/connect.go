@@ -4,15 +4,15 @@ import (
 	"errors"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
 
-const (
-	readConnections = 4
-	// callTimeout bounds one call, with waiting for another process's transaction.
-	callTimeout = 10 * time.Second
-)
+const readConnections = 4
+
+// callTimeout bounds one call, with waiting for another process's transaction.
+var callTimeout = 10 * time.Second
 
 // filePath returns the absolute path that sqlite:PATH, or a bare path, names.
 func filePath(u string) (string, error) {
@@ -43,8 +43,8 @@ func readerDSN(path string) string {
 func dsn(path string, pragmas ...string) string {
 	file := url.URL{Path: filepath.ToSlash(path)}
 	values := url.Values{
-		// Longer than callTimeout: the deadline of the call ends the wait.
-		"_busy_timeout": {"15000"},
+		// The deadline of the call ends the wait.
+		"_busy_timeout": {strconv.FormatInt(2*callTimeout.Milliseconds(), 10)},
 		// A misspelt column is an error, not a string.
 		"_dqs":    {"0"},
 		"_pragma": pragmas,

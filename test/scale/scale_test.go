@@ -3,6 +3,7 @@ package scale_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -143,6 +144,8 @@ func (c *cluster) look(load *scale.Load) look {
 	return l
 }
 
+const commits = "wadi_produce_files_per_commit_count"
+
 // measureCluster offers the load, and returns the columns.
 func measureCluster(t *testing.T, c *cluster, config scale.Config, length time.Duration) []float64 {
 	for _, agent := range c.agents {
@@ -173,6 +176,14 @@ func measureCluster(t *testing.T, c *cluster, config scale.Config, length time.D
 	<-time.After(length)
 	waits := untilBoth(load.Waits())
 	after := c.look(load)
+	harness.Eventually(t, time.Minute, func() error { // unless the machine stood still for so long
+		if after.records == before.records || after.puts == before.puts || after.rows == before.rows ||
+			after.counters[commits] == before.counters[commits] {
+			after = c.look(load)
+			return errors.New("nothing was written")
+		}
+		return nil
+	})
 	if err := load.Finish(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +199,7 @@ func measureCluster(t *testing.T, c *cluster, config scale.Config, length time.D
 	}
 	values := map[string]float64{
 		"MB/s":                                   round(bytes / 1e6 / seconds),
-		"commits/s":                              round(counted("wadi_produce_files_per_commit_count") / seconds),
+		"commits/s":                              round(counted(commits) / seconds),
 		"data files/s":                           round(counted("wadi_produce_files_per_commit_sum") / seconds),
 		"Postgres' CPU, % of a core":             percent(after.postgres - before.postgres),
 		"agents' CPU, % of a core":               percent(after.agents - before.agents),

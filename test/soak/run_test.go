@@ -72,15 +72,19 @@ func TestFaultsOfAClusterAreFound(t *testing.T) {
 			await(t, func() bool { r := run.Report(); return r.Written > 500 && r.Read > 500 })
 			test.harm(t, cluster)
 			written := run.Report().Written
-			await(t, func() bool { return run.Report().Written > written+500 || test.says != "" && len(run.Problems()) > 0 })
-			await(t, func() bool { return run.Report().CatchUps > 3 || test.says != "" && len(run.Problems()) > 0 })
+			found := func() string {
+				var all []string
+				for _, problem := range run.Problems() {
+					all = append(all, problem.Error())
+				}
+				return strings.Join(all, "\n")
+			}
+			said := func() bool { return test.says != "" && strings.Contains(found(), test.says) }
+			await(t, func() bool { return run.Report().Written > written+500 || said() })
+			await(t, func() bool { return run.Report().CatchUps > 3 || said() })
 			run.StopWriting()
 			run.Finish(t.Context())
-			var found []string
-			for _, problem := range run.Problems() {
-				found = append(found, problem.Error())
-			}
-			all := strings.Join(found, "\n")
+			all := found()
 			if test.says == "" && all != "" || !strings.Contains(all, test.says) {
 				t.Errorf("want %q, found:\n%s", test.says, all)
 			}
