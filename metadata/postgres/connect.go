@@ -23,8 +23,6 @@ const (
 	idleCheck = 15 * time.Second
 
 	connectTimeout = 5 * time.Second
-	// callTimeout bounds one call, with waiting for a connection and retries.
-	callTimeout = 10 * time.Second
 	// openTimeout bounds Open, which may wait for another agent's set-up.
 	openTimeout = 30 * time.Second
 )
@@ -32,20 +30,23 @@ const (
 // begin opens a transaction whose isolation no server setting changes.
 const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
 
+// callTimeout bounds one call, with waiting for a connection and retries.
+var callTimeout = 10 * time.Second
+
 // limits sets the transaction's timeouts. An agent that freezes between the
 // round trips holds the sequencer for 1 s at most, which the others outwait. One
 // that is only slow tries again: nothing is lost by that.
 // An acknowledged commit must be durable whatever the server's default is; it
 // may be stricter than on (remote_apply), so only off is changed. Plans are
 // made once: they are the same for any values.
-var limits = limitsOf("1s")
+var limits = limitsOf("1s", "6s", "8s")
 
-// limitsOf are the limits with the longest time between two round trips.
-func limitsOf(idle string) string {
+// limitsOf are the limits with the longest times between two round trips, of waiting for a lock, and of a statement.
+func limitsOf(idle, lock, statement string) string {
 	return `SELECT
 	set_config('idle_in_transaction_session_timeout', '` + idle + `', true),
-	set_config('lock_timeout', '6s', true),
-	set_config('statement_timeout', '8s', true),
+	set_config('lock_timeout', '` + lock + `', true),
+	set_config('statement_timeout', '` + statement + `', true),
 	set_config('plan_cache_mode', 'force_generic_plan', true),
 	CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END`
 }

@@ -356,6 +356,7 @@ func TestClaimLeavesWhatIsRenewedMeanwhile(t *testing.T) {
 // TestMaintenanceDoesNotLockItselfOut: many stores at once commit, claim, replace, trim, compact
 // and delete, of the same few partitions. Nothing is tried twice here, so a deadlock shows.
 func TestMaintenanceDoesNotLockItselfOut(t *testing.T) {
+	patientCalls(t)
 	const agents, rounds, partitions = 3, 25, 4
 	url := harness.Postgres(t)
 	seed := rand.Uint64()

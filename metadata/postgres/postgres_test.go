@@ -21,8 +21,15 @@ import (
 var shipped = limits
 
 func TestMain(m *testing.M) {
-	limits = limitsOf("60s") // of a process that waits for a busy machine
+	limits = limitsOf("60s", "60s", "60s") // of a process that waits for a busy machine
 	os.Exit(harness.Main(m))
+}
+
+// patientCalls lets the calls of a test that has many at once wait for a busy machine.
+func patientCalls(t *testing.T) {
+	was := callTimeout
+	callTimeout = time.Minute
+	t.Cleanup(func() { callTimeout = was })
 }
 
 func TestConformance(t *testing.T) {

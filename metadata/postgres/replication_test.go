@@ -50,9 +50,12 @@ func patience(t *testing.T, d time.Duration, call func(context.Context) error) (
 	return err
 }
 
-// requireStandby lets commits wait for the standby of the name, "" for none.
+// requireStandby lets commits wait for the standby of the name, "" for none, and waits until they do.
 func requireStandby(t *testing.T, url, standby string) {
 	t.Helper()
+	if standby != "" {
+		exec(t, url, "CREATE TABLE IF NOT EXISTS trials (n int)")
+	}
 	exec(t, url, "ALTER SYSTEM SET synchronous_standby_names = '"+standby+"'")
 	exec(t, url, "SELECT pg_reload_conf()")
 	watch := dial(t, url)
@@ -66,6 +69,36 @@ func requireStandby(t *testing.T, url, standby string) {
 		}
 		return nil
 	})
+	if standby == "" {
+		return
+	}
+	// Each process hears of it by itself, and commits wait by what the checkpointer tells them.
+	trying := dial(t, url)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	try := func() {
+		_, err := trying.Exec(ctx, "INSERT INTO trials VALUES (1)")
+		done <- err
+	}
+	go try()
+	harness.Eventually(t, time.Minute, func() error {
+		select {
+		case err := <-done:
+			go try()
+			return errors.Join(errors.New("a commit did not wait for the standby"), err)
+		default:
+		}
+		var waits bool
+		err := watch.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')").Scan(&waits)
+		if err == nil && !waits {
+			err = errors.New("no commit waits for the standby")
+		}
+		return err
+	})
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("a commit that waited for the standby was acknowledged")
+	}
 }
 
 // TestGroupIsNotKnownBeforeItIsReplicated: a change that is visible and not

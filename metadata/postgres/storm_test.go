@@ -17,6 +17,7 @@ import (
 // TestManyStoresShareFewConnections opens twenty stores at once on a server that has thirty connections, of which each
 // would take nine, and lets all of them do all kinds of work: whoever gets none waits, and nobody fails.
 func TestManyStoresShareFewConnections(t *testing.T) {
+	patientCalls(t)
 	server := harness.StartPostgres(t, "max_connections=30")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

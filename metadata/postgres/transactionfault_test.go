@@ -313,6 +313,7 @@ func TestTransactionIsNotKnownToHaveEndedBeforeThatIsReplicated(t *testing.T) {
 // end transactions, commit files, and write, delete and fence offsets of the same
 // groups. Nothing is tried twice here, so a deadlock shows.
 func TestTransactionsFilesAndOffsetsDontLockEachOtherOut(t *testing.T) {
+	patientCalls(t)
 	const agents, rounds, groups, partitions = 4, 8, 3, 4
 	url := harness.Postgres(t)
 	first := openWithoutRetries(t, url)
