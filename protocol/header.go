@@ -3,7 +3,6 @@ package protocol
 import (
 	"encoding/binary"
 	"fmt"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -24,9 +23,8 @@ type Client struct {
 	// Host is the peer's IP address without the port, Port that.
 	Host string
 	Port uint16
-	// Listener is the name of the listener that the client came to, Since when it did.
+	// Listener is the name of the listener that the client came to.
 	Listener string
-	Since    time.Time
 	// SoftwareName and SoftwareVersion are "" until an ApiVersions request of
 	// version 3 or later told them (KIP-511).
 	SoftwareName    string

@@ -20,11 +20,13 @@ const goneFor = time.Hour
 type memory struct {
 	mu   sync.Mutex
 	seen map[int32]sighting // by node ID
+	last time.Time          // when somebody looked
 }
 
 type sighting struct {
 	agent metadata.Agent
-	at    time.Time
+	// since is when it was first seen serving, with no look in between at which it was not; at is when it was seen last.
+	since, at time.Time
 }
 
 // note returns the agents that were seen in the last time and are no longer there, by node ID. The list
@@ -37,8 +39,14 @@ func (m *memory) note(alive []metadata.Agent) (gone []metadata.Agent) {
 		m.seen = map[int32]sighting{}
 	}
 	for _, a := range alive {
-		m.seen[a.NodeID] = sighting{a, now}
+		s, known := m.seen[a.NodeID]
+		if !known || s.at.Before(m.last) || a.State != metadata.Serving {
+			s.since = now
+		}
+		s.agent, s.at = a, now
+		m.seen[a.NodeID] = s
 	}
+	m.last = now
 	maps.DeleteFunc(m.seen, func(_ int32, s sighting) bool { return now.Sub(s.at) >= goneFor })
 	if len(m.seen) == len(alive) {
 		return nil
@@ -50,6 +58,18 @@ func (m *memory) note(alive []metadata.Agent) (gone []metadata.Agent) {
 	}
 	slices.SortFunc(gone, func(a, b metadata.Agent) int { return cmp.Compare(a.NodeID, b.NodeID) })
 	return gone
+}
+
+// known reports whether all clients must have heard of the broker ID, that of an agent which serves for so long.
+func (m *memory) known(id int32, listener string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.seen {
+		if l, ok := listenerOf(s.agent, listener); ok && (s.agent.BrokerID(l) == id || s.agent.NodeID == id) && m.last.Sub(s.since) >= metadataAge {
+			return s.at.Equal(m.last)
+		}
+	}
+	return false
 }
 
 // standIns are brokers with the IDs of agents that are gone and left nobody at their address, at the addresses of others

@@ -25,20 +25,19 @@ func (r *Router) TakesRecords(client protocol.Client) bool {
 	return false // not even shown to clients
 }
 
-const (
-	// asksForUnknown is the version of Fetch from which on clients that are sent to a broker that they don't know ask
-	// for Metadata. Of those before it kafkajs (11) does not read the partition any more until it asks by itself.
-	asksForUnknown = 12
-	// metadataAge is how often clients ask for Metadata if nothing is amiss.
-	metadataAge = 5 * time.Minute
-)
+// metadataAge is how often clients ask for Metadata if nothing is amiss.
+const metadataAge = 5 * time.Minute
+
+// Elsewhere returns the broker from which a consumer is to read a partition from an offset on; false if here. records tells
+// whether there are any.
+type Elsewhere = func(topic uuid.UUID, partition int32, offset int64, records bool) (nodeID int32, elsewhere bool)
 
 // ReadElsewhere returns the brokers to which a consumer is sent for each partition, all of them replicas that Metadata
-// shows to it now, false for a partition that it is served here; nil when that is so for all. rack is its client.rack, "" for
+// shows to it now; nil when it is served here for all. version is that of its Fetch. rack is its client.rack, "" for
 // none: the zone of a client of which nothing else tells it. It is sent elsewhere when this agent lacks the role, drains,
 // or is not in its zone, and there are agents for which that is otherwise; and it is served when it asks again
 // for what it should have read there.
-func (r *Router) ReadElsewhere(client protocol.Client, version int16, rack string) func(topic uuid.UUID, partition int32, offset int64, records bool) (nodeID int32, elsewhere bool) {
+func (r *Router) ReadElsewhere(client protocol.Client, version int16, rack string) Elsewhere {
 	self := r.agents.Self()
 	// Who reads from an agent that drains is sent on as well, while it can be told where to.
 	able := self.HasRole(metadata.RoleConsume) && self.State != metadata.Draining
@@ -70,10 +69,17 @@ func (r *Router) ReadElsewhere(client protocol.Client, version int16, rack strin
 			place = v.Topic(topic)
 			places[topic] = place
 		}
-		b := place.reader(which.zone, partition)
-		if version < asksForUnknown && b.since.After(client.Since) && time.Since(b.since) < metadataAge {
-			return 0, false // the client may not know it
+		id := place.reader(which.zone, partition).NodeID
+		if strands(client, version) && !r.memory.known(id, client.Listener) {
+			return 0, false
 		}
-		return b.NodeID, r.sent.again(client, topic, partition, offset, records)
+		return id, r.sent.tell(client, topic, partition, offset, records)
 	}
+}
+
+// strands reports whether the client, sent to a broker that it doesn't know, reads the partition no more until it asks for
+// Metadata by itself. kafkajs does, which doesn't tell its name and asks by Fetch 11; others ask for Metadata at once, but for
+// franz-go 1.20.4 to 1.21.3.
+func strands(client protocol.Client, version int16) bool {
+	return version < 12 && client.SoftwareName == ""
 }

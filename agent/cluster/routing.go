@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -29,8 +28,6 @@ type Broker struct {
 	rank int
 	// first is the lowest node ID of them.
 	first int32
-	// since is when the first of them started that clients are sent to.
-	since time.Time
 }
 
 // in reports whether an agent behind the address is in the zone.
@@ -98,10 +95,7 @@ func brokers(alive []metadata.Agent, listener string, h hints) []Broker {
 // add counts in an agent to which clients are sent.
 func (b *Broker) add(a metadata.Agent, produces, consumes bool) {
 	if !b.produces && !b.consumes {
-		b.Zone, b.since = a.Zone, a.StartedAt
-	}
-	if a.StartedAt.Before(b.since) {
-		b.since = a.StartedAt
+		b.Zone = a.Zone
 	}
 	b.produces, b.consumes, b.rank = b.produces || produces, b.consumes || consumes, min(b.rank, rank(a))
 	if b.Zone != a.Zone {

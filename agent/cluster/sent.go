@@ -11,21 +11,24 @@ import (
 )
 
 const (
-	// servedFor is how long a consumer that came back from elsewhere without the records is served.
+	// servedFor is how long a consumer is served that came back from elsewhere without the records.
 	servedFor = time.Minute
-	// Within atOnce a consumer is told up to maxTold times, so long as it does not read on: librdkafka asks once more while
-	// it moves a partition, and throws away what it gets from here; kafka-python comes back from an answer
-	// that other partitions had filled.
+	// Within atOnce a consumer is told up to maxTold times where to read on from an offset: librdkafka asks once more while it
+	// moves a partition, and throws away what it gets from here; kafka-python comes back from an answer that
+	// other partitions had filled.
 	atOnce  = time.Second
 	maxTold = 8
-	// maxSent is the number of partitions of connections that are remembered, in about 13 MB. A consumer of a forgotten
-	// one is sent away once more.
+	// idle is how much later a consumer for which there are no records is told again: by then it may have waited elsewhere.
+	idle = 300 * time.Millisecond
+	// maxSent is the number of partitions of connections that are remembered, in about 15 MB. While all of them were told
+	// lately, more are served: who can't go would be forgotten and told again for ever.
 	maxSent = 64 << 10
 )
 
 // sent remembers which consumers were sent elsewhere, for which partitions: of a connection, partitions may come
 // one by one, as consumers find out where to begin, and as groups give them other ones.
 type sent struct {
+	began  time.Time
 	mu     sync.Mutex
 	recent *simplelru.LRU[reading, telling]
 }
@@ -38,12 +41,14 @@ type reading struct {
 	topic          uuid.UUID
 }
 
-// telling is what a consumer was told.
+// telling is what a consumer was told. Times are counted from when sent began.
 type telling struct {
-	at     int64 // when first, in nanoseconds of Unix time
-	offset int64 // where it was to read on
-	times  uint8
-	// served: it came back without having read, so it can't go there, or doesn't want to.
+	first, last time.Duration
+	times       int
+	// offset is where it was to read on, records whether there were any.
+	offset  int64
+	records bool
+	// served: at last it came back without having read, so it can't go there, or doesn't want to.
 	served bool
 }
 
@@ -52,33 +57,46 @@ func newSent() *sent {
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return &sent{recent: recent}
+	return &sent{began: time.Now(), recent: recent}
 }
 
-// again reports whether a consumer that may read from the offset here is sent elsewhere, and takes note of it. records
-// tells whether there are any to read from there on.
+// tell reports whether a consumer that may read from the offset here is told to do so elsewhere, and takes note of it.
+// records tells whether there are any to read from there on.
 //
-// Who comes back with a later offset has read elsewhere: some ask here again for each fetch (kafka-python), others
+// Who comes back with another offset has read elsewhere: some ask here again for each fetch (kafka-python), others
 // every few minutes. Who comes back with the same one found nothing new there, or could not go.
-func (s *sent) again(client protocol.Client, topic uuid.UUID, partition int32, offset int64, records bool) bool {
+func (s *sent) tell(client protocol.Client, topic uuid.UUID, partition int32, offset int64, records bool) bool {
 	key := reading{client.Host, client.Listener, client.Port, partition, topic}
-	now := time.Now().UnixNano()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Since(s.began)
 	t, told := s.recent.Get(key)
-	since := time.Duration(now - t.at)
 	switch {
-	case !told || since >= servedFor || !t.served && offset != t.offset:
-		t = telling{at: now, offset: offset, times: 1}
-	case !t.served && t.times < maxTold && since < atOnce:
-		t.times++
-	case !t.served && records:
-		t.served = true
+	case !told && s.full(now):
+		return false
+	case t.served && now-t.last < servedFor:
+		return false
+	case !told, t.served, offset != t.offset, records && !t.records:
+		t = telling{first: now, offset: offset, records: records}
+	case t.times < maxTold && now-t.first < atOnce:
+	case records:
+		t.served, t.last = true, now
 		s.recent.Add(key, t)
 		return false
-	default:
+	case now-t.last < idle:
 		return false
 	}
+	t.times++
+	t.last = now
 	s.recent.Add(key, t)
 	return true
+}
+
+// full reports whether one that was told lately would have to be forgotten for another.
+func (s *sent) full(now time.Duration) bool {
+	if s.recent.Len() < maxSent {
+		return false
+	}
+	_, oldest, _ := s.recent.GetOldest()
+	return now-oldest.last < servedFor
 }

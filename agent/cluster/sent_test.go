@@ -42,14 +42,17 @@ func TestConsumerThatComesBackIsServed(t *testing.T) {
 		name     string
 		requests []request
 	}{
-		{"can't go", []request{{0, 7, true, true}, {atOnce, 7, true, false}, {0, 8, true, false}, {servedFor - atOnce, 9, true, true}, {atOnce, 9, true, false}}},
+		{"can't go", []request{{0, 7, true, true}, {atOnce, 7, true, false}, {0, 8, true, false}, {servedFor, 9, true, true}, {atOnce, 9, true, false}}},
+		{"can't go, and knows late", []request{{0, 7, true, true}, {5 * time.Minute, 7, true, false}, {0, 8, true, false}, {servedFor, 9, true, true}, {5 * time.Minute, 9, true, false}}},
 		{"doesn't know that it should", slices.Concat(slices.Repeat([]request{{0, 7, true, true}}, maxTold), []request{{0, 7, true, false}, {0, 8, true, false}, {0, 9, true, false}})},
+		{"doesn't know, and there is nothing", slices.Concat(slices.Repeat([]request{{0, 7, false, true}}, maxTold), []request{{0, 7, false, false}, {500 * time.Millisecond, 7, false, true}, {time.Millisecond, 7, false, false}, {500 * time.Millisecond, 7, false, true}})},
 		{"asks once more while it goes", []request{{0, 7, true, true}, {atOnce / 2, 7, true, true}}},
 		{"asks here again for each fetch", []request{{0, 7, true, true}, {time.Millisecond, 17, true, true}, {time.Millisecond, 27, true, true}, {time.Millisecond, 37, false, true}}},
+		{"asks here again for each fetch, at the end", []request{{0, 7, false, true}, {500 * time.Millisecond, 7, false, true}, {500 * time.Millisecond, 7, false, true}, {500 * time.Millisecond, 7, false, true}, {500 * time.Millisecond, 8, false, true}}},
 		{"asks here again now and then", []request{{0, 7, true, true}, {servedFor / 2, 8, true, true}, {servedFor / 2, 9, true, true}}},
 		{"went back to an older offset", []request{{0, 7, true, true}, {time.Millisecond, 3, true, true}}},
-		{"found nothing there", []request{{0, 7, false, true}, {atOnce, 7, false, false}, {0, 8, true, true}}},
-		{"found nothing there, and comes too late for what came", []request{{0, 7, false, true}, {atOnce, 7, true, false}, {0, 8, true, false}}},
+		{"found nothing there", []request{{0, 7, false, true}, {idle - 1, 7, false, true}, {atOnce, 7, false, true}, {0, 8, true, true}}},
+		{"found nothing there, and comes too late for what came", []request{{0, 7, false, true}, {atOnce, 7, true, true}, {0, 8, true, true}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -85,55 +88,87 @@ func TestEachReadingIsSentForItself(t *testing.T) {
 		if c.sent(t, 1, 0, 0, true) {
 			t.Error("it is sent for the first once more")
 		}
-		for p := range int32(2 * maxSent) {
-			c.sent(t, 3, p, 0, true)
+	})
+}
+
+// TestWhoWouldBeForgottenIsServed, but for a while: there is room for those who were told lately.
+func TestWhoWouldBeForgottenIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSent()
+		ask := func(from, to int32) (told int) {
+			for p := from; p < to; p++ {
+				if s.tell(client, topicID(1), p, 0, true) {
+					told++
+				}
+			}
+			return told
 		}
-		if n := c.router.sent.recent.Len(); n != maxSent {
-			t.Errorf("%d readings are remembered, more or less than %d", n, maxSent)
+		if told := ask(0, 2*maxSent); told != maxSent {
+			t.Errorf("%d are sent, of %d that can be remembered", told, maxSent)
+		}
+		time.Sleep(servedFor)
+		if told := ask(2*maxSent, 3*maxSent); told != maxSent || s.recent.Len() != maxSent {
+			t.Errorf("then %d are sent, and %d remembered", told, s.recent.Len())
 		}
 	})
 }
 
-// TestOldFetchIsSentToWhomItsClientKnows: kafkajs does not read from a broker that came after its metadata.
-func TestOldFetchIsSentToWhomItsClientKnows(t *testing.T) {
+// TestKafkajsIsSentToWhomItKnows: it does not read from a broker that came after its metadata.
+func TestKafkajsIsSentToWhomItKnows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		connected := time.Now()
-		alive := parse("b a", "b b", "b b")
-		for i := range alive {
-			alive[i].StartedAt = connected.Add(-time.Hour)
-		}
-		alive[2].StartedAt = connected.Add(time.Second)
-		router := NewRouter(view(alive), Zones{})
+		register := &changing{parse("b a", "b b", "b b")}
+		all := register.alive
+		router := NewRouter(register, Zones{})
 		port := uint16(0)
-		sent := func(since time.Time, version int16) (to []int32) {
+		sent := func(software string, version int16) (to []int32) {
 			port++
-			c := protocol.Client{ID: "app", Host: "h", Port: port, Listener: metadata.DefaultListener, Since: since}
+			c := protocol.Client{ID: "app", Host: "h", Port: port, Listener: metadata.DefaultListener, SoftwareName: software}
+			elsewhere := router.ReadElsewhere(c, version, "b")
 			for p := range int32(blockPartitions) {
-				if id, sent := router.ReadElsewhere(c, version, "b")(topicID(1), p, 0, true); sent && !slices.Contains(to, id) {
+				if elsewhere == nil {
+					break
+				}
+				if id, sent := elsewhere(topicID(1), p, 0, true); sent && !slices.Contains(to, id) {
 					to = append(to, id)
 				}
 			}
 			slices.Sort(to)
 			return to
 		}
-		time.Sleep(time.Minute)
-		for _, tc := range []struct {
-			name    string
-			since   time.Time
-			version int16
-			want    []int32
-		}{
-			{"an old client", connected, 11, []int32{2}},
-			{"an old client that came later", time.Now(), 11, []int32{2, 3}},
-			{"a newer client", connected, 12, []int32{2, 3}},
-		} {
-			if to := sent(tc.since, tc.version); !slices.Equal(to, tc.want) {
-				t.Errorf("%s is sent to %d, want %d", tc.name, to, tc.want)
+		want := func(when string, want ...int32) {
+			t.Helper()
+			if to := sent("", 11); !slices.Equal(to, want) {
+				t.Errorf("%s: sent to %d, want %d", when, to, want)
 			}
 		}
-		time.Sleep(metadataAge)
-		if to := sent(connected, 11); !slices.Equal(to, []int32{2, 3}) {
-			t.Errorf("an old client that must have asked again is sent to %d", to)
+		register.alive = all[:2]
+		want("at first")
+		time.Sleep(metadataAge - 1)
+		want("too early")
+		time.Sleep(time.Nanosecond)
+		want("with an agent that all clients know", 2)
+		register.alive = all
+		want("with one more", 2)
+		if to := sent("librdkafka", 11); !slices.Equal(to, []int32{2, 3}) {
+			t.Errorf("librdkafka is sent to %d", to)
 		}
+		if to := sent("", 12); !slices.Equal(to, []int32{2, 3}) {
+			t.Errorf("by Fetch 12 sent to %d", to)
+		}
+		time.Sleep(metadataAge)
+		want("when all know that, too", 2, 3)
+		slow := slices.Clone(all)
+		slow[2].State = metadata.Slow
+		register.alive = slow
+		want("with a slow one", 2)
+		register.alive = all
+		want("when it serves again", 2)
+		time.Sleep(metadataAge)
+		want("for as long", 2, 3)
+		register.alive = all[:2]
+		time.Sleep(time.Second)
+		want("when it is gone", 2)
+		register.alive = all
+		want("when it is back", 2)
 	})
 }

@@ -56,8 +56,8 @@ type Config struct {
 	Elsewhere func(client protocol.Client, version int16, rack string) Elsewhere
 }
 
-// Elsewhere returns the node ID of the broker from which a consumer is to read a partition; false for one that is
-// served here, in which it may change its mind. records tells whether there are any from the offset on.
+// Elsewhere returns the node ID of the broker from which a consumer is to read a partition from an offset on; false if it is
+// served here, in which it may change its mind. records tells whether there are any.
 type Elsewhere = func(topic uuid.UUID, partition int32, offset int64, records bool) (nodeID int32, elsewhere bool)
 
 // DefaultConfig has Kafka's fetch.max.bytes.
@@ -190,7 +190,7 @@ type fetching struct {
 // having enough.
 const replanPause = 5 * time.Millisecond
 
-// await plans the request until it is worth answering. That a partition is read elsewhere is, as in Kafka.
+// await plans the request until it is worth answering. One with a partition that is read elsewhere is at once, as in Kafka.
 func (f *Fetcher) await(ctx context.Context, r *fetching) {
 	over := time.NewTimer(time.Duration(max(0, r.req.MaxWaitMillis)) * time.Millisecond)
 	defer over.Stop()

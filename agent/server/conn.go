@@ -78,7 +78,7 @@ type answer struct {
 
 // clientOf is what is known of a client before it asked for anything.
 func clientOf(nc net.Conn, listener string) protocol.Client {
-	client := protocol.Client{Host: nc.RemoteAddr().String(), Listener: listener, Since: time.Now()}
+	client := protocol.Client{Host: nc.RemoteAddr().String(), Listener: listener}
 	if peer, err := netip.ParseAddrPort(client.Host); err == nil {
 		client.Host, client.Port = peer.Addr().String(), peer.Port()
 	}
