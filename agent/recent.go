@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// recentFor is how old a call may be that still tells of a store: in less than two beats' time, so that one slow call
-	// speaks at two beats, and an agent is slow by three.
+	// recentFor is how long ago a call may have begun that still tells of a store: less than two beats' time, so that no
+	// three beats, by which an agent is slow, see a single one, unless it runs for so long. What an agent does
+	// more rarely doesn't make it slow.
 	recentFor = 2*cluster.BeatEvery - time.Second
 	// recentCalls bounds how many are remembered.
 	recentCalls = 64
@@ -66,7 +67,7 @@ func (r *recent) median() time.Duration {
 	defer r.mu.Unlock()
 	var took []time.Duration
 	for _, c := range r.ended {
-		if !c.at.IsZero() && now.Sub(c.at) < recentFor {
+		if !c.at.IsZero() && now.Sub(c.at)+c.took < recentFor {
 			took = append(took, c.took)
 		}
 	}

@@ -49,12 +49,34 @@ func TestRecentCallsHaveAMedian(t *testing.T) {
 		end(context.Canceled)
 		want(0)
 
-		// A single call is no matter of three beats.
-		took(time.Minute, nil)
-		want(time.Minute)
-		<-time.After(2 * cluster.BeatEvery)
-		want(0)
 	})
+}
+
+// TestNoThreeBeatsSeeOneCall that ends before the third.
+func TestNoThreeBeatsSeeOneCall(t *testing.T) {
+	for begin := time.Duration(0); begin < cluster.BeatEvery; begin += 100 * time.Millisecond {
+		for took := 100 * time.Millisecond; took < recentFor; took += 100 * time.Millisecond {
+			synctest.Test(t, func(t *testing.T) {
+				var calls recent
+				go func() {
+					<-time.After(begin)
+					end := calls.begin()
+					<-time.After(took)
+					end(nil)
+				}()
+				seen := 0
+				for range 4 {
+					<-time.After(cluster.BeatEvery)
+					if calls.median() > 0 {
+						seen++
+					}
+				}
+				if seen > 2 {
+					t.Errorf("a call of %v from %v on is seen by %d beats", took, begin, seen)
+				}
+			})
+		}
+	}
 }
 
 func TestRecentCallsAreBounded(t *testing.T) {
