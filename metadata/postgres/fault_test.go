@@ -307,7 +307,7 @@ func TestFrozenAgentHoldsOthersUpForASecond(t *testing.T) {
 				})
 			}
 			start := time.Now()
-			// It would give up in the end (lock_timeout).
+			// It would give up in the end (callTimeout).
 			if _, err := s.CommitFiles(t.Context(), []metadata.File{newFile(t, partition)}); err != nil {
 				t.Fatal(err)
 			}

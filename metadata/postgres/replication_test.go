@@ -89,7 +89,7 @@ func requireStandby(t *testing.T, url, standby string) {
 		default:
 		}
 		var waits bool
-		err := watch.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')").Scan(&waits)
+		err := watch.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid = $1)", trying.PgConn().PID()).Scan(&waits)
 		if err == nil && !waits {
 			err = errors.New("no commit waits for the standby")
 		}

@@ -117,7 +117,7 @@ func TestUpgradeShowsClientsRetriableErrorsAtMost(t *testing.T) {
 		harness.Eventually(t, time.Minute, func() error {
 			said, err := migrate(t, asking.program, options.Metadata)
 			if err == nil {
-				t.Fatalf("wadi migrate under %s: %s", agents, said)
+				t.Fatalf("wadi migrate went through under %s: %s", agents, said)
 			}
 			if !strings.Contains(said, "not go on with the new schema: "+agents+"; stop them first") {
 				return fmt.Errorf("wadi migrate under %s: %w: %s", agents, err, said)

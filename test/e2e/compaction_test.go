@@ -118,8 +118,13 @@ func TestCompactedTopicsKeepTheLatestRecords(t *testing.T) {
 			return nil
 		})
 		for _, agent := range agents {
-			if n := agent.Metrics()[`wadi_job_damaged_total{name="compact"}`]; n > 0 {
+			metrics := agent.Metrics()
+			if n := metrics[`wadi_job_damaged_total{name="compact"}`]; n > 0 {
 				t.Errorf("%v runs are damaged", n)
+			}
+			// A round may fail on a machine that stands still, and the next one does its work.
+			if failed, runs := metrics[`wadi_job_errors_total{name="compact"}`], metrics[`wadi_job_runs_total{name="compact"}`]; failed > max(1, runs/10) {
+				t.Errorf("%v of %v rounds failed", failed, runs)
 			}
 		}
 		// In the end nothing else is left, soon also for the agents that have just written and read what is gone.
