@@ -12,8 +12,8 @@ import (
 
 // A stopping agent gives its clients time to go: it is in the register as draining, so that no
 // agent names it to clients any more and /readyz sends a load balancer's elsewhere; but whoever comes
-// is served for --drain-delay as before, except that consumers are sent on where there is another agent. Then it leaves the register, reads no more requests, and answers
-// those that it has. Clients that are still there lose their connection between two requests, which all of
+// is served for --drain-delay as before, except that consumers are sent on where there is another agent. Then it leaves
+// the register, reads no more requests, and answers those that it has. Clients that are still there lose their connection between two requests, which all of
 // them repeat elsewhere. (An error like NOT_LEADER_OR_FOLLOWER would move them no more gently: a producer
 // with retries=0 shows it to its application, and behind a load balancer the next
 // request comes over the same connection.)

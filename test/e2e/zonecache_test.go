@@ -52,8 +52,7 @@ func (z zone) fallbacks() int {
 func produceFiles(t *testing.T, agent *harness.AgentProcess, topic string, files int) {
 	t.Helper()
 	writer := client(t, kgo.SeedBrokers(agent.Bootstrap())).SeedBrokers()[0]
-	init := kmsg.NewPtrInitProducerIDRequest()
-	resp, err := writer.RetriableRequest(t.Context(), init)
+	resp, err := writer.RetriableRequest(t.Context(), kmsg.NewPtrInitProducerIDRequest())
 	if err != nil {
 		t.Fatal(err)
 	}
